@@ -1,0 +1,1 @@
+"""The language model: the `Policy` protocol, Hugging Face transformers, and a deterministic fake."""

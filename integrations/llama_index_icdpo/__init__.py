@@ -1,0 +1,1 @@
+"""icdpo-chains for LlamaIndex."""
