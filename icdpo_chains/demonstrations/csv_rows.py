@@ -1,0 +1,112 @@
+"""`csv_rows`: the records of a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from icdpo_chains.demonstrations.byte_source import ByteSource
+from icdpo_chains.demonstrations.shapes import SHAPE_COLUMNS, check_columns, is_message_list
+from icdpo_chains.demonstrations.text_lines import MAX_ROW, TextLines, check_utf8
+from icdpo_chains.errors import DemonstrationError, UnknownFormatError
+
+__all__ = ["csv_rows"]
+
+_CSV_LIMIT_LOCK = threading.Lock()
+
+
+def csv_rows(source: ByteSource, delimiter: str = ",") -> Iterator[tuple[int, Any]]:
+    """Yields the records of a CSV file as dictionaries by the names in its first record.
+
+    An empty cell is `None`. `prompt`, `chosen`, `rejected` and `conversations` may hold messages, and
+    `metadata` an object, written as JSON; other text that looks like JSON stays text. A column without
+    a name is left out.
+
+    Args:
+        source: the file.
+        delimiter: what stands between the cells.
+
+    Yields:
+        The line where the record begins, and the row or the `DemonstrationError` in its place.
+
+    Raises:
+        UnknownFormatError: the header can't be read, names a column twice, or fits no known shape.
+    """
+    lines = TextLines(source)
+    records = csv.reader(lines, delimiter=delimiter, strict=True)
+    header: list[str] = []
+    while True:
+        line = lines.number + 1
+        try:
+            cells = _next_record(records)
+            if source.broken and not lines.complete:
+                break
+            check_utf8("".join(cells))
+            if not any(cells):  # a blank line, or a spreadsheet's empty row
+                continue
+            if not header:
+                header = _header(cells)
+                continue
+            row: Any = _csv_row(header, cells)
+        except StopIteration:
+            line = lines.number + 1
+            break
+        except UnknownFormatError:
+            raise
+        except (csv.Error, DemonstrationError) as error:
+            if source.broken:
+                break
+            if not header:
+                raise UnknownFormatError(f"the CSV header in line {line} can't be read: {error}") from None
+            row = DemonstrationError(f"the CSV record can't be read: {error}")
+        yield line, row
+    if source.broken:
+        yield line, DemonstrationError(source.broken)
+
+
+def _next_record(records: Iterator[list[str]]) -> list[str]:
+    # The csv module has one limit for the whole process, 131,072 characters a cell, which a long prompt may
+    # exceed. It is raised for this one record and put back, so that nobody else's reader changes.
+    with _CSV_LIMIT_LOCK:
+        limit = csv.field_size_limit(MAX_ROW)
+        try:
+            return next(records)
+        finally:
+            csv.field_size_limit(limit)
+
+
+def _header(cells: list[str]) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    doubled = sorted({name for name in header if name and header.count(name) > 1})
+    if doubled:
+        raise UnknownFormatError(
+            f"the CSV header names {', '.join(map(repr, doubled))} more than once: rename one"
+        )
+    check_columns(header)
+    return header
+
+
+def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any]:
+    if len(cells) != len(header):
+        raise DemonstrationError(
+            f"it has {len(cells)} cells, but the header names {len(header)} columns: quote cells that hold a "
+            "delimiter, a quote or a line break"
+        )
+    return {name: _cell(name, cell) for name, cell in zip(header, cells, strict=True) if name}
+
+
+def _cell(name: str, cell: str) -> Any:
+    if not cell:
+        return None
+    if name not in SHAPE_COLUMNS or cell.lstrip()[:1] not in ("[", "{"):
+        return cell
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        return cell
+    # Text that merely looks like JSON is an answer like any other.
+    meant = isinstance(value, dict) if name == "metadata" else is_message_list(value)
+    return value if meant else cell

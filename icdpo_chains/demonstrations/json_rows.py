@@ -1,0 +1,174 @@
+"""`json_rows`: the rows of JSON lines and of JSON."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from icdpo_chains.demonstrations.byte_source import ByteSource
+from icdpo_chains.demonstrations.text_lines import MAX_ROW, TextLines, check_utf8
+from icdpo_chains.errors import DemonstrationError
+
+__all__ = ["json_rows"]
+
+_CHUNK = 1 << 16
+_JSON_SPACE = " \t\r\n"
+
+
+def json_rows(source: ByteSource, *, may_span_lines: bool) -> Iterator[tuple[int, Any]]:
+    """Yields the rows of JSON lines, of one JSON array, or of one object written over several lines.
+
+    The content decides, not the file's name. After a syntax error JSON lines go on with the next line; an
+    array can't be followed any further and ends there.
+
+    Args:
+        source: the file.
+        may_span_lines: whether an object may be written over several lines, as in a `.json` file.
+
+    Yields:
+        The line number (in an array the row's number), and the row or the `DemonstrationError` in its place.
+    """
+    head = source.peek(_CHUNK).removeprefix(codecs.BOM_UTF8).lstrip(_JSON_SPACE.encode())
+    if head.startswith(b"["):
+        return _json_values(source, array=True)
+    if may_span_lines and _spans_lines(head):
+        return _json_values(source, array=False)
+    return _json_lines(source)
+
+
+def _json_lines(source: ByteSource) -> Iterator[tuple[int, Any]]:
+    lines = TextLines(source)
+    while True:
+        row: Any
+        try:
+            text = next(lines).strip(_JSON_SPACE)
+            if not text:
+                continue
+            check_utf8(text)
+            row = json.loads(text)
+        except StopIteration:
+            break
+        except DemonstrationError as error:
+            row = error
+        except (ValueError, RecursionError) as error:
+            if not lines.complete:
+                reason = (
+                    source.broken or f"the line breaks off, the file seems to be truncated: {_why(error)}"
+                )
+                yield lines.number, DemonstrationError(reason)
+                return
+            row = DemonstrationError(f"the line is not valid JSON: {_why(error)}")
+        yield lines.number, row
+    if source.broken:
+        yield lines.number + 1, DemonstrationError(source.broken)
+
+
+def _json_values(source: ByteSource, *, array: bool) -> Iterator[tuple[int, Any]]:
+    text = _JSONText(source)
+    if array:
+        text.next_char()
+        text.position += 1
+    number = 0
+    while True:
+        number += 1
+        try:
+            char = text.next_char()
+            if array and char == "]":
+                text.position += 1
+                if text.next_char():
+                    raise DemonstrationError("there is more text after the array")
+                break
+            if not array and not char:
+                break
+            if array and number > 1:
+                if char != ",":
+                    raise DemonstrationError("the array has neither a comma nor an end")
+                text.position += 1
+            row = text.next_value()
+        except (ValueError, RecursionError) as error:
+            reason = f"from here on the file is truncated or no JSON, and can't be read: {_why(error)}"
+            yield number, DemonstrationError(source.broken or reason)
+            return
+        yield number, row
+    if source.broken:
+        yield number, DemonstrationError(source.broken)
+
+
+class _JSONText:
+    """JSON text that is read as far as the next value needs.
+
+    Why not `ijson`: its C backend turns a lone surrogate into `?` without a word, and one byte that is not
+    UTF-8 ends the whole array. Here a row means the same as in JSON lines, and only that row is refused.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._bytes = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
+        self._values = json.JSONDecoder()
+        self._buffer = ""
+        self.position = 0
+        self.ended = False
+
+    def next_char(self) -> str:
+        """Returns the next character that is no white space, without passing it; `""` at the end."""
+        while True:
+            rest = self._buffer[self.position : self.position + _CHUNK]
+            stripped = rest.lstrip(_JSON_SPACE)
+            self.position += len(rest) - len(stripped)
+            if stripped:
+                return stripped[0]
+            if self.position >= len(self._buffer) and not self._fill():
+                return ""
+
+    def next_value(self) -> Any:
+        """Returns the next value, or a `DemonstrationError` in its place where it is not UTF-8."""
+        self.next_char()
+        while True:
+            try:
+                value, end = self._values.raw_decode(self._buffer, self.position)
+            except json.JSONDecodeError:
+                if not self._fill():
+                    raise
+                continue
+            # A number that ends with the buffer may go on.
+            if end == len(self._buffer) and self._fill():
+                continue
+            text, self.position = self._buffer[self.position : end], end
+            try:
+                check_utf8(text)
+            except DemonstrationError as error:
+                return error
+            return value
+
+    def _fill(self) -> bool:
+        """Reads about as much again as is waiting: so that a long value is not tried over and over."""
+        waiting = len(self._buffer) - self.position
+        if waiting > MAX_ROW:
+            raise DemonstrationError(f"the row is longer than {MAX_ROW:,} characters, or a quote is missing")
+        chunks: list[str] = []
+        wanted = max(_CHUNK, waiting)
+        while wanted > 0 and not self.ended:
+            data = self._source.read1(wanted)
+            self.ended = not data
+            chunks.append(self._bytes.decode(data, final=self.ended))
+            wanted -= len(data)
+        self._buffer = self._buffer[self.position :] + "".join(chunks)
+        self.position = 0
+        return any(chunks)
+
+
+def _spans_lines(head: bytes) -> bool:
+    """Whether the text begins with an object that goes on in the next line, and not with JSON lines."""
+    first, *rest = [line.strip() for line in head.split(b"\n") if line.strip()][:2] or [b""]
+    try:
+        json.loads(first)
+    except (ValueError, RecursionError):
+        return bool(rest) and rest[0][:1] in (b'"', b"}")
+    return False
+
+
+def _why(error: Exception) -> str:
+    # The error's own text counts lines within what was read last, which would mislead.
+    return f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)

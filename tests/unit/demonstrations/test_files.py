@@ -1,0 +1,507 @@
+"""Preference files of every format, whole, broken and hostile."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+import logging
+import threading
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from icdpo_chains.demonstrations import csv_rows, json_rows, text_lines
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files import RefusedRow, read_demonstrations
+from icdpo_chains.errors import UnknownFormatError
+
+Rows = list[dict[str, Any]]
+
+
+def user(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def said(text: str) -> dict[str, str]:
+    return {"role": "assistant", "content": text}
+
+
+EXPECTED = [Demonstration(f"Question {i}?", f"Good, {i}\nand kind 🦊", f'"Bad" {i}') for i in range(3)]
+SHAPES: dict[str, Rows] = {
+    "explicit": [{"prompt": d.prompt, "chosen": d.chosen, "rejected": d.rejected} for d in EXPECTED],
+    "conversational": [
+        {"prompt": [user(d.prompt)], "chosen": [said(d.chosen)], "rejected": [said(d.rejected)]}
+        for d in EXPECTED
+    ],
+    "implicit": [
+        {"chosen": [user(d.prompt), said(d.chosen)], "rejected": [user(d.prompt), said(d.rejected)]}
+        for d in EXPECTED
+    ],
+    "transcripts": [
+        {
+            "chosen": f"\n\nHuman: {d.prompt}\n\nAssistant: {d.chosen}",
+            "rejected": f"\n\nHuman: {d.prompt}\n\nAssistant: {d.rejected}",
+        }
+        for d in EXPECTED
+    ],
+    "sharegpt": [
+        {
+            "conversations": [{"from": "human", "value": d.prompt}],
+            "chosen": {"from": "gpt", "value": d.chosen},
+            "rejected": {"from": "gpt", "value": d.rejected},
+        }
+        for d in EXPECTED
+    ],
+}
+FORMATS = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"]
+GOOD = {"prompt": "a", "chosen": "b", "rejected": "c"}
+LINE = json.dumps(GOOD).encode() + b"\n"
+
+
+def encoded(rows: Rows, suffix: str) -> bytes:
+    if suffix == ".json":
+        return json.dumps(rows, indent=1).encode()
+    if suffix == ".parquet":
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), buffer)
+        return buffer.getvalue()
+    if suffix in (".csv", ".tsv"):
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter="," if suffix == ".csv" else "\t")
+        writer.writerow(rows[0])
+        for row in rows:
+            writer.writerow(value if isinstance(value, str) else json.dumps(value) for value in row.values())
+        return text.getvalue().encode()
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def read(path: Path, data: bytes) -> tuple[list[Demonstration], list[tuple[int, str]]]:
+    path.write_bytes(data)
+    refused: list[RefusedRow] = []
+    demonstrations = list(read_demonstrations(path, on_refused=refused.append))
+    assert all(row.path == str(path) for row in refused)
+    return demonstrations, [(row.line, row.reason) for row in refused]
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_format_holds_every_shape(tmp_path: Path, shape: str, suffix: str, compressed: bool) -> None:
+    data = encoded(SHAPES[shape], suffix)
+    path = tmp_path / f"Data.v1{suffix.upper()}{'.gz' if compressed else ''}"
+    demonstrations, refused = read(path, gzip.compress(data) if compressed else data)
+    assert [d.id for d in demonstrations] == [d.id for d in EXPECTED]
+    assert refused == []
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_compression_is_told_by_the_content_not_by_the_name(tmp_path: Path, suffix: str) -> None:
+    data = encoded(SHAPES["explicit"], suffix)
+    assert read(tmp_path / f"a{suffix}", gzip.compress(data)) == (EXPECTED, [])
+    assert read(tmp_path / f"b{suffix}.gz", data) == (EXPECTED, [])
+
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+answers = st.one_of(
+    text, st.sampled_from(["\x00", "{x}", "{{", "{% raw %}", "<|im_end|>", "\r\n", "\u2028"])
+).map(lambda answer: answer + ".")
+turns = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant", "tool"]), answers), max_size=4)
+prompts = st.one_of(
+    answers, turns.map(lambda t: [*({"role": role, "content": content} for role, content in t), user("?")])
+)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    max_leaves=6,
+)
+demonstrations_of_any_text = st.builds(
+    lambda prompt, chosen, worse, metadata: Demonstration(prompt, chosen, worse and worse + "!", metadata),
+    prompts,
+    answers,
+    st.none() | answers,
+    st.dictionaries(text, json_values, max_size=3),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(demonstrations_of_any_text, max_size=4), st.sampled_from([".jsonl", ".json"]), st.booleans())
+def test_what_to_dict_gives_is_read_back_exactly(
+    tmp_path: Path, demonstrations: list[Demonstration], suffix: str, escaped: bool
+) -> None:
+    rows = [json.dumps(d.to_dict(), ensure_ascii=escaped) for d in demonstrations]
+    written = "[" + ",".join(rows) + "]" if suffix == ".json" else "".join(row + "\n" for row in rows)
+    assert read(tmp_path / f"x{suffix}", written.encode()) == (demonstrations, [])
+
+
+def test_a_row_of_csv_keeps_metadata_and_a_missing_rejected_answer(tmp_path: Path) -> None:
+    data = b'prompt,chosen,rejected,metadata,score,,\r\na,b,,"{""topic"": ""t""}",1.5,,\r\na,[1],{x},,,3,\r\n'
+    demonstrations, refused = read(tmp_path / "x.csv", data)
+    assert demonstrations == [
+        Demonstration("a", "b", None, {"topic": "t", "score": "1.5"}),
+        Demonstration("a", "[1]", "{x}"),
+    ]
+    assert refused == []
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize(("suffix", "limit"), [(".jsonl", 2), (".json", 2), (".csv", 2), (".parquet", 8)])
+def test_the_first_row_of_a_large_file_costs_little(
+    tmp_path: Path, suffix: str, limit: int, compressed: bool
+) -> None:
+    path = tmp_path / f"x{suffix}"
+    rows = [{"prompt": f"{i} " + "long " * 1_600, "chosen": "b", "rejected": "c"} for i in range(4_000)]
+    if suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=200)
+    else:
+        path.write_bytes(encoded(rows, suffix))
+    size = path.stat().st_size
+    if compressed:
+        path.write_bytes(gzip.compress(path.read_bytes(), 1))
+    del rows
+    next(read_demonstrations(path))  # imports what is imported once
+    tracemalloc.start()
+    try:
+        demonstrations = read_demonstrations(path)
+        assert next(demonstrations).chosen == "b"
+        assert tracemalloc.get_traced_memory()[1] < limit * 1_000_000
+        # All the others pass through the same little memory.
+        assert sum(1 for _ in demonstrations) == 3_999
+        assert tracemalloc.get_traced_memory()[1] < limit * 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert suffix == ".parquet" or size > 30_000_000
+
+
+def test_nothing_is_opened_before_the_first_row_and_the_file_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(LINE)
+    demonstrations = read_demonstrations(path)
+    path.write_bytes(LINE * 2)
+    assert len(list(demonstrations)) == 2
+    abandoned = read_demonstrations(path)
+    next(abandoned)
+    del abandoned  # an open file would be a ResourceWarning here
+    path.unlink()
+
+
+def test_a_file_that_vanished_before_the_first_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(LINE)
+    demonstrations = read_demonstrations(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        next(demonstrations)
+
+
+def test_bad_lines_are_refused_and_the_import_goes_on(tmp_path: Path) -> None:
+    lines = [
+        json.dumps(GOOD),
+        "",
+        json.dumps({**GOOD, "rejected": "b"}),
+        '{"prompt": "a", "chosen"',
+        "[1, 2]",
+        "7",
+        '{"prompt": "a", "chosen": "\\ud800"}',
+        "[" * 100_000,
+        '{"prompt": "a", "chosen": "b", "n": ' + "9" * 5_000 + "}",
+        json.dumps({"question": "a", "answer": "b"}),
+        json.dumps({**GOOD, "prompt": "z"}),
+        '{"prompt": "the file was cut o',
+    ]
+    demonstrations, refused = read(tmp_path / "x.jsonl", "\n".join(lines).encode())
+    assert [d.prompt for d in demonstrations] == ["a", "z"]
+    assert [line for line, _ in refused] == [3, 4, 5, 6, 7, 8, 9, 10, 12]
+    reasons = [reason for _, reason in refused]
+    assert "the same" in reasons[0]
+    assert "not valid JSON" in reasons[1]
+    assert "lone surrogate" in reasons[4]
+    assert "'question', 'answer'" in reasons[7]
+    assert "truncated" in reasons[8]
+
+
+def test_a_pair_of_transcripts_without_a_common_prompt_is_refused_with_its_line(tmp_path: Path) -> None:
+    rows = json.loads(json.dumps(SHAPES["transcripts"]))
+    rows[1]["rejected"] = "\n\nHuman: Another question.\n\nAssistant: Bad."
+    demonstrations, refused = read(tmp_path / "x.jsonl.gz", gzip.compress(encoded(rows, ".jsonl")))
+    assert [d.id for d in demonstrations] == [EXPECTED[0].id, EXPECTED[2].id]
+    assert [line for line, _ in refused] == [2]
+    assert "differ from turn 1 on" in refused[0][1]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_byte_order_mark_crlf_and_blank_lines(tmp_path: Path, suffix: str) -> None:
+    data = encoded(SHAPES["conversational"], suffix).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+    demonstrations, refused = read(
+        tmp_path / f"x{suffix}", b"\xef\xbb\xbf" + data + b"\r\n \r\n"[: 2 * len(data)]
+    )
+    assert [d.id for d in demonstrations] == [d.id for d in EXPECTED]
+    assert [reason for _, reason in refused if suffix != ".csv"] == []
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".tsv"])
+@pytest.mark.parametrize("data", [b"", b"\n \r\n", b"\xef\xbb\xbf"])
+def test_an_empty_file_holds_nothing(tmp_path: Path, suffix: str, data: bytes, compressed: bool) -> None:
+    if suffix in (".csv", ".tsv"):
+        data = data.replace(b" ", b"")
+    assert read(tmp_path / f"x{suffix}", gzip.compress(data) if compressed else data) == ([], [])
+
+
+def test_an_empty_array_or_table_holds_nothing(tmp_path: Path) -> None:
+    assert read(tmp_path / "x.json", b" [ ] \n") == ([], [])
+    assert read(tmp_path / "x.csv", b"prompt,chosen\n") == ([], [])
+    table = pa.table({"prompt": pa.array([], pa.string()), "chosen": pa.array([], pa.string())})
+    pq.write_table(table, tmp_path / "x.parquet")
+    assert list(read_demonstrations(tmp_path / "x.parquet")) == []
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+@pytest.mark.parametrize(
+    "data",
+    [LINE * 2, b"[" + LINE + b"," + LINE + b"]", b"\n\n " + LINE + b"\n" + LINE.strip()],
+    ids=["lines", "array", "blank"],
+)
+def test_json_is_told_by_its_content(tmp_path: Path, suffix: str, data: bytes) -> None:
+    assert read(tmp_path / f"x{suffix}", data) == ([Demonstration("a", "b", "c")] * 2, [])
+
+
+@pytest.mark.parametrize("indent", [None, 0, 2])
+def test_one_object_is_one_row(tmp_path: Path, indent: int | None) -> None:
+    expected = ([Demonstration("a", "b", "c")], [])
+    assert read(tmp_path / "x.json", json.dumps(GOOD, indent=indent).encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("rest", "line", "reason"),
+    [
+        (b"", 2, "neither a comma nor an end"),
+        (b",", 2, "Expecting value"),
+        (b',{"prompt": "a', 2, "Unterminated string"),
+        (b"{}]", 2, "neither a comma nor an end"),
+        (b",]", 2, "Expecting value"),
+        (b', {"a" 3}, {"a": 3}]', 2, "':' delimiter"),
+        (b', {"a": "\n"}]', 2, "control character"),
+        (b"] [", 2, "more text after the array"),
+        (b"," + b"[" * 100_000, 2, "recursion"),
+    ],
+)
+def test_a_broken_array_gives_what_stands_before(tmp_path: Path, rest: bytes, line: int, reason: str) -> None:
+    demonstrations, refused = read(tmp_path / "x.json", b"[" + LINE + rest)
+    assert demonstrations == [Demonstration("a", "b", "c")]
+    assert [number for number, _ in refused] == [line]
+    assert reason in refused[0][1]
+
+
+def test_elements_of_an_array_that_are_no_rows_are_refused_by_their_number(tmp_path: Path) -> None:
+    # A number at the end of what was read so far may go on: the padding puts it there.
+    padding = b" " * ((1 << 16) - 2 - len(LINE) - 1)
+    demonstrations, refused = read(
+        tmp_path / "x.json", b"[" + LINE + b"," + padding + b"12345, null,\xff" + b"]"
+    )
+    assert len(demonstrations) == 1
+    assert [(line, reason[:16]) for line, reason in refused[:2]] == [
+        (2, "the row is a int"),
+        (3, "the row is a Non"),
+    ]
+    assert refused[0][1].endswith("12345")
+    assert refused[2][0] == 4
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_a_row_that_is_not_utf8_is_refused_alone(tmp_path: Path, suffix: str) -> None:
+    rows = [{**GOOD, "prompt": prompt} for prompt in ("é", "LATIN", "z")]
+    data = encoded(rows, suffix).replace(b"LATIN", "é\nü".encode("latin-1") if suffix == ".csv" else b"\xe9")
+    data = data.replace(b"\xe9\n\xfc", b'"\xe9\n\xfc"')
+    demonstrations, refused = read(tmp_path / f"x{suffix}", data)
+    assert [d.prompt for d in demonstrations] == ["é", "z"]
+    assert [line for line, _ in refused] == [3 if suffix == ".csv" else 2]
+    assert "0xe9" in refused[0][1]
+    assert "UTF-8" in refused[0][1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_wide_text_is_told_by_its_mark(tmp_path: Path, suffix: str, encoding: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(encoded([GOOD], suffix).decode().encode(encoding))
+    with pytest.raises(UnknownFormatError, match="save it as UTF-8"):
+        list(read_demonstrations(path))
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
+@pytest.mark.parametrize("harm", ["truncated", "damaged", "checksum"])
+def test_broken_gzip_gives_what_stands_before_and_one_refusal(tmp_path: Path, suffix: str, harm: str) -> None:
+    rows = [{"prompt": f"{i * 7919 % 10007}", "chosen": f"b{i}", "rejected": "c"} for i in range(3_000)]
+    data = bytearray(gzip.compress(encoded(rows, suffix)))
+    if harm == "truncated":
+        del data[len(data) * 2 // 3 :]
+    elif harm == "damaged":
+        data[len(data) * 2 // 3 :] = b"\xff" * (len(data) // 3)
+    else:
+        data[-8] ^= 0xFF
+    demonstrations, refused = read(tmp_path / f"x{suffix}.gz", bytes(data))
+    # What damage leaves behind is garbage until the decompressor notices: rows of it are refused one by one.
+    assert len(refused) == 1 or harm == "damaged"
+    assert "gzip" in refused[-1][1]
+    if suffix == ".parquet":  # which is read from its end
+        assert demonstrations == []
+    elif harm == "checksum":
+        assert len(demonstrations) == 3_000
+    else:
+        assert 1_000 < len(demonstrations) < 3_000
+        assert demonstrations[1_000].chosen == "b1000"
+        if harm == "truncated":
+            shift = 2 if suffix == ".csv" else 1
+            assert refused[0][0] == len(demonstrations) + shift
+
+
+def test_a_csv_record_that_the_break_may_have_cut_is_not_taken_for_whole(tmp_path: Path) -> None:
+    data = gzip.compress(b"prompt,chosen\na,b\nc,the answer wa")[:-8]
+    demonstrations, refused = read(tmp_path / "x.csv.gz", data)
+    assert [d.prompt for d in demonstrations] == ["a"]
+    assert [line for line, _ in refused] == [3]
+
+
+def test_a_gzip_header_alone_is_one_refusal(tmp_path: Path) -> None:
+    demonstrations, refused = read(tmp_path / "x.jsonl.gz", gzip.compress(LINE)[:6])
+    assert demonstrations == []
+    assert [line for line, _ in refused] == [1]
+
+
+def test_a_damaged_parquet_file_gives_what_stands_before(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    rows = [{"prompt": f"{i * 7919 % 10007}", "chosen": f"b{i}"} for i in range(5_000)]
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=1_000)
+    group = pq.ParquetFile(path).metadata.row_group(3)
+    data = bytearray(path.read_bytes())
+    start = group.column(0).dictionary_page_offset
+    data[start : start + 2_000] = b"\xff" * 2_000
+    demonstrations, refused = read(path, bytes(data))
+    assert [d.chosen for d in demonstrations] == [f"b{i}" for i in range(len(demonstrations))]
+    assert 2_000 < len(demonstrations) <= 3_000
+    assert [line for line, _ in refused] == [len(demonstrations) + 1]
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"not parquet at all"])
+def test_what_is_no_parquet_is_one_refusal(tmp_path: Path, data: bytes) -> None:
+    demonstrations, refused = read(tmp_path / "x.parquet", data)
+    assert demonstrations == []
+    assert [line for line, _ in refused] == [1]
+    assert "Parquet" in refused[0][1]
+
+
+def test_a_parquet_row_that_can_not_be_decoded_is_refused_alone(tmp_path: Path) -> None:
+    prompts = pa.array([b"a", b"\xff", b"c"]).cast(pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"prompt": prompts, "chosen": ["x", "y", "z"]}), tmp_path / "x.parquet")
+    refused: list[RefusedRow] = []
+    demonstrations = list(read_demonstrations(tmp_path / "x.parquet", on_refused=refused.append))
+    assert [d.prompt for d in demonstrations] == ["a", "c"]
+    assert [row.line for row in refused] == [2]
+
+
+def test_a_csv_record_is_named_by_the_line_where_it_begins(tmp_path: Path) -> None:
+    data = b'prompt,chosen\n"two\nlines",b\n\na\n"x"y,b\n,b\nc,d\n"never closed,e\nf,g\n'
+    demonstrations, refused = read(tmp_path / "x.csv", data)
+    assert [d.prompt for d in demonstrations] == ["two\nlines", "c"]
+    assert [line for line, _ in refused] == [5, 6, 7, 9]
+    assert "1 cells, but the header names 2" in refused[0][1]
+
+
+def test_a_long_csv_cell_is_read_and_the_process_wide_limit_is_left_alone(tmp_path: Path) -> None:
+    limit = csv.field_size_limit()
+    long = "x" * (limit + 1_000_000)
+    path = tmp_path / "x.csv"
+    path.write_bytes(encoded([{**GOOD, "prompt": long}] * 3, ".csv"))
+    demonstrations = read_demonstrations(path)
+    assert next(demonstrations).prompt == long
+    assert csv.field_size_limit() == limit
+    with pytest.raises(csv.Error, match="field larger"):
+        next(csv.reader([long]))
+    threads = [threading.Thread(target=lambda: list(read_demonstrations(path))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
+def test_a_row_beyond_all_measure_is_refused_without_being_loaded(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (csv_rows, json_rows, text_lines):
+        monkeypatch.setattr(module, "MAX_ROW", 200_000)
+    rows = [GOOD, {**GOOD, "prompt": "x" * 1_000_000}, {**GOOD, "prompt": "z"}]
+    demonstrations, refused = read(tmp_path / f"x{suffix}", encoded(rows, suffix))
+    # An array can't be followed beyond a row that is not read.
+    assert [d.prompt for d in demonstrations] == (["a"] if suffix == ".json" else ["a", "z"])
+    assert [line for line, _ in refused] == [3 if suffix == ".csv" else 2]
+    assert "longer than 200,000" in refused[0][1]
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_unknown_columns_are_an_error_that_names_them(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(encoded([{"question": "a", "answer": "b"}] * 2, suffix))
+    refused: list[RefusedRow] = []
+    with pytest.raises(UnknownFormatError) as caught:
+        list(read_demonstrations(path, on_refused=refused.append))
+    assert refused == []
+    for part in (str(path), "'question'", "'answer'", "prompt + chosen", "ShareGPT"):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "header", [b"prompt,chosen,chosen", b'"prompt,chosen', b"\xff,chosen", b"prompt;chosen"]
+)
+def test_a_csv_header_that_can_not_be_used(tmp_path: Path, header: bytes) -> None:
+    path = tmp_path / "x.csv"
+    path.write_bytes(header + b"\na,b,c\n")
+    with pytest.raises(UnknownFormatError):
+        list(read_demonstrations(path))
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x", "x.gz", "x.jsonl.bz2", ".jsonl"])
+def test_an_unknown_suffix_is_named_next_to_the_known_ones(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(LINE)
+    with pytest.raises(UnknownFormatError) as caught:
+        read_demonstrations(tmp_path / name)
+    assert name in str(caught.value)
+    assert ".jsonl, .ndjson, .json, .csv, .tsv, .parquet" in str(caught.value)
+
+
+def test_a_directory_and_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UnknownFormatError, match="is a directory"):
+        read_demonstrations(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        read_demonstrations(str(tmp_path / "none.jsonl"))
+    assert caught.value.filename == str(tmp_path / "none.jsonl")
+
+
+def test_without_a_callback_each_refusal_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(LINE + b"{\n" + LINE + b"null\n")
+    with caplog.at_level(logging.WARNING, "icdpo_chains"):
+        assert len(list(read_demonstrations(path))) == 2
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    assert f"{path}:2: " in caplog.text
+    assert f"{path}:4: " in caplog.text
+
+
+def test_an_error_of_the_callback_is_the_callers(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(LINE + b"{\n" + LINE)
+
+    def stop(row: RefusedRow) -> None:
+        raise LookupError(row.reason)
+
+    with pytest.raises(LookupError):
+        list(read_demonstrations(path, on_refused=stop))
