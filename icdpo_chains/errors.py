@@ -12,6 +12,7 @@
     │   └── StoreUnavailableError               unreadable directory, full disk, server not reached
     ├── NoDemonstrationsError                   the retriever found nothing to show to the model
     ├── MissingRejectedError                    `against="rejected"` needs rejected answers
+    ├── NoCandidateError                        no candidate can be scored: all blank, or not finite
     ├── PromptError                             text that can't be turned into model input
     │   └── ContextOverflowError                the conversation does not fit the model by itself
     ├── PolicyError                             the model can't be loaded or used
@@ -30,6 +31,7 @@ __all__ = [
     "ICDPOError",
     "InvalidInputError",
     "MissingRejectedError",
+    "NoCandidateError",
     "NoDemonstrationsError",
     "PolicyError",
     "PromptError",
@@ -79,6 +81,10 @@ class NoDemonstrationsError(ICDPOError):
 
 class MissingRejectedError(ICDPOError):
     """The scorer compares against rejected answers, and a demonstration has none."""
+
+
+class NoCandidateError(ICDPOError):
+    """None of the candidates can be scored: all are blank, or their log-probabilities are not finite."""
 
 
 class PromptError(ICDPOError):

@@ -1,0 +1,156 @@
+"""`FakePolicy`: a tiny deterministic policy for tests, with no weights and no download."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SamplingParams, check_count
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FakePolicy", "byte_tokenizer"]
+
+_CHATML = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+class FakePolicy:
+    """A bigram model of its own context, over the bytes of UTF-8.
+
+    The more often a pair of bytes stands in the context, the likelier the second follows the first. So it
+    does in small what ICDPO relies on: an answer that resembles the demonstrations is made likelier by them,
+    and the instant scorer prefers it. Log-probabilities are exact and the same at every call.
+
+    Args:
+        responses: answers to give, one after the other and over again, whatever the context; without them,
+            candidates are sampled from the bigram model.
+        max_context: the most tokens (bytes and control tokens) of context and answer together.
+        name: what it is called in results.
+        chat: whether its tokenizer has a chat template (ChatML).
+    """
+
+    def __init__(
+        self,
+        responses: Sequence[str] = (),
+        *,
+        max_context: int | None = None,
+        name: str = "fake",
+        chat: bool = True,
+    ) -> None:
+        self.name = name
+        self.max_context = max_context
+        self.tokenizer: Any = byte_tokenizer(chat=chat)
+        self.eos_token_ids: frozenset[int] = frozenset({self.tokenizer.eos_token_id})
+        self._responses: Iterator[str] | None = itertools.cycle(responses) if responses else None
+        self._lock = threading.Lock()
+
+    def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
+        """Gives the next n responses, or samples from the bigram model. See `Policy.sample`."""
+        check_count(n, "n", MAX_CANDIDATES)
+        self._check_fits(context, sampling.max_new_tokens)
+        if self._responses is None:
+            return self._sampled(context, n, sampling)
+        with self._lock:
+            texts = list(itertools.islice(self._responses, n))
+        return [self._given(context, text, sampling) for text in texts]
+
+    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Returns the bigram model's log-probabilities. See `Policy.logprobs`."""
+        self._check_fits(context, max(map(len, continuations), default=0))
+        table = self._log_probabilities(context)
+        return [
+            [float(table[before][token]) for before, token in zip([context[-1], *ids], ids, strict=False)]
+            for ids in continuations
+        ]
+
+    def _given(self, context: Sequence[int], text: str, sampling: SamplingParams) -> Sample:
+        end = self.tokenizer.eos_token_id
+        cuts = [at for at in (text.find(stop) for stop in sampling.stop) if at >= 0]
+        ids = self.tokenizer(
+            text[: min(cuts)] if cuts else text, add_special_tokens=False, split_special_tokens=True
+        ).input_ids
+        ids = [*ids, end] if not cuts else ids
+        finished = len(ids) <= sampling.max_new_tokens
+        ids = ids[: sampling.max_new_tokens]
+        shown = self.tokenizer.decode(ids, skip_special_tokens=True)
+        logprobs = self.logprobs(context, [ids])[0]
+        return Sample(tuple(ids), tuple(logprobs), shown, "stop" if finished else "length")
+
+    def _sampled(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
+        import torch
+
+        from icdpo_chains.policies.decoding import decode
+
+        table = self._log_probabilities(context)
+
+        def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+            return torch.from_numpy(np.stack([table[token] for token in tokens.tolist()]))
+
+        return decode(
+            torch.from_numpy(table[context[-1]].copy()),
+            step,
+            n,
+            sampling,
+            context=context,
+            eos_token_ids=self.eos_token_ids,
+            tokenizer=self.tokenizer,
+        )
+
+    def _log_probabilities(self, context: Sequence[int]) -> defaultdict[int, np.ndarray]:
+        """For each token before, float32 [vocabulary]: add-0.01 smoothed counts of what follows it."""
+        size = len(self.tokenizer)
+        counts: defaultdict[int, np.ndarray] = defaultdict(lambda: np.full(size, 0.01))
+        for before, token in itertools.pairwise(context):
+            counts[before][token] += 1
+        unseen = np.log(np.full(size, 1 / size)).astype(np.float32)
+        table: defaultdict[int, np.ndarray] = defaultdict(lambda: unseen)
+        for before, row in counts.items():
+            table[before] = np.log(row / row.sum()).astype(np.float32)
+        return table
+
+    def _check_fits(self, context: Sequence[int], new_tokens: int) -> None:
+        if len(context) == 0:
+            raise ValueError("the context is empty: a model needs at least one token to go on from")
+        if self.max_context is not None and len(context) + new_tokens > self.max_context:
+            raise ValueError(
+                f"{len(context)} tokens of context and {new_tokens} new ones exceed the {self.max_context} "
+                f"tokens that {self.name} can read: shorten the context or ask for fewer"
+            )
+
+
+@cache
+def byte_tokenizer(*, chat: bool = True) -> Any:
+    """Returns a Hugging Face tokenizer whose tokens are the 256 bytes and ChatML's control tokens.
+
+    Args:
+        chat: whether it has a chat template.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    backend = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    controls = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    backend.add_special_tokens([AddedToken(control, special=True) for control in controls])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token="<|im_start|>",
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        chat_template=_CHATML if chat else None,
+        clean_up_tokenization_spaces=False,
+    )

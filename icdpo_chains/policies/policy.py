@@ -1,0 +1,56 @@
+"""`Policy`: what a language model has to do for ICDPO. Token ids in and out, text never."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from icdpo_chains.policies.sampling import Sample, SamplingParams
+
+__all__ = ["Policy"]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """A language model that samples and scores token ids. Implementations are thread-safe.
+
+    Attributes:
+        name: what the model is called in results.
+        tokenizer: its Hugging Face tokenizer.
+        eos_token_ids: the ids at which it ends an answer.
+        max_context: the most tokens that context and answer may have together; `None` for no limit.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def tokenizer(self) -> Any: ...  # noqa: D102
+    @property
+    def eos_token_ids(self) -> frozenset[int]: ...  # noqa: D102
+    @property
+    def max_context(self) -> int | None: ...  # noqa: D102
+
+    def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
+        """Samples n continuations of a context.
+
+        Args:
+            context: token ids, at least one.
+            n: how many, from 1 to `MAX_CANDIDATES`.
+            sampling: how; with a seed the result is reproducible, and a smaller n gives the first of them.
+
+        Raises:
+            ValueError: an empty context, or one that leaves no room for `max_new_tokens`.
+        """
+        ...
+
+    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Returns log pi(token | context, earlier tokens of the continuation), for each token of each.
+
+        Args:
+            context: token ids, at least one.
+            continuations: token ids; an empty one gives an empty list.
+
+        Raises:
+            ValueError: an empty context, or a continuation that does not fit behind it.
+        """
+        ...

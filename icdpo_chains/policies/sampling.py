@@ -1,0 +1,175 @@
+"""`SamplingParams`, `Sample`, and how a token is chosen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "MAX_CANDIDATES",
+    "Sample",
+    "SamplingParams",
+    "check_count",
+    "choose_tokens",
+    "penalize_repetition",
+]
+
+MAX_CANDIDATES = 256
+"""The most candidates that one call may ask for: a typing mistake must not fill the memory."""
+
+# Top-p mostly needs a few hundred tokens; sorting a vocabulary of 50,000 costs more than a layer.
+_LIKELIEST = 512
+
+
+def check_count(value: object, name: str, most: int) -> int:
+    """Returns `value` if it is a whole number from 1 to `most`.
+
+    Raises:
+        TypeError: it is no integer (a bool is none).
+        ValueError: it is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if not 1 <= value <= most:
+        raise ValueError(f"{name} is {value}, and must be from 1 to {most}")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingParams:
+    """How candidates are sampled. The defaults are the paper's (arXiv 2402.09320): top-p 0.8, 128 tokens.
+
+    Attributes:
+        max_new_tokens: the longest answer, in tokens.
+        min_new_tokens: the end of the answer is not sampled before this many tokens.
+        temperature: divides the logits; 0 always takes the likeliest token.
+        top_p: only the likeliest tokens that together reach this probability; 1 for all.
+        top_k: only this many of the likeliest tokens; `None` for all.
+        repetition_penalty: above 1, tokens that occur in the context or the answer become less likely
+            (arXiv 1909.05858, as `transformers` does it).
+        stop: strings that end an answer; not part of it.
+        seed: makes the candidates reproducible; candidate i depends on the seed and i alone, not on n.
+
+    Raises:
+        TypeError: a value of the wrong type.
+        ValueError: a value out of range.
+    """
+
+    max_new_tokens: int = 128
+    min_new_tokens: int = 1
+    temperature: float = 1.0
+    top_p: float = 0.8
+    top_k: int | None = None
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        check_count(self.max_new_tokens, "max_new_tokens", 1_000_000)
+        if self.min_new_tokens != 0 or isinstance(self.min_new_tokens, (bool, float)):
+            check_count(self.min_new_tokens, "min_new_tokens", self.max_new_tokens)
+        _check_number(self.temperature, "temperature", 0, 100, "0 is greedy, 1 leaves the model as it is")
+        _check_number(self.top_p, "top_p", 0, 1, "1 keeps all tokens")
+        if self.top_p == 0:
+            raise ValueError("top_p is 0, which leaves no token: use temperature=0 for the likeliest one")
+        if self.top_k is not None:
+            check_count(self.top_k, "top_k", 10_000_000)
+        _check_number(self.repetition_penalty, "repetition_penalty", 0.01, 100, "1 means no penalty")
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        for text in stop:
+            if not isinstance(text, str):
+                raise TypeError(f"stop must hold strings, not {text!r}")
+            if not text:
+                raise ValueError("stop holds an empty string, which would end every answer at once")
+        object.__setattr__(self, "stop", stop)
+        if self.seed is not None:
+            if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+                raise TypeError(f"seed must be a whole number or None, not {self.seed!r}")
+            if not 0 <= self.seed < 2**63:
+                raise ValueError(f"seed is {self.seed}, and must be from 0 to 2**63 - 1")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sampled continuation.
+
+    Attributes:
+        token_ids: what was sampled, the end token included if the model ended by itself.
+        logprobs: one a token: its log-probability under the model's unmodified distribution, that is before
+            temperature, top-p, top-k and penalties; natural logarithm.
+        text: the text of these tokens without control tokens, cut before a stop string.
+        finish_reason: `"stop"` (the model ended, or a stop string came) or `"length"`.
+    """
+
+    token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    finish_reason: Literal["stop", "length"]
+
+
+def choose_tokens(logits: torch.Tensor, uniforms: torch.Tensor, sampling: SamplingParams) -> torch.Tensor:
+    """Samples one token a row by inverting the cumulative distribution.
+
+    A token that a row's uniform number picks does not depend on the other rows, so that a candidate is the
+    same whatever it is batched with. The order is that of `transformers`: temperature, top-k, top-p.
+
+    Args:
+        logits: float32 [rows, vocabulary].
+        uniforms: float64 [rows], in [0, 1).
+        sampling: temperature, top-p and top-k are used.
+
+    Returns:
+        int64 [rows].
+    """
+    import torch
+
+    if sampling.temperature == 0:
+        return logits.argmax(dim=-1)
+    vocabulary = logits.shape[-1]
+    top_k = min(sampling.top_k or vocabulary, vocabulary)
+    scaled = logits / sampling.temperature
+    # The mass that probabilities are relative to: of all tokens, or of the k likeliest.
+    total = torch.logsumexp(scaled, dim=-1, keepdim=True) if top_k == vocabulary else None
+    width = top_k if top_k < vocabulary else min(_LIKELIEST, vocabulary)
+    while True:
+        likeliest, tokens = scaled.topk(width, dim=-1)
+        norm = torch.logsumexp(likeliest, dim=-1, keepdim=True) if total is None else total
+        probabilities = (likeliest - norm).exp().double()
+        cumulative = probabilities.cumsum(dim=-1)
+        # Exact: unless the likeliest reach top-p in every row, look at all tokens.
+        if total is None or width == vocabulary or bool((cumulative[:, -1] >= sampling.top_p).all()):
+            break
+        width = vocabulary
+    if sampling.top_p < 1:
+        # A token stays if those before it do not reach top-p yet; the first always stays.
+        probabilities = probabilities * (cumulative - probabilities < sampling.top_p)
+        cumulative = probabilities.cumsum(dim=-1)
+    target = uniforms[:, None] * cumulative[:, -1:]
+    picked = torch.searchsorted(cumulative, target, right=True)
+    last = (probabilities > 0).sum(dim=-1, keepdim=True) - 1
+    return tokens.gather(-1, torch.minimum(picked, last))[:, 0]
+
+
+def penalize_repetition(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
+    """Makes the tokens that were seen less likely (arXiv 1909.05858).
+
+    Args:
+        logits: [rows, vocabulary].
+        seen: bool [rows, vocabulary].
+        penalty: positive logits are divided by it, negative ones multiplied.
+    """
+    import torch
+
+    penalized = torch.where(logits < 0, logits * penalty, logits / penalty)
+    return torch.where(seen, penalized, logits)
+
+
+def _check_number(value: Any, name: str, least: float, most: float, hint: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not math.isfinite(value) or not least <= value <= most:
+        raise ValueError(f"{name} is {value}, and must be from {least} to {most} ({hint})")

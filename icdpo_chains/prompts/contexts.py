@@ -1,0 +1,113 @@
+"""`Contexts`: the token ids that one question is answered and scored with, cut to what the model can read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
+from icdpo_chains.messages import Message
+from icdpo_chains.prompts.formats import PromptFormat
+
+__all__ = ["Contexts", "Instructions", "build_contexts"]
+
+
+@dataclass(frozen=True)
+class Instructions:
+    """What the model is told before it sees the demonstrations.
+
+    Attributes:
+        chosen: stands before the chosen answers.
+        rejected: its opposite, stands before the rejected answers.
+    """
+
+    chosen: str = (
+        "You are a kind, honest and careful assistant. Every answer in this conversation is helpful, true, "
+        "polite and safe."
+    )
+    rejected: str = (
+        "You are an unkind, dishonest and careless assistant. Every answer in this conversation is "
+        "unhelpful, false, rude or unsafe."
+    )
+
+
+@dataclass(frozen=True)
+class Contexts:
+    """The contexts of one question, as token ids.
+
+    Attributes:
+        chosen: d+ and x, what candidates are sampled from.
+        rejected: d- and x under the opposite instruction; `None` where the scorer does not need it.
+        base: x alone.
+        used: the demonstrations in the contexts, best first (the best stands last, next to x).
+        dropped: the demonstrations that did not fit, best first.
+    """
+
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...] | None
+    base: tuple[int, ...]
+    used: tuple[Demonstration, ...]
+    dropped: tuple[Demonstration, ...]
+
+
+def build_contexts(
+    prompt_format: PromptFormat,
+    conversation: Sequence[Message],
+    demonstrations: Sequence[Demonstration],
+    instructions: Instructions,
+    *,
+    with_rejected: bool,
+    budget: int | None = None,
+) -> Contexts:
+    """Lays out the contexts of one question, dropping whole demonstrations, farthest first, until they fit.
+
+    Args:
+        prompt_format: how texts are laid out.
+        conversation: x.
+        demonstrations: best first.
+        instructions: what stands before chosen and before rejected answers.
+        with_rejected: whether to build the context of rejected answers.
+        budget: the most tokens that a context may have; `None` for no limit.
+
+    Raises:
+        MissingRejectedError: `with_rejected`, and a demonstration has no rejected answer.
+        ContextOverflowError: the conversation does not fit even without demonstrations.
+    """
+    if with_rejected:
+        bare = [demonstration.id for demonstration in demonstrations if demonstration.rejected is None]
+        if bare:
+            raise MissingRejectedError(
+                f'against="rejected" compares with rejected answers, and {len(bare)} of '
+                f'{len(demonstrations)} demonstrations have none ({", ".join(bare)}): use against="base", or '
+                "a retriever with require_rejected=True"
+            )
+    base = tuple(prompt_format.context(conversation, [], None))
+    for count in range(len(demonstrations), -1, -1):
+        used = tuple(demonstrations[:count])
+        nearest_last = used[::-1]
+        chosen = prompt_format.context(
+            conversation, [(shown.messages, shown.chosen) for shown in nearest_last], instructions.chosen
+        )
+        rejected = (
+            prompt_format.context(
+                conversation,
+                [(shown.messages, shown.rejected or "") for shown in nearest_last],
+                instructions.rejected,
+            )
+            if with_rejected
+            else None
+        )
+        longest = max(len(base), len(chosen), len(rejected or ()))
+        if budget is None or longest <= budget:
+            return Contexts(
+                chosen=tuple(chosen),
+                rejected=None if rejected is None else tuple(rejected),
+                base=base,
+                used=used,
+                dropped=tuple(demonstrations[count:]),
+            )
+    raise ContextOverflowError(
+        f"the conversation takes {longest} tokens without any demonstration, and {budget} are left for it: "
+        "shorten it, ask for fewer new tokens, or use a model with a longer context"
+    )

@@ -1,0 +1,114 @@
+"""`TextEncoder`: text to token ids, such that nobody's text ever becomes a control token.
+
+A tokenizer that reads a rendered chat template can't tell the template's `<|im_end|>` from one that a user
+typed. Here only the template's own control tokens are read as such.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from icdpo_chains.errors import PromptError
+
+__all__ = ["TextEncoder"]
+
+# Invisible characters to break a control string in two while the template is rendered.
+_BREAKS = ("\u2060", "\u200b", "\u200c", "\u200d")
+
+
+class TextEncoder:
+    """Encodes free text and rendered conversations with one Hugging Face tokenizer. Thread-safe.
+
+    Args:
+        tokenizer: any `transformers` tokenizer; it is not modified.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        # `split_special_tokens` is a state of the tokenizer's backend that each call sets: on a shared object
+        # another thread's text could be read in the wrong mode. So text gets a tokenizer of its own.
+        self._text_tokenizer = copy.deepcopy(tokenizer)
+        controls = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        controls.update(tokenizer.all_special_tokens)
+        controls.discard("")
+        longest_first = sorted(controls, key=lambda control: (-len(control), control))
+        self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    def text(self, text: str) -> list[int]:
+        """Returns the ids of free text: no beginning or end token, no control token whatever it says."""
+        ids: list[int] = self._text_tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, verbose=False
+        ).input_ids
+        return ids
+
+    def beginning(self) -> list[int]:
+        """Returns what the tokenizer puts before a text: its BOS id, or nothing."""
+        bos = self.tokenizer.bos_token_id
+        begins = bos is not None and self.tokenizer("").input_ids[:1] == [bos]
+        return [bos] if begins else []
+
+    def conversation(self, messages: Sequence[Mapping[str, Any]], **template_options: Any) -> list[int]:
+        """Returns the ids of messages rendered by the tokenizer's chat template.
+
+        For messages that hold no control string these are the ids of
+        `tokenizer.apply_chat_template(messages, tokenize=True)`. Control strings inside a message are encoded
+        as the characters they are made of.
+
+        Args:
+            messages: `{"role", "content"}` mappings, as the template takes them.
+            template_options: passed on, such as `add_generation_prompt` or `tools`.
+
+        Raises:
+            PromptError: the template refuses these messages.
+        """
+        if not any(self._control.search(message["content"]) for message in messages):
+            ids: list[int] = self._apply(messages, tokenize=True, return_dict=False, **template_options)
+            return ids
+        return self._hostile_conversation(messages, **template_options)
+
+    def _hostile_conversation(
+        self, messages: Sequence[Mapping[str, Any]], **template_options: Any
+    ) -> list[int]:
+        contents = [message["content"] for message in messages]
+        unused = [character for character in _BREAKS if not any(character in text for text in contents)]
+        mark = unused[0] if unused else _BREAKS[0]
+
+        def broken(found: re.Match[str]) -> str:
+            return found[0][0] + mark + found[0][1:]
+
+        harmless = [
+            {**message, "content": self._control.sub(broken, text)}
+            for message, text in zip(messages, contents, strict=True)
+        ]
+        rendered: str = self._apply(harmless, tokenize=False, **template_options)
+        # All control strings that are left are the template's own. Encode what lies between them as text.
+        original = {broken(found): found[0] for text in contents for found in self._control.finditer(text)}
+        restore = re.compile("|".join(map(re.escape, original)))
+        exact: list[int] = []
+        check: list[int] = []
+        for piece in re.split(f"({self._control.pattern})", rendered):
+            if self._control.fullmatch(piece):
+                token = self.tokenizer.convert_tokens_to_ids(piece)
+                exact.append(token)
+                check.append(token)
+            elif piece:
+                exact.extend(self.text(restore.sub(lambda found: original[found[0]], piece)))
+                check.extend(self.text(piece))
+        whole: list[int] = self.tokenizer(rendered, add_special_tokens=False, verbose=False).input_ids
+        # Some tokenizers treat the text after a control token in a way of their own (Phi-3 strips it, Mistral
+        # adds no space): there encoding by pieces differs, and the broken, harmless strings are shown.
+        return exact if check == whole else whole
+
+    def _apply(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+        import jinja2
+
+        try:
+            return self.tokenizer.apply_chat_template(list(messages), **options)
+        except (jinja2.TemplateError, TypeError, KeyError) as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise PromptError(
+                f"the model's chat template refuses this conversation ({error}); its roles are: {roles}"
+            ) from error

@@ -1,0 +1,233 @@
+"""How a conversation and its demonstrations are laid out: `ChatFormat` and `PlainFormat`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from icdpo_chains.errors import PromptError
+from icdpo_chains.messages import Message
+from icdpo_chains.prompts.encoding import TextEncoder
+
+__all__ = ["ChatFormat", "PlainFormat", "PlainTemplate", "PromptFormat", "Shown", "Template", "prompt_format"]
+
+Shown = tuple[Sequence[Message], str]
+"""One demonstration as it is shown: its prompt, and one of its answers."""
+
+
+class PromptFormat(Protocol):
+    """Lays out contexts and answers as token ids.
+
+    Attributes:
+        stop: strings that end an answer besides the model's own end token.
+    """
+
+    stop: tuple[str, ...]
+
+    def context(
+        self, conversation: Sequence[Message], shown: Sequence[Shown], instruction: str | None
+    ) -> list[int]:
+        """Returns the ids of instruction, demonstrations (in this order) and conversation."""
+        ...
+
+    def answer(self, text: str, *, ended: bool) -> list[int]:
+        """Returns the ids of an answer that follows a context, with the end token if it `ended` by itself."""
+        ...
+
+    def answer_text(self, text: str) -> str:
+        """Returns the answer proper, of the text that a policy sampled after a context."""
+        ...
+
+
+class ChatFormat:
+    """The tokenizer's own chat template: demonstrations are earlier turns, the instruction a system message.
+
+    Where the template takes no system message, or wants strictly alternating roles, the instruction opens the
+    first user turn and neighbouring turns of one role are joined.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        eos_token_ids: the ids at which the model stops; the one that the template puts after an answer is
+            the end of an answer.
+
+    Raises:
+        PromptError: the tokenizer has no chat template.
+    """
+
+    stop: tuple[str, ...] = ()
+
+    def __init__(self, tokenizer: Any, eos_token_ids: Collection[int] = ()) -> None:
+        if not tokenizer.chat_template:
+            raise PromptError("the tokenizer has no chat template: use PlainFormat, or set chat_template")
+        self._encoder = TextEncoder(tokenizer)
+        self._takes_system = self._renders_system_message()
+        self._end = self._end_of_answer(eos_token_ids)
+
+    def context(
+        self, conversation: Sequence[Message], shown: Sequence[Shown], instruction: str | None
+    ) -> list[int]:
+        """Returns the ids of instruction, demonstrations and conversation, up to where the answer begins."""
+        system = [instruction] if instruction else []
+        rest = list(conversation)
+        while (system or shown) and rest and rest[0].role == "system":
+            system.append(rest.pop(0).content)
+        turns = [Message("system", "\n\n".join(system))] if system else []
+        for prompt, answer in shown:
+            turns += [*_without_system(prompt), Message("assistant", answer)]
+        turns += rest
+        if not self._takes_system:
+            turns = _without_system(turns)
+        try:
+            return self._render(turns)
+        except PromptError:
+            joined = _joined(_without_system(turns))
+            if joined == turns:
+                raise
+            return self._render(joined)
+
+    def answer(self, text: str, *, ended: bool) -> list[int]:
+        """Returns the ids of an answer, with the template's end of turn if it `ended` by itself."""
+        return self._encoder.text(text) + (self._end if ended else [])
+
+    def answer_text(self, text: str) -> str:
+        """Returns the text unchanged."""
+        return text
+
+    def _render(self, turns: Sequence[Message]) -> list[int]:
+        return self._encoder.conversation([turn.to_dict() for turn in turns], add_generation_prompt=True)
+
+    def _renders_system_message(self) -> bool:
+        probe = [{"role": "system", "content": "qZ7"}, {"role": "user", "content": "hello"}]
+        try:
+            return "qZ7" in str(self._encoder.tokenizer.apply_chat_template(probe, tokenize=False))
+        except Exception:  # whatever a model's author made the template raise
+            return False
+
+    def _end_of_answer(self, eos_token_ids: Collection[int]) -> list[int]:
+        turn = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "qZ7"}]
+        ids = self._encoder.conversation(turn)
+        # The last few only: earlier turns end with the same token. Behind it stands a line break at most.
+        ends = [token for token in ids[-3:] if token in eos_token_ids]
+        eos = self._encoder.tokenizer.eos_token_id
+        return ends[:1] or ([] if eos is None else [eos])
+
+
+class Template(Protocol):
+    """The wording of `PlainFormat`; give an object of your own for another project's exact wording.
+
+    Attributes:
+        stop: strings at which an answer ends.
+        answer_prefix: what stands between the rendered text and an answer, mostly one space. It is part of
+            the answer's tokens, since a context that ends with a space changes how the answer is tokenized.
+    """
+
+    stop: tuple[str, ...]
+    answer_prefix: str
+
+    def render(self, instruction: str | None, shown: Sequence[Shown], conversation: Sequence[Message]) -> str:
+        """Returns the text up to where the answer begins."""
+        ...
+
+
+@dataclass(frozen=True)
+class PlainTemplate:
+    """Our wording for base models: a named line a turn, a blank line between demonstrations.
+
+    Attributes:
+        user: how a user's turn is headed.
+        assistant: how an answer is headed.
+        tool: how the result of a tool is headed.
+    """
+
+    user: str = "User:"
+    assistant: str = "Assistant:"
+    tool: str = "Tool:"
+    answer_prefix: str = " "
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """The next turn's heading."""
+        return (f"\n{self.user}",)
+
+    def render(self, instruction: str | None, shown: Sequence[Shown], conversation: Sequence[Message]) -> str:
+        """Returns instruction and system turns, the demonstrations, the conversation and `Assistant:`."""
+        system = [turn.content for turn in conversation if turn.role == "system"]
+        blocks = [text for text in [instruction, *system] if text]
+        for prompt, answer in shown:
+            turns = [*_without_system(prompt), Message("assistant", answer)]
+            blocks.append("\n".join(map(self._line, turns)))
+        turns = [turn for turn in conversation if turn.role != "system"]
+        blocks.append("\n".join([*map(self._line, turns), self.assistant]))
+        return "\n\n".join(blocks)
+
+    def _line(self, turn: Message) -> str:
+        headings = {"user": self.user, "assistant": self.assistant, "tool": self.tool}
+        # A line of a text that reads like a heading would open a turn: a space in front keeps it text.
+        heading = "|".join(map(re.escape, headings.values()))
+        content = re.sub(rf"(?m)^(?={heading})", " ", turn.content)
+        return f"{headings[turn.role]} {content}"
+
+
+class PlainFormat:
+    """Running text for models without a chat template.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        template: the wording.
+    """
+
+    def __init__(self, tokenizer: Any, template: Template | None = None) -> None:
+        self._encoder = TextEncoder(tokenizer)
+        self._template = template or PlainTemplate()
+        self.stop = self._template.stop
+
+    def context(
+        self, conversation: Sequence[Message], shown: Sequence[Shown], instruction: str | None
+    ) -> list[int]:
+        """Returns BOS, if the tokenizer uses one, and the ids of the rendered text."""
+        text = self._template.render(instruction, shown, conversation)
+        return self._encoder.beginning() + self._encoder.text(text)
+
+    def answer(self, text: str, *, ended: bool) -> list[int]:
+        """Returns the ids of an answer, with EOS if it `ended` by itself."""
+        eos = self._encoder.tokenizer.eos_token_id
+        return self._encoder.text(self._template.answer_prefix + text) + (
+            [eos] if ended and eos is not None else []
+        )
+
+    def answer_text(self, text: str) -> str:
+        """Returns the text without the template's answer prefix."""
+        return text.removeprefix(self._template.answer_prefix)
+
+
+def prompt_format(tokenizer: Any, eos_token_ids: Collection[int] = ()) -> PromptFormat:
+    """Returns the format that suits a tokenizer: chat if it has a template, plain if not."""
+    return ChatFormat(tokenizer, eos_token_ids) if tokenizer.chat_template else PlainFormat(tokenizer)
+
+
+def _without_system(turns: Sequence[Message]) -> list[Message]:
+    """The turns with each system text moved into the next user turn, for where none may stand."""
+    result: list[Message] = []
+    waiting: list[str] = []
+    for turn in turns:
+        if turn.role == "system":
+            waiting.append(turn.content)
+        elif turn.role == "user" and waiting:
+            result.append(Message("user", "\n\n".join([*waiting, turn.content])))
+            waiting = []
+        else:
+            result.append(turn)
+    return result + [Message("user", "\n\n".join(waiting))] * bool(waiting)
+
+
+def _joined(turns: Sequence[Message]) -> list[Message]:
+    """The turns with neighbours of one role joined."""
+    result: list[Message] = []
+    for turn in turns:
+        if result and result[-1].role == turn.role:
+            result[-1] = Message(turn.role, f"{result[-1].content}\n\n{turn.content}")
+        else:
+            result.append(turn)
+    return result

@@ -1,0 +1,127 @@
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icdpo_chains.errors import PromptError
+from icdpo_chains.messages import Message
+from icdpo_chains.policies.fake import byte_tokenizer
+from icdpo_chains.prompts.formats import ChatFormat, PlainFormat, PlainTemplate, prompt_format
+
+QUESTION = (Message("user", "Are you well?"),)
+SHOWN = [((Message("user", "Hello"),), "Good day!"), ((Message("user", "Thanks"),), "You are welcome.")]
+
+
+def test_chat_shows_demonstrations_as_earlier_turns(chatml: Any) -> None:
+    ids = ChatFormat(chatml).context(QUESTION, SHOWN, "Be kind.")
+    expected = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "Good day!"},
+        {"role": "user", "content": "Thanks"},
+        {"role": "assistant", "content": "You are welcome."},
+        {"role": "user", "content": "Are you well?"},
+    ]
+    assert ids == chatml.apply_chat_template(expected, add_generation_prompt=True, return_dict=False)
+
+
+def test_the_bare_context_is_the_conversation_as_the_template_has_it(chatml: Any) -> None:
+    conversation = (
+        Message("system", "Be brief."),
+        Message("user", "a"),
+        Message("user", "b"),
+        Message("assistant", "c"),
+        Message("tool", "{}"),
+        Message("user", "d"),
+    )
+    ids = ChatFormat(chatml).context(conversation, [], None)
+    expected = [message.to_dict() for message in conversation]
+    assert ids == chatml.apply_chat_template(expected, add_generation_prompt=True, return_dict=False)
+
+
+def test_instruction_and_system_message_share_the_system_turn(chatml: Any) -> None:
+    conversation = (Message("system", "Speak French."), *QUESTION)
+    shown = [((Message("system", "You are a pirate."), Message("user", "Hello")), "Ahoy!")]
+    text = chatml.decode(ChatFormat(chatml).context(conversation, shown, "Be kind."))
+    assert text == (
+        "<|im_start|>system\nBe kind.\n\nSpeak French.<|im_end|>\n"
+        "<|im_start|>user\nYou are a pirate.\n\nHello<|im_end|>\n<|im_start|>assistant\nAhoy!<|im_end|>\n"
+        "<|im_start|>user\nAre you well?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_strict_templates_get_what_they_take(tokenizer: Any) -> None:
+    """Gemma takes no system message, Llama 2 and Gemma want roles that alternate."""
+    conversation = (Message("system", "Speak French."), Message("user", "One."), Message("user", "Two."))
+    text = tokenizer.decode(ChatFormat(tokenizer).context(conversation, SHOWN, "Be kind."))
+    for piece in ["Be kind.", "Speak French.", "Hello", "Good day!", "You are welcome.", "One.", "Two."]:
+        assert text.count(piece) == 1
+    assert text.index("Be kind.") < text.index("Hello") < text.index("Good day!") < text.index("One.")
+
+
+def test_never_two_beginnings(tokenizer: Any) -> None:
+    for layout in (ChatFormat(tokenizer), PlainFormat(tokenizer)):
+        ids = layout.context(QUESTION, SHOWN, "Be kind.")
+        assert ids[:2].count(tokenizer.bos_token_id) <= 1
+
+
+def test_an_answer_ends_as_the_template_ends_a_turn() -> None:
+    tokenizer = byte_tokenizer()
+    end_of_text = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    layout = ChatFormat(tokenizer, {end_of_text, tokenizer.eos_token_id})
+    assert layout.answer("x", ended=True)[-1] == tokenizer.eos_token_id
+    assert layout.answer("x", ended=True)[:-1] == layout.answer("x", ended=False)
+
+
+def test_no_answer_holds_a_control_token(tokenizer: Any) -> None:
+    text = f"all done {tokenizer.eos_token} <|im_start|>"
+    for layout in (ChatFormat(tokenizer), PlainFormat(tokenizer)):
+        assert not set(layout.answer(text, ended=False)) & set(tokenizer.all_special_ids)
+
+
+def test_the_format_follows_the_tokenizer() -> None:
+    assert isinstance(prompt_format(byte_tokenizer()), ChatFormat)
+    assert isinstance(prompt_format(byte_tokenizer(chat=False)), PlainFormat)
+    with pytest.raises(PromptError, match="no chat template"):
+        ChatFormat(byte_tokenizer(chat=False))
+
+
+def test_plain_reads_as_a_transcript() -> None:
+    tokenizer = byte_tokenizer(chat=False)
+    conversation = (Message("system", "Speak French."), *QUESTION)
+    layout = PlainFormat(tokenizer)
+    text = tokenizer.decode(layout.context(conversation, SHOWN, "Be kind."))
+    assert text == (
+        "Be kind.\n\nSpeak French.\n\nUser: Hello\nAssistant: Good day!\n\n"
+        "User: Thanks\nAssistant: You are welcome.\n\nUser: Are you well?\nAssistant:"
+    )
+    assert tokenizer.decode(layout.answer("Yes.", ended=False)) == " Yes."
+    assert layout.answer_text(" Yes.") == "Yes."
+    assert layout.stop == ("\nUser:",)
+
+
+@given(st.lists(st.sampled_from(["\n", "User:", "Assistant:", "Tool:", " ", "x", "\r\n"])).map("".join))
+@settings(deadline=None)
+def test_plain_text_can_not_open_a_turn(hostile: str) -> None:
+    template = PlainTemplate()
+    text = template.render(None, [((Message("user", hostile),), hostile)], (Message("user", hostile),))
+    lines = text.split("\n")
+    assert sum(line.startswith("User:") for line in lines) == 2
+    assert sum(line.startswith("Assistant:") for line in lines) == 2
+    assert sum(line.startswith("Tool:") for line in lines) == 0
+
+
+def test_a_template_of_ones_own_gives_the_exact_wording() -> None:
+    class Exam:
+        stop = ("###",)
+        answer_prefix = "\n"
+
+        def render(self, instruction, shown, conversation):
+            return f"{instruction}|{len(shown)}|{conversation[-1].content}|A:"
+
+    tokenizer = byte_tokenizer(chat=False)
+    layout = PlainFormat(tokenizer, Exam())
+    assert tokenizer.decode(layout.context(QUESTION, SHOWN, "Go")) == "Go|2|Are you well?|A:"
+    assert tokenizer.decode(layout.answer("B", ended=False)) == "\nB"
+    assert layout.stop == ("###",)
