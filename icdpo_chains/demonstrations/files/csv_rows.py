@@ -8,9 +8,9 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from icdpo_chains.demonstrations.byte_source import ByteSource
-from icdpo_chains.demonstrations.shapes import SHAPE_COLUMNS, check_columns, is_message_list
-from icdpo_chains.demonstrations.text_lines import MAX_ROW, TextLines, check_utf8
+from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.shapes import SHAPE_COLUMNS, check_columns, is_message_list
+from icdpo_chains.demonstrations.files.text_lines import MAX_ROW, TextLines, check_utf8
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 __all__ = ["csv_rows"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.shapes import check_columns, demonstration_from_row
+from icdpo_chains.demonstrations.files.shapes import check_columns, demonstration_from_row
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 HI, GOOD, BAD = "How are you?", "Well, thank you. And you?", "Go away."

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from icdpo_chains.demonstrations.byte_source import ByteSource
-from icdpo_chains.demonstrations.text_lines import MAX_ROW, TextLines, check_utf8
+from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.text_lines import MAX_ROW, TextLines, check_utf8
 from icdpo_chains.errors import DemonstrationError
 
 __all__ = ["json_rows"]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.demonstrations.byte_source import ByteSource
-from icdpo_chains.demonstrations.csv_rows import csv_rows
+from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.csv_rows import csv_rows
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.json_rows import json_rows
-from icdpo_chains.demonstrations.parquet_rows import parquet_rows
-from icdpo_chains.demonstrations.shapes import demonstration_from_row
+from icdpo_chains.demonstrations.files.json_rows import json_rows
+from icdpo_chains.demonstrations.files.parquet_rows import parquet_rows
+from icdpo_chains.demonstrations.files.shapes import demonstration_from_row
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 __all__ = ["RefusedRow", "read_demonstrations"]
@@ -61,7 +61,7 @@ def read_demonstrations(
     The suffix says the format: `.jsonl`, `.ndjson`, `.json` (an array, one object, or JSON lines after all),
     `.csv`, `.tsv` or `.parquet`, each also with `.gz`; whether it is compressed, its first bytes say. Text is
     UTF-8, with or without a byte order mark. The columns say the shape, row by row: see
-    `icdpo_chains.demonstrations.shapes`.
+    `icdpo_chains.demonstrations.files.shapes`.
 
     A row that can't be used is refused, and reading goes on after it. Where a file breaks off (truncated
     gzip, an unfinished array, a damaged Parquet file), what stands before is read, and the break is

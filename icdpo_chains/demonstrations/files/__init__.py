@@ -1,0 +1,5 @@
+"""Preference files: `read_demonstrations`, a reader a format, and the shapes that a row may have."""
+
+from icdpo_chains.demonstrations.files.read import RefusedRow, read_demonstrations
+
+__all__ = ["RefusedRow", "read_demonstrations"]
