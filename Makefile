@@ -1,0 +1,37 @@
+# make demo   sets everything up and answers a question by ICDPO
+# make test   sets everything up and runs the tests
+# make check  linters, types and formatting, as the pre-commit hooks and CI run them
+# make bench  the measurements (about ten minutes); make clean removes what make made
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+QUESTION ?= My friend forgot my birthday and I am angry. What should I say to her?
+
+.PHONY: demo test check bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/icdpo models fetch
+	$(BIN)/icdpo ask --verbose --n 4 --seed 7 "$(QUESTION)"
+
+test: $(VENV)/installed
+	$(BIN)/pytest
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed
+	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/retrieval.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The constraints pin what the project was tested with; pyproject.toml allows ranges.
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[dev]"
+	touch $@
