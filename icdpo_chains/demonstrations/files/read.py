@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.byte_source import ByteSource
 from icdpo_chains.demonstrations.files.csv_rows import csv_rows
-from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.json_rows import json_rows
 from icdpo_chains.demonstrations.files.parquet_rows import parquet_rows
 from icdpo_chains.demonstrations.files.shapes import demonstration_from_row

@@ -1,0 +1,58 @@
+"""The store that is used where none is named: the user's own, which begins with the starter set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.embedding import Embedder
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+
+__all__ = ["default_store_path", "open_default_store"]
+
+
+def default_store_path() -> Path:
+    """Returns `ICDPO_STORE` if that is set, else a directory among the user's data."""
+    import platformdirs
+
+    named = os.environ.get("ICDPO_STORE")
+    return Path(named) if named else Path(platformdirs.user_data_dir("icdpo-chains")) / "demonstrations"
+
+
+def open_default_store(*, read_only: bool = False, embedder: Embedder | None = None) -> DemonstrationStore:
+    """Opens the default store; the first time, the starter demonstrations are put in.
+
+    Demonstrations that the user removes stay removed: a marker file says that the starter set was put in.
+
+    Args:
+        read_only: see `DemonstrationStore`.
+        embedder: see `DemonstrationStore`.
+
+    Raises:
+        StoreError: see `DemonstrationStore`.
+    """
+    import filelock
+
+    from icdpo_chains.demonstrations.starter import starter_demonstrations
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+    from icdpo_chains.errors import StoreUnavailableError
+
+    path = default_store_path()
+    marker = path / "starter-set-added"
+    if not marker.exists():
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            # Two processes that start at once: one fills the store, the other waits for it.
+            with filelock.FileLock(path / "starter-set.lock"):
+                if not marker.exists():
+                    with DemonstrationStore(path, embedder=embedder) as store:
+                        store.add(starter_demonstrations())
+                    marker.touch()
+        except OSError as error:
+            raise StoreUnavailableError(
+                f"the default store {path} can't be created ({error}): make it writable, or name another "
+                "directory by ICDPO_STORE"
+            ) from error
+    return DemonstrationStore(path, embedder=embedder, read_only=read_only)

@@ -1,0 +1,129 @@
+"""`Embedder`: text to unit vectors, by sentence-transformers or by a deterministic fake."""
+
+from __future__ import annotations
+
+import re
+import threading
+import zlib
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icdpo_chains.errors import StoreError
+
+__all__ = ["Embedder", "FakeEmbedder", "SentenceTransformerEmbedder", "embed_checked"]
+
+Vectors = NDArray[np.float32]
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors whose cosine says how alike they are. Implementations are thread-safe.
+
+    Attributes:
+        name: says which one it is; a store that was filled with one refuses another.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Returns float32 [len(texts), dimension], each row of unit length."""
+        ...
+
+
+class SentenceTransformerEmbedder:
+    """A sentence-transformers model; loaded when it is first used.
+
+    Args:
+        name: a packaged model (the default `all-minilm-l6-v2`), a hub name or a directory.
+        device: `"cuda"`, `"cpu"`, ...; sentence-transformers' own choice where not given.
+    """
+
+    def __init__(self, name: str | None = None, *, device: str | None = None) -> None:
+        from icdpo_chains import weights
+
+        self.name = name or weights.DEFAULT_EMBEDDER
+        self._device = device
+        self._model: Any = None
+        self._lock = threading.Lock()
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Embeds texts; a long one is cut at the model's limit (256 tokens for the default).
+
+        Raises:
+            StoreError: the model can't be loaded.
+            WeightsError: the packaged model can't be fetched.
+        """
+        with self._lock:
+            if self._model is None:
+                self._model = self._load()
+            vectors: Vectors = self._model.encode(
+                list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+            )
+        return vectors.astype(np.float32, copy=False)
+
+    def _load(self) -> Any:
+        from sentence_transformers import SentenceTransformer
+
+        from icdpo_chains import weights
+
+        source = weights.resolve(self.name)
+        try:
+            return SentenceTransformer(
+                source,
+                device=self._device,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )
+        except (OSError, ValueError, ImportError) as error:
+            raise StoreError(
+                f"the embedding model {self.name!r} can't be loaded: {error}. Give a directory or a hub name "
+                "of a sentence-transformers model with safetensors weights"
+            ) from error
+
+
+class FakeEmbedder:
+    """Hashed bags of words, for tests and benchmarks: texts that share words are near. No weights.
+
+    Args:
+        dimension: the length of a vector.
+        name: what a store records.
+    """
+
+    def __init__(self, dimension: int = 64, name: str = "fake-embedder") -> None:
+        self.name = name
+        self._dimension = dimension
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Returns the unit vectors of the texts' word counts."""
+        vectors = np.zeros((len(texts), self._dimension), dtype=np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            for word in re.findall(r"\w+", text.lower()) or [text]:
+                # Each word gets a direction of its own, so that few words already differ.
+                seed = zlib.crc32(word.encode("utf-8"))
+                for place in range(4):
+                    mixed = zlib.crc32(bytes([place]), seed)
+                    row[mixed % self._dimension] += 1 if mixed >> 31 else -1
+            norm = float(np.linalg.norm(row))
+            row[0] += float(norm == 0)
+            row /= norm or 1
+        return vectors
+
+
+def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Vectors:
+    """Embeds texts, and checks what came back before anything is stored or searched with it.
+
+    Raises:
+        StoreError: not one finite vector a text.
+    """
+    vectors = np.asarray(embedder.embed(texts), dtype=np.float32)
+    if vectors.ndim != 2 or len(vectors) != len(texts):
+        raise StoreError(
+            f"the embedder {embedder.name!r} returned an array of shape {vectors.shape} for {len(texts)} "
+            "texts, and should have returned one vector each"
+        )
+    if not np.isfinite(vectors).all():
+        raise StoreError(f"the embedder {embedder.name!r} returned numbers that are not finite")
+    return vectors

@@ -1,0 +1,207 @@
+"""Which demonstrations are shown: `TwoStageRetriever`, `RandomRetriever`, `FixedDemonstrations`."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from icdpo_chains.demonstrations.bm25 import BM25Index, tokenize
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.records import HAS_REJECTED, embedding_text
+from icdpo_chains.messages import Conversation, as_conversation
+from icdpo_chains.policies.sampling import check_count
+
+if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.store import DemonstrationStore, Where
+
+__all__ = [
+    "FixedDemonstrations",
+    "RandomRetriever",
+    "RetrievedDemonstration",
+    "Retriever",
+    "TwoStageRetriever",
+]
+
+_MOST = 10_000
+
+
+@dataclass(frozen=True)
+class RetrievedDemonstration:
+    """A demonstration, and why it was retrieved.
+
+    Attributes:
+        demonstration: what was found.
+        bm25_score: of stage one; `None` where that had no part in it.
+        similarity: of stage two, the cosine between the prompts; `None` likewise.
+    """
+
+    demonstration: Demonstration
+    bm25_score: float | None = None
+    similarity: float | None = None
+
+
+class Retriever(Protocol):
+    """Finds demonstrations for a prompt. Implementations are thread-safe."""
+
+    def retrieve(
+        self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
+    ) -> list[RetrievedDemonstration]:
+        """Returns demonstrations for a prompt, best first.
+
+        Args:
+            prompt: a string, or messages that end where the assistant is to answer.
+            k: how many; the retriever's own number where not given. Fewer come if there are fewer.
+            exclude: ids that must not be among them, such as the prompt's own demonstration.
+
+        Raises:
+            InvalidInputError: the prompt is blank or not valid Unicode.
+            TypeError, ValueError: `k` is no whole number above 0.
+        """
+        ...
+
+
+class TwoStageRetriever:
+    """BM25 over the prompts, then sentence embeddings over what that found (arXiv 2402.09320).
+
+    Stage one takes the last 30 tokens of the conversation; of its pool, stage two takes the nearest by cosine.
+    Where stage one finds fewer than k (no word in common with any prompt, say), embeddings alone fill up. The
+    index follows the store, whoever changes it.
+
+    Args:
+        store: where demonstrations are kept.
+        k: how many are returned; the paper shows 2 or 3.
+        pool: how many stage one passes on; the paper's 20.
+        query_tokens: how many tokens stage one looks at, from the end; the paper's 30.
+        require_rejected: only demonstrations that have a rejected answer.
+        where: only those whose metadata match (Chroma's `where`).
+    """
+
+    def __init__(
+        self,
+        store: DemonstrationStore,
+        k: int = 2,
+        pool: int = 20,
+        *,
+        query_tokens: int = 30,
+        require_rejected: bool = False,
+        where: Where | None = None,
+    ) -> None:
+        self.store = store
+        self.k = check_count(k, "k", _MOST)
+        self.pool = check_count(pool, "pool", _MOST)
+        self.query_tokens = check_count(query_tokens, "query_tokens", _MOST)
+        conditions = [dict(where)] if where else []
+        if require_rejected:
+            conditions.append({HAS_REJECTED: True})
+        self._where: Where | None = (
+            {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
+        )
+        self._lock = threading.Lock()
+        self._index: _Snapshot | None = None
+
+    def retrieve(
+        self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
+    ) -> list[RetrievedDemonstration]:
+        """Returns the k best demonstrations for a prompt, best first. See `Retriever.retrieve`."""
+        messages = as_conversation(prompt)
+        k = self.k if k is None else check_count(k, "k", _MOST)
+        index = self._current_index()
+        if not index.ids:
+            return []
+        text = "\n".join(message.content for message in messages)
+        allowed = index.allowed.copy()
+        allowed[[index.row[id_] for id_ in exclude if id_ in index.row]] = False
+        tokens = tokenize(text)[-self.query_tokens :]
+        pool = {index.ids[row]: score for row, score in index.bm25.best(tokens, max(self.pool, k), allowed)}
+        vector = self.store.embed([embedding_text(messages)])[0]
+        found = self.store.nearest(vector, k, ids=list(pool)) if pool else []
+        if len(found) < k:
+            others = self.store.nearest(vector, k + len(found) + len(exclude), where=self._where)
+            taken = {*exclude, *(id_ for id_, _ in found)}
+            found += [(id_, similarity) for id_, similarity in others if id_ not in taken]
+        similarities = dict(found[:k])
+        demonstrations = self.store.get(list(similarities))
+        return [
+            RetrievedDemonstration(item, pool.get(item.id), similarities[item.id]) for item in demonstrations
+        ]
+
+    def _current_index(self) -> _Snapshot:
+        with self._lock:
+            stamp = self.store.fingerprint
+            if self._index is None or self._index.stamp != stamp:
+                self._index = _Snapshot(self.store, self._where, stamp)
+            return self._index
+
+
+class _Snapshot:
+    """The BM25 index of a store as it was at one moment."""
+
+    def __init__(self, store: DemonstrationStore, where: Where | None, stamp: str) -> None:
+        self.stamp = stamp
+        # In the order of the ids, so that ties do not depend on the order of insertion.
+        prompts = sorted((item.id, item.prompt_text) for item in store)
+        self.ids = [id_ for id_, _ in prompts]
+        self.row = {id_: row for row, id_ in enumerate(self.ids)}
+        self.bm25 = BM25Index([text for _, text in prompts])
+        matching = None if where is None else store.ids(where=where)
+        self.allowed = np.array([matching is None or id_ in matching for id_ in self.ids], dtype=bool)
+
+
+class RandomRetriever:
+    """Demonstrations drawn at random: the control that retrieval is measured against.
+
+    The same seed and prompt give the same draw.
+
+    Args:
+        source: a store or a sequence of demonstrations.
+        k: how many are returned.
+        seed: of the draw.
+    """
+
+    def __init__(
+        self, source: DemonstrationStore | Sequence[Demonstration], k: int = 2, *, seed: int = 0
+    ) -> None:
+        self._source = source
+        self.k = check_count(k, "k", _MOST)
+        self.seed = seed
+
+    def retrieve(
+        self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
+    ) -> list[RetrievedDemonstration]:
+        """Returns k demonstrations by chance. See `Retriever.retrieve`."""
+        text = "\n".join(message.content for message in as_conversation(prompt))
+        k = self.k if k is None else check_count(k, "k", _MOST)
+        items = sorted(
+            (item for item in self._source if item.id not in set(exclude)), key=lambda item: item.id
+        )
+        digest = hashlib.sha256(f"{self.seed}\n{text}".encode()).digest()
+        drawn = random.Random(digest).sample(items, min(k, len(items)))  # noqa: S311
+        return [RetrievedDemonstration(item) for item in drawn]
+
+
+class FixedDemonstrations:
+    """The same demonstrations for each prompt, as given.
+
+    Args:
+        demonstrations: the first counts as the best: it stands nearest to the question, and is dropped last.
+        k: how many are returned; all of them where not given.
+    """
+
+    def __init__(self, demonstrations: Sequence[Demonstration], k: int | None = None) -> None:
+        self._demonstrations = tuple(demonstrations)
+        self.k = k if k is None else check_count(k, "k", _MOST)
+
+    def retrieve(
+        self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
+    ) -> list[RetrievedDemonstration]:
+        """Returns the first k demonstrations. See `Retriever.retrieve`."""
+        as_conversation(prompt)
+        k = self.k if k is None else check_count(k, "k", _MOST)
+        kept = [item for item in self._demonstrations if item.id not in set(exclude)]
+        return [RetrievedDemonstration(item) for item in kept[:k]]

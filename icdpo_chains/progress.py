@@ -1,0 +1,63 @@
+"""`Progress`: what a callback is told while a question is answered, and `Stages`, which tells it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.policies.sampling import Sample
+from icdpo_chains.result import Candidate
+
+__all__ = ["OnProgress", "Progress", "Stages"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One stage is done.
+
+    Attributes:
+        stage: which: `"retrieved"`, `"sampled"`, `"scored"`.
+        seconds: how long it took.
+        demonstrations: those shown to the model, once `"retrieved"`.
+        samples: once `"sampled"`; none where given answers are scored.
+        candidates: best first, once `"scored"`.
+    """
+
+    stage: Literal["retrieved", "sampled", "scored"]
+    seconds: float
+    demonstrations: tuple[RetrievedDemonstration, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    candidates: tuple[Candidate, ...] = ()
+
+
+OnProgress = Callable[[Progress], None]
+
+
+class Stages:
+    """The clock of one call; reports each stage that is done.
+
+    Args:
+        on_progress: called after each stage.
+    """
+
+    _NAMES = {"retrieved": "retrieve", "sampled": "sample", "scored": "score"}  # noqa: RUF012
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress = on_progress
+        self._began = self._last = time.perf_counter()
+        self._seconds: dict[str, float] = {}
+
+    def done(self, stage: Literal["retrieved", "sampled", "scored"], **what: Any) -> None:
+        """Ends a stage and reports it, with the fields of `Progress` that it has."""
+        now = time.perf_counter()
+        seconds, self._last = now - self._last, now
+        self._seconds[self._NAMES[stage]] = seconds
+        if self._on_progress is not None:
+            self._on_progress(Progress(stage, seconds, **what))
+
+    def timings(self) -> dict[str, float]:
+        """Returns seconds by stage, and their `total`."""
+        return {**self._seconds, "total": self._last - self._began}

@@ -1,0 +1,165 @@
+"""`ICDPOResult` and `Candidate`: what ICDPO returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.scoring import Score
+
+__all__ = ["Answer", "Candidate", "ICDPOResult", "Usage"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One answer and its score.
+
+    Attributes:
+        text: the answer.
+        score: higher is better; -infinity where it can't be scored (blank, or not a number).
+        expert_logprob: log pi(y | d+, x), nats, summed over the tokens.
+        contrast_logprob: the same in the context that the scorer compares with.
+        num_tokens: how many tokens were scored, the end token included where the answer ended by itself.
+        token_ids: these tokens.
+        token_scores: what each of them adds to the score.
+        finish_reason: `"stop"`, `"length"`, or `None` for an answer that was given rather than sampled.
+        index: its place among the candidates as sampled, or as given.
+    """
+
+    text: str
+    score: float
+    expert_logprob: float
+    contrast_logprob: float
+    num_tokens: int
+    token_ids: tuple[int, ...]
+    token_scores: tuple[float, ...]
+    finish_reason: Literal["stop", "length"] | None
+    index: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON values; a number that is not finite becomes `None`."""
+        fields: dict[str, Any] = json_safe(asdict(self))
+        return fields
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer on its way to being a candidate.
+
+    Attributes:
+        text: the answer.
+        token_ids: what is scored.
+        logprobs: log pi(token | d+, x, earlier tokens), for each token.
+        finish_reason: see `Candidate`.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: Sequence[float]
+    finish_reason: Literal["stop", "length"] | None
+
+    def candidate(self, score: Score, index: int) -> Candidate:
+        """Returns the candidate; a blank one can't be scored, so that it never wins."""
+        return Candidate(
+            text=self.text,
+            score=score.value if self.text.strip() else -math.inf,
+            expert_logprob=score.expert_logprob,
+            contrast_logprob=score.contrast_logprob,
+            num_tokens=len(self.token_ids),
+            token_ids=self.token_ids,
+            token_scores=score.token_scores,
+            finish_reason=self.finish_reason,
+            index=index,
+        )
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens read and written, each counted once however many candidates share it.
+
+    Attributes:
+        prompt_tokens: of the context that candidates are sampled from.
+        contrast_tokens: of the context that the scorer compares with.
+        completion_tokens: of all candidates together.
+    """
+
+    prompt_tokens: int
+    contrast_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class ICDPOResult:
+    """The best answer, and how it was found.
+
+    Attributes:
+        candidates: all of them, best first.
+        demonstrations: those shown to the model, best first.
+        dropped: those retrieved that did not fit into the model's context, best first.
+        usage: tokens.
+        timings: seconds by stage: `retrieve`, `sample`, `score`, `total`.
+        model: the policy's name.
+        against: what the scorer compared with.
+        aggregate: how it added tokens up.
+        seed: reproduces the candidates.
+    """
+
+    candidates: tuple[Candidate, ...]
+    demonstrations: tuple[RetrievedDemonstration, ...]
+    dropped: tuple[Demonstration, ...]
+    usage: Usage
+    timings: Mapping[str, float]
+    model: str
+    against: str
+    aggregate: str
+    seed: int | None = field(default=None)
+
+    @property
+    def best(self) -> Candidate:
+        """The candidate with the highest score."""
+        return self.candidates[0]
+
+    @property
+    def text(self) -> str:
+        """The text of the best candidate."""
+        return self.best.text
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns everything as JSON values; a number that is not finite becomes `None`."""
+        fields: dict[str, Any] = json_safe(
+            {
+                "text": self.text,
+                "candidates": [candidate.to_dict() for candidate in self.candidates],
+                "demonstrations": [
+                    {
+                        "id": found.demonstration.id,
+                        "bm25_score": found.bm25_score,
+                        "similarity": found.similarity,
+                        **found.demonstration.to_dict(),
+                    }
+                    for found in self.demonstrations
+                ],
+                "dropped": [demonstration.id for demonstration in self.dropped],
+                "usage": asdict(self.usage),
+                "timings": dict(self.timings),
+                "model": self.model,
+                "scorer": {"against": self.against, "aggregate": self.aggregate},
+                "seed": self.seed,
+            }
+        )
+        return fields
+
+
+def json_safe(value: Any) -> Any:
+    """Returns a copy in which each tuple is a list, and each number that is not finite is `None`."""
+    if isinstance(value, Mapping):
+        return {name: json_safe(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
