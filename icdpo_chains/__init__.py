@@ -19,20 +19,95 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
+    from icdpo_chains.demonstrations.embedding import Embedder, FakeEmbedder, SentenceTransformerEmbedder
+    from icdpo_chains.demonstrations.files import RefusedRow, read_demonstrations
+    from icdpo_chains.demonstrations.retrieval import (
+        FixedDemonstrations,
+        RandomRetriever,
+        RetrievedDemonstration,
+        Retriever,
+        TwoStageRetriever,
+    )
+    from icdpo_chains.demonstrations.starter import starter_demonstrations
+    from icdpo_chains.demonstrations.store import AddReport, DemonstrationStore
     from icdpo_chains.errors import ICDPOError
+    from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.messages import Message
+    from icdpo_chains.policies.fake import FakePolicy
+    from icdpo_chains.policies.policy import Policy
+    from icdpo_chains.policies.sampling import Sample, SamplingParams
+    from icdpo_chains.policies.transformers import TransformersPolicy
+    from icdpo_chains.progress import Progress
+    from icdpo_chains.prompts.contexts import Instructions
+    from icdpo_chains.prompts.formats import ChatFormat, PlainFormat, PlainTemplate
+    from icdpo_chains.result import Candidate, ICDPOResult
+    from icdpo_chains.scoring import InstantScorer
 
 _MODULE_OF = {
+    "AddReport": "icdpo_chains.demonstrations.store",
+    "Candidate": "icdpo_chains.result",
+    "ChatFormat": "icdpo_chains.prompts.formats",
     "Demonstration": "icdpo_chains.demonstrations.demonstration",
+    "DemonstrationStore": "icdpo_chains.demonstrations.store",
+    "Embedder": "icdpo_chains.demonstrations.embedding",
+    "FakeEmbedder": "icdpo_chains.demonstrations.embedding",
+    "FakePolicy": "icdpo_chains.policies.fake",
+    "FixedDemonstrations": "icdpo_chains.demonstrations.retrieval",
+    "ICDPO": "icdpo_chains.icdpo",
     "ICDPOError": "icdpo_chains.errors",
+    "ICDPOResult": "icdpo_chains.result",
+    "InstantScorer": "icdpo_chains.scoring",
+    "Instructions": "icdpo_chains.prompts.contexts",
     "Message": "icdpo_chains.messages",
+    "PlainFormat": "icdpo_chains.prompts.formats",
+    "PlainTemplate": "icdpo_chains.prompts.formats",
+    "Policy": "icdpo_chains.policies.policy",
+    "Progress": "icdpo_chains.progress",
+    "RandomRetriever": "icdpo_chains.demonstrations.retrieval",
+    "RefusedRow": "icdpo_chains.demonstrations.files",
+    "RetrievedDemonstration": "icdpo_chains.demonstrations.retrieval",
+    "Retriever": "icdpo_chains.demonstrations.retrieval",
+    "Sample": "icdpo_chains.policies.sampling",
+    "SamplingParams": "icdpo_chains.policies.sampling",
+    "SentenceTransformerEmbedder": "icdpo_chains.demonstrations.embedding",
+    "TransformersPolicy": "icdpo_chains.policies.transformers",
+    "TwoStageRetriever": "icdpo_chains.demonstrations.retrieval",
+    "read_demonstrations": "icdpo_chains.demonstrations.files",
+    "starter_demonstrations": "icdpo_chains.demonstrations.starter",
 }
 
 __all__ = [
+    "ICDPO",
+    "AddReport",
+    "Candidate",
+    "ChatFormat",
     "Demonstration",
+    "DemonstrationStore",
+    "Embedder",
+    "FakeEmbedder",
+    "FakePolicy",
+    "FixedDemonstrations",
     "ICDPOError",
+    "ICDPOResult",
+    "InstantScorer",
+    "Instructions",
     "Message",
+    "PlainFormat",
+    "PlainTemplate",
+    "Policy",
+    "Progress",
+    "RandomRetriever",
+    "RefusedRow",
+    "RetrievedDemonstration",
+    "Retriever",
+    "Sample",
+    "SamplingParams",
+    "SentenceTransformerEmbedder",
+    "TransformersPolicy",
+    "TwoStageRetriever",
     "__version__",
+    "read_demonstrations",
+    "starter_demonstrations",
 ]
 
 

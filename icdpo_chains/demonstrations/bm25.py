@@ -46,7 +46,7 @@ class BM25Index:
         return scores
 
     def best(self, tokens: Sequence[str], count: int, allowed: NDArray[np.bool_]) -> list[tuple[int, float]]:
-        """Returns the rows that score above 0 and are allowed, best first, at most `count`, with their scores.
+        """Returns the allowed rows that score above 0 and their scores, best first, at most `count`.
 
         Ties stand in the order of the texts.
         """

@@ -164,7 +164,7 @@ class Directory(Place):
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise StoreLockedError(
-                f"{self} is open for writing elsewhere (another process, or another store of this one): close "
+                f"{self} is open for writing elsewhere (another process, or another store here): close "
                 "that one, open this one with read_only=True, or let both use a Chroma server "
                 "(DemonstrationStore.connect)"
             ) from None
@@ -214,6 +214,6 @@ class Server(Place):
             return chromadb.HttpClient(self._host, self._port, ssl=self._ssl, headers=self._headers)
         except ValueError as error:  # what Chroma raises if nobody answers
             raise StoreUnavailableError(
-                f"{self} is not reached ({error}): start it (`chroma run --path DIR --port {self._port}`), or "
-                "check its address"
+                f"{self} is not reached ({error}): start it (`chroma run --path DIR --port {self._port}`), "
+                "or check its address"
             ) from error

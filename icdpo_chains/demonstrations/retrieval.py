@@ -69,7 +69,7 @@ class Retriever(Protocol):
 class TwoStageRetriever:
     """BM25 over the prompts, then sentence embeddings over what that found (arXiv 2402.09320).
 
-    Stage one takes the last 30 tokens of the conversation; of its pool, stage two takes the nearest by cosine.
+    Stage one looks at the last 30 tokens of the conversation; stage two takes the nearest of its pool.
     Where stage one finds fewer than k (no word in common with any prompt, say), embeddings alone fill up. The
     index follows the store, whoever changes it.
 
