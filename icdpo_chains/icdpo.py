@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check
 from icdpo_chains.progress import OnProgress, Stages
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
-from icdpo_chains.result import Answer, ICDPOResult, Usage
+from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
 
 if TYPE_CHECKING:
@@ -153,31 +154,16 @@ class ICDPO:
             NoCandidateError: no candidate can be scored.
             TypeError, ValueError: an argument that can't be used.
         """
+        stages = Stages(on_progress)
         conversation = as_conversation(prompt)
         n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
-        sampling = self._sampling(sampling, seed)
-        stages = Stages(on_progress)
-        found, contexts = self._contexts(stages, conversation, k, exclude, sampling.max_new_tokens)
-        stop = (*self.format.stop, *sampling.stop)
-        samples = self.policy.sample(contexts.chosen, n, replace(sampling, stop=stop))
-        stages.done("sampled", samples=tuple(samples))
-        answers = [
-            Answer(
-                self.format.answer_text(sample.text),
-                sample.token_ids,
-                # Recorded while sampling: the expert side of the score is free.
-                sample.logprobs,
-                sample.finish_reason,
-            )
-            for sample in samples
-        ]
-        result = self._scored(stages, contexts, found, answers, sampling.seed)
-        if result.best.score == -math.inf:
-            raise NoCandidateError(
-                f"none of the {n} candidates can be scored: they are blank, or their log-probabilities are "
-                "not finite. Sample more (n), or longer ones (min_new_tokens), or load the model in float32"
-            )
-        return result
+        found = self.retrieve(conversation, k=k, exclude=exclude)
+        stages.done("retrieved", demonstrations=tuple(found))
+        draft = self.sample(conversation, found, n=n, sampling=sampling, seed=seed)
+        stages.done("sampled", answers=draft.answers)
+        result = self.select(draft)
+        stages.done("scored", candidates=result.candidates)
+        return replace(result, timings=stages.timings())
 
     def generate_batch(self, prompts: Sequence[Conversation], **options: Any) -> list[ICDPOResult]:
         """Answers several questions, in this order; equal to one `generate` each.
@@ -221,23 +207,92 @@ class ICDPO:
                 `generate`.
             TypeError, ValueError: no response, or one that is not a string.
         """
-        conversation = as_conversation(prompt)
-        if isinstance(responses, str):
-            raise TypeError("responses must be a sequence of strings: put a single one in a list")
-        for i, response in enumerate(responses):
-            check_text(response, f"response {i}")
-        if not responses:
-            raise ValueError("there are no responses to score: give at least one")
         stages = Stages(on_progress)
+        conversation = as_conversation(prompt)
+        responses = _checked_responses(responses)
+        found = self.retrieve(conversation, k=k, exclude=exclude)
+        stages.done("retrieved", demonstrations=tuple(found))
         encoded = [tuple(self.format.answer(response, ended=ended)) for response in responses]
-        longest = max(map(len, encoded))
-        found, contexts = self._contexts(stages, conversation, k, exclude, longest)
+        contexts = self._contexts(conversation, found, max(map(len, encoded)))
         unique = list(dict.fromkeys(encoded))
         expert = dict(zip(unique, self.policy.logprobs(contexts.chosen, unique), strict=True))
-        answers = [
-            Answer(response, ids, expert[ids], None) for response, ids in zip(responses, encoded, strict=True)
-        ]
-        return self._scored(stages, contexts, found, answers, None)
+        answers = tuple(
+            Answer(response, ids, tuple(expert[ids]), None)
+            for response, ids in zip(responses, encoded, strict=True)
+        )
+        result = self._scored(Draft(contexts, tuple(found), answers))
+        stages.done("scored", candidates=result.candidates)
+        return replace(result, timings=stages.timings())
+
+    def retrieve(
+        self, prompt: Conversation, *, k: int | None = None, exclude: Collection[str] = ()
+    ) -> list[RetrievedDemonstration]:
+        """The first stage of `generate`: finds demonstrations, best first.
+
+        Raises:
+            InvalidInputError, NoDemonstrationsError, TypeError, ValueError: as `generate`.
+        """
+        k = self.k if k is None else check_count(k, "k", 10_000)
+        found = self.retriever.retrieve(as_conversation(prompt), k, exclude=exclude)
+        if not found:
+            raise NoDemonstrationsError(
+                "the retriever found no demonstration, and without any there is nothing to align with: add "
+                "some to the store (`icdpo import FILE`), or exclude fewer"
+            )
+        return found
+
+    def sample(
+        self,
+        prompt: Conversation,
+        demonstrations: Sequence[RetrievedDemonstration],
+        *,
+        n: int | None = None,
+        sampling: SamplingParams | None = None,
+        seed: int | None = None,
+    ) -> Draft:
+        """The second stage of `generate`: samples candidates with the chosen answers in context.
+
+        Args:
+            prompt: the question.
+            demonstrations: what `retrieve` found, or others, best first.
+            n: how many candidates.
+            sampling: in place of the instance's own.
+            seed: goes before the seed in `sampling`.
+
+        Raises:
+            InvalidInputError, MissingRejectedError, ContextOverflowError: as `generate`.
+            TypeError, ValueError: as `generate`.
+        """
+        conversation = as_conversation(prompt)
+        n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
+        sampling = sampling or self.sampling
+        if seed is None:
+            # Drawn here, so that the result can name it and any answer can be had again.
+            seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
+        contexts = self._contexts(conversation, demonstrations, sampling.max_new_tokens)
+        stop = (*self.format.stop, *sampling.stop)
+        samples = self.policy.sample(contexts.chosen, n, replace(sampling, seed=seed, stop=stop))
+        answers = tuple(
+            # The log-probabilities were recorded while sampling: the expert side of the score is free.
+            Answer(self.format.answer_text(item.text), item.token_ids, item.logprobs, item.finish_reason)
+            for item in samples
+        )
+        return Draft(contexts, tuple(demonstrations), answers, seed)
+
+    def select(self, draft: Draft) -> ICDPOResult:
+        """The last stage of `generate`: scores the candidates and ranks them, best first.
+
+        Raises:
+            NoCandidateError: none of them can be scored.
+        """
+        result = self._scored(draft)
+        if result.best.score == -math.inf:
+            raise NoCandidateError(
+                f"none of the {len(draft.answers)} candidates can be scored: they are blank, or their "
+                "log-probabilities are not finite. Sample more (n), or longer ones (min_new_tokens), or load "
+                "the model in float32"
+            )
+        return result
 
     async def agenerate(self, prompt: Conversation, **options: Any) -> ICDPOResult:
         """`generate` in a thread; the options are the same."""
@@ -251,78 +306,63 @@ class ICDPO:
         """`score` in a thread; the options are the same."""
         return await _in_thread(self.score, prompt, responses, **options)
 
-    def _sampling(self, sampling: SamplingParams | None, seed: int | None) -> SamplingParams:
-        sampling = sampling or self.sampling
-        if seed is None:
-            # Drawn here, so that the result can name it and any answer can be had again.
-            seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
-        return replace(sampling, seed=seed)
-
     def _contexts(
         self,
-        stages: Stages,
-        conversation: tuple[Message, ...],
-        k: int | None,
-        exclude: Collection[str],
+        conversation: Sequence[Message],
+        demonstrations: Sequence[RetrievedDemonstration],
         new_tokens: int,
-    ) -> tuple[list[RetrievedDemonstration], Contexts]:
+    ) -> Contexts:
         budget = None if self.max_context is None else self.max_context - new_tokens
         if budget is not None and budget < 1:
             raise ContextOverflowError(
                 f"an answer of {new_tokens} tokens leaves no room in the {self.max_context} tokens that the "
                 "model can read: ask for fewer new tokens, or shorten the response"
             )
-        k = self.k if k is None else check_count(k, "k", 10_000)
-        found = self.retriever.retrieve(conversation, k, exclude=exclude)
-        if not found:
-            raise NoDemonstrationsError(
-                "the retriever found no demonstration, and without any there is nothing to align with: add "
-                "some to the store (`icdpo import FILE`), or exclude fewer"
-            )
-        contexts = build_contexts(
+        return build_contexts(
             self.format,
             conversation,
-            [item.demonstration for item in found],
+            [found.demonstration for found in demonstrations],
             self.instructions,
             with_rejected=self.scorer.against == "rejected",
             budget=budget,
         )
-        shown = found[: len(contexts.used)]
-        stages.done("retrieved", demonstrations=tuple(shown))
-        return shown, contexts
 
-    def _scored(
-        self,
-        stages: Stages,
-        contexts: Contexts,
-        shown: Sequence[RetrievedDemonstration],
-        answers: Sequence[Answer],
-        seed: int | None,
-    ) -> ICDPOResult:
+    def _scored(self, draft: Draft) -> ICDPOResult:
+        began = time.perf_counter()
+        contexts = draft.contexts
         other = contexts.base if contexts.rejected is None else contexts.rejected
-        unique = list(dict.fromkeys(answer.token_ids for answer in answers))
+        unique = list(dict.fromkeys(answer.token_ids for answer in draft.answers))
         contrast = dict(zip(unique, self.policy.logprobs(other, unique), strict=True))
         candidates = [
             answer.candidate(self.scorer.score(answer.logprobs, contrast[answer.token_ids]), i)
-            for i, answer in enumerate(answers)
+            for i, answer in enumerate(draft.answers)
         ]
         candidates.sort(key=lambda candidate: -candidate.score)  # stable: ties stay in order
-        stages.done("scored", candidates=tuple(candidates))
         return ICDPOResult(
             candidates=tuple(candidates),
-            demonstrations=tuple(shown),
+            demonstrations=draft.demonstrations[: len(contexts.used)],
             dropped=contexts.dropped,
             usage=Usage(
                 prompt_tokens=len(contexts.chosen),
                 contrast_tokens=len(other),
-                completion_tokens=sum(len(answer.token_ids) for answer in answers),
+                completion_tokens=sum(len(answer.token_ids) for answer in draft.answers),
             ),
-            timings=stages.timings(),
+            timings={"score": time.perf_counter() - began},
             model=self.policy.name,
             against=self.scorer.against,
             aggregate=self.scorer.aggregate,
-            seed=seed,
+            seed=draft.seed,
         )
+
+
+def _checked_responses(responses: Sequence[str]) -> list[str]:
+    if isinstance(responses, str):
+        raise TypeError("responses must be a sequence of strings: put a single one in a list")
+    for i, response in enumerate(responses):
+        check_text(response, f"response {i}")
+    if not responses:
+        raise ValueError("there are no responses to score: give at least one")
+    return list(responses)
 
 
 async def _in_thread(call: Callable[..., T], *args: Any, **options: Any) -> T:

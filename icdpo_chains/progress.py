@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
-from icdpo_chains.policies.sampling import Sample
-from icdpo_chains.result import Candidate
+from icdpo_chains.result import Answer, Candidate
 
 __all__ = ["OnProgress", "Progress", "Stages"]
 
@@ -21,15 +20,15 @@ class Progress:
     Attributes:
         stage: which: `"retrieved"`, `"sampled"`, `"scored"`.
         seconds: how long it took.
-        demonstrations: those shown to the model, once `"retrieved"`.
-        samples: once `"sampled"`; none where given answers are scored.
+        demonstrations: those found, once `"retrieved"`.
+        answers: once `"sampled"`; none where given answers are scored.
         candidates: best first, once `"scored"`.
     """
 
     stage: Literal["retrieved", "sampled", "scored"]
     seconds: float
     demonstrations: tuple[RetrievedDemonstration, ...] = ()
-    samples: tuple[Sample, ...] = ()
+    answers: tuple[Answer, ...] = ()
     candidates: tuple[Candidate, ...] = ()
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.scoring import Score
 
-__all__ = ["Answer", "Candidate", "ICDPOResult", "Usage"]
+__all__ = ["Answer", "Candidate", "Draft", "ICDPOResult", "Usage"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Answer:
 
     text: str
     token_ids: tuple[int, ...]
-    logprobs: Sequence[float]
+    logprobs: tuple[float, ...]
     finish_reason: Literal["stop", "length"] | None
 
     def candidate(self, score: Score, index: int) -> Candidate:
@@ -75,6 +76,23 @@ class Answer:
             finish_reason=self.finish_reason,
             index=index,
         )
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Answers to one question that are not scored yet, with all that scoring needs.
+
+    Attributes:
+        contexts: what the model was shown, as token ids.
+        demonstrations: those that were to be shown, best first.
+        answers: in the order in which they were sampled, or given.
+        seed: reproduces them.
+    """
+
+    contexts: Contexts
+    demonstrations: tuple[RetrievedDemonstration, ...]
+    answers: tuple[Answer, ...]
+    seed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -240,7 +240,7 @@ def test_progress_tells_each_stage_with_what_it_found() -> None:
     result = make().generate("?", on_progress=told.append)
     assert [progress.stage for progress in told] == ["retrieved", "sampled", "scored"]
     assert told[0].demonstrations == result.demonstrations
-    assert {sample.text for sample in told[1].samples} == {KIND, RUDE}
+    assert {answer.text for answer in told[1].answers} == {KIND, RUDE}
     assert told[2].candidates == result.candidates
     assert result.timings["total"] == pytest.approx(sum(progress.seconds for progress in told))
 
@@ -320,7 +320,7 @@ def test_bad_responses_are_refused() -> None:
         icdpo.score("?", "one")
     with pytest.raises(TypeError, match="response 1"):
         icdpo.score("?", ["fine", None])  # type: ignore[list-item]
-    with pytest.raises(errors.InvalidInputError, match="response 0.*surrogate"):
+    with pytest.raises(errors.InvalidInputError, match=r"response 0.*surrogate"):
         icdpo.score("?", ["\udfff"])
     assert [c.score for c in icdpo.score("?", ["", "\n"]).candidates] == [-math.inf, -math.inf]
 
@@ -367,3 +367,13 @@ def test_no_input_is_modified() -> None:
     responses = [KIND, RUDE]
     make().score(messages, responses)
     assert (messages, responses) == ([{"role": "user", "content": "?"}], [KIND, RUDE])
+
+
+def test_the_stages_one_by_one_are_what_generate_does() -> None:
+    icdpo = ICDPO(
+        FakePolicy(), FixedDemonstrations(DEMONSTRATIONS), n=3, sampling=SamplingParams(max_new_tokens=20)
+    )
+    whole = icdpo.generate("?", seed=4)
+    found = icdpo.retrieve("?")
+    by_stages = icdpo.select(icdpo.sample("?", found, seed=4))
+    assert {**by_stages.to_dict(), "timings": None} == {**whole.to_dict(), "timings": None}
