@@ -34,7 +34,7 @@ from icdpo_chains.prompts.formats import PlainFormat, prompt_format
 from icdpo_chains.scoring import InstantScorer
 
 Logprobs = dict[str, list[list[float]]]
-"""By context (`chosen`, `rejected`, `base`): the tokens' log-probabilities, of the better and the worse answer."""
+"""By context (`chosen`, `rejected`, `base`): the tokens' log-probabilities of the better, the worse answer."""
 
 
 def score_pair(pair: Logprobs, against: str, aggregate: str) -> tuple[float, float]:

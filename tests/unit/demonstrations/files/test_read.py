@@ -18,9 +18,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icdpo_chains.demonstrations.files import csv_rows, json_rows, text_lines
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.files import RefusedRow, read_demonstrations
+from icdpo_chains.demonstrations.files import RefusedRow, csv_rows, json_rows, read_demonstrations, text_lines
 from icdpo_chains.errors import UnknownFormatError
 
 Rows = list[dict[str, Any]]
