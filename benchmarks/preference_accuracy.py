@@ -34,7 +34,7 @@ from icdpo_chains.prompts.formats import PlainFormat, prompt_format
 from icdpo_chains.scoring import InstantScorer
 
 Logprobs = dict[str, list[list[float]]]
-"""By context (`chosen`, `rejected`, `base`): the tokens' log-probabilities of the better, the worse answer."""
+"""By context (`chosen`, `rejected`, `base`): token log-probabilities of the better and the worse answer."""
 
 
 def score_pair(pair: Logprobs, against: str, aggregate: str) -> tuple[float, float]:
@@ -121,13 +121,13 @@ def main(
             scored.append({name: policy.logprobs(context, answers) for name, context in sides.items()})
         counts[file.name] = len(scored)
         figures[file.name] = {name: accuracy(scored, measure) for name, measure in MEASURES.items()}
+        if json_path is not None:  # after each file: a run takes half an hour
+            json_path.write_text(json.dumps({"model": policy.name, "k": k, "figures": figures}, indent=2))
     table = Table("scorer", *(f"{name} ({counts[name]} pairs)" for name in figures))
     for name in MEASURES:
         cells = (figures[file][name] for file in figures)
         table.add_row(name, *(f"{mid:.1%} ({low:.1%} to {high:.1%})" for mid, low, high in cells))
     Console().print(table)
-    if json_path is not None:
-        json_path.write_text(json.dumps({"model": policy.name, "k": k, "figures": figures}, indent=2))
 
 
 if __name__ == "__main__":
