@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import secrets
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
 from icdpo_chains.errors import ContextOverflowError, NoCandidateError, NoDemonstrationsError
-from icdpo_chains.messages import Conversation, Message, as_conversation, check_text
+from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
-from icdpo_chains.progress import OnProgress, Stages
+from icdpo_chains.progress import OnProgress, Stages, in_thread
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
 from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
 __all__ = ["ICDPO"]
-
-T = TypeVar("T")
 
 
 class ICDPO:
@@ -209,7 +206,7 @@ class ICDPO:
         """
         stages = Stages(on_progress)
         conversation = as_conversation(prompt)
-        responses = _checked_responses(responses)
+        responses = as_responses(responses)
         found = self.retrieve(conversation, k=k, exclude=exclude)
         stages.done("retrieved", demonstrations=tuple(found))
         encoded = [tuple(self.format.answer(response, ended=ended)) for response in responses]
@@ -296,15 +293,15 @@ class ICDPO:
 
     async def agenerate(self, prompt: Conversation, **options: Any) -> ICDPOResult:
         """`generate` in a thread; the options are the same."""
-        return await _in_thread(self.generate, prompt, **options)
+        return await in_thread(self.generate, prompt, **options)
 
     async def agenerate_batch(self, prompts: Sequence[Conversation], **options: Any) -> list[ICDPOResult]:
         """`generate_batch` in a thread; the options are the same."""
-        return await _in_thread(self.generate_batch, prompts, **options)
+        return await in_thread(self.generate_batch, prompts, **options)
 
     async def ascore(self, prompt: Conversation, responses: Sequence[str], **options: Any) -> ICDPOResult:
         """`score` in a thread; the options are the same."""
-        return await _in_thread(self.score, prompt, responses, **options)
+        return await in_thread(self.score, prompt, responses, **options)
 
     def _contexts(
         self,
@@ -353,21 +350,3 @@ class ICDPO:
             aggregate=self.scorer.aggregate,
             seed=draft.seed,
         )
-
-
-def _checked_responses(responses: Sequence[str]) -> list[str]:
-    if isinstance(responses, str):
-        raise TypeError("responses must be a sequence of strings: put a single one in a list")
-    for i, response in enumerate(responses):
-        check_text(response, f"response {i}")
-    if not responses:
-        raise ValueError("there are no responses to score: give at least one")
-    return list(responses)
-
-
-async def _in_thread(call: Callable[..., T], *args: Any, **options: Any) -> T:
-    on_progress: OnProgress | None = options.get("on_progress")
-    if on_progress is not None:
-        loop = asyncio.get_running_loop()
-        options["on_progress"] = lambda progress: loop.call_soon_threadsafe(on_progress, progress)
-    return await asyncio.to_thread(call, *args, **options)

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias, get_args
 
 from icdpo_chains.errors import InvalidInputError
 
-__all__ = ["Conversation", "Message", "Role", "as_conversation", "check_text"]
+__all__ = ["Conversation", "Message", "Role", "as_conversation", "as_responses", "check_text"]
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Conversation: TypeAlias = "str | Sequence[Message | Mapping[str, str]]"
@@ -92,6 +92,23 @@ def as_conversation(prompt: Conversation) -> tuple[Message, ...]:
             "the prompt ends with an assistant turn, so that there is nothing to answer: leave that turn out"
         )
     return messages
+
+
+def as_responses(responses: Sequence[str]) -> list[str]:
+    """Returns answers as a list.
+
+    Raises:
+        InvalidInputError: one is not valid Unicode.
+        TypeError: one is not a string, or all is a single string.
+        ValueError: there is none.
+    """
+    if isinstance(responses, str):
+        raise TypeError("responses must be a sequence of strings: put a single one in a list")
+    for i, response in enumerate(responses):
+        check_text(response, f"response {i}")
+    if not responses:
+        raise ValueError("there are no responses to score: give at least one")
+    return list(responses)
 
 
 def _as_message(item: object, position: int) -> Message:

@@ -1,16 +1,19 @@
-"""`Progress`: what a callback is told while a question is answered, and `Stages`, which tells it."""
+"""`Progress`: what a callback is told while a question is answered, and who tells it."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
 from icdpo_chains.result import Answer, Candidate
 
-__all__ = ["OnProgress", "Progress", "Stages"]
+__all__ = ["OnProgress", "Progress", "Stages", "in_thread"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,3 +63,12 @@ class Stages:
     def timings(self) -> dict[str, float]:
         """Returns seconds by stage, and their `total`."""
         return {**self._seconds, "total": self._last - self._began}
+
+
+async def in_thread(call: Callable[..., T], *args: Any, **options: Any) -> T:
+    """Makes a call in a thread, so that the event loop goes on; `on_progress` is called on the loop."""
+    on_progress: OnProgress | None = options.get("on_progress")
+    if on_progress is not None:
+        loop = asyncio.get_running_loop()
+        options["on_progress"] = lambda progress: loop.call_soon_threadsafe(on_progress, progress)
+    return await asyncio.to_thread(call, *args, **options)

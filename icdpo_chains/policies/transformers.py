@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,16 +70,17 @@ class TransformersPolicy:
             PolicyError: the model can't be found or loaded.
             WeightsError: a packaged model can't be fetched.
         """
-        import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         from icdpo_chains import weights
 
         name = str(name_or_path or weights.DEFAULT_MODEL)
-        source = weights.resolve(name)
+        if name.startswith((".", "~", os.sep)) and not Path(name).expanduser().exists():
+            raise PolicyError(f"there is no {name!r}: give a model's directory, a GGUF file or a hub name")
+        source = weights.resolve(os.path.expanduser(name))
         if gguf_file is None and source.lower().endswith(".gguf"):
             source, gguf_file = str(Path(source).parent), Path(source).name
-        device = torch.device(device) if device is not None else _best_device()
+        device = _device(device)
         dtype = _dtype(dtype, device)
         common: dict[str, Any] = {"revision": revision, "token": token, "trust_remote_code": False}
         if gguf_file is not None:
@@ -90,10 +92,17 @@ class TransformersPolicy:
             )
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise PolicyError(
-                f"the model {name!r} can't be loaded: {error}. Give a directory or a hub name that holds "
-                "safetensors weights or a GGUF file"
+                f"the model {name!r} can't be loaded: {str(error).rstrip('.')}. Give a directory or a hub "
+                "name that holds safetensors weights or a GGUF file"
             ) from error
-        return cls(model.to(device).eval(), tokenizer, name)
+        try:
+            model = model.to(device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise PolicyError(
+                f"the model {name!r} can't be moved to the device {str(device)!r}: {error}. Use 'cpu', or a "
+                "smaller model or dtype"
+            ) from error
+        return cls(model.eval(), tokenizer, name)
 
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
         """Samples n continuations; the context is read once for all of them. See `Policy.sample`."""
@@ -204,9 +213,14 @@ def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(int(token) for token in ids | {tokenizer.eos_token_id} if token is not None)
 
 
-def _best_device() -> torch.device:
+def _device(wanted: str | torch.device | None) -> torch.device:
     import torch
 
+    if wanted is not None:
+        try:
+            return torch.device(wanted)
+        except RuntimeError:
+            raise PolicyError(f"the device {wanted!r} is unknown: use 'cuda', 'mps' or 'cpu'") from None
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -1,0 +1,58 @@
+"""The `icdpo` command as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from icdpo_chains.cli import ask, chat, demos, import_files, models, score
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="icdpo",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+ask.register(app)
+chat.register(app)
+score.register(app)
+import_files.register(app)
+app.add_typer(demos.app, name="demos")
+app.add_typer(models.app, name="models")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from icdpo_chains import __version__
+
+        typer.echo(f"icdpo-chains {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _icdpo(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Better answers from a local language model, without training (ICDPO, arXiv 2402.09320).
+
+    Exit codes: 0 done, 1 an error, 2 a wrong option or argument, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Runs the command with the process's arguments, and exits."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that can't show a character must not cost the answer.
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError):
+                stream.reconfigure(errors="backslashreplace")
+    app()

@@ -1,0 +1,97 @@
+"""`icdpo chat`: a conversation, each answer the best of n."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.command import command
+from icdpo_chains.cli.console import console, error_line, on_stage, working, write_text
+from icdpo_chains.errors import ICDPOError
+from icdpo_chains.messages import Message
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    command(app, "chat")(chat)
+
+
+def chat(
+    n: Annotated[int, typer.Option("--n", "-n", help="Candidates sampled.")] = 8,
+    k: options.Demonstrations = 2,
+    against: options.Against = "rejected",
+    aggregate: options.Aggregate = "mean",
+    seed: Annotated[int | None, typer.Option(help="Makes the conversation reproducible.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Only the likeliest tokens up to this probability.")] = 0.8,
+    system: Annotated[str | None, typer.Option(help="A system message.")] = None,
+    model: options.Model = None,
+    store: options.StorePath = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+) -> None:
+    """Hold a conversation: a line is a turn.
+
+    Ctrl-C stops an answer, Ctrl-D (or Ctrl-C between answers) ends the conversation. In a pipe each line is
+    a turn as well; the exit code is then 1 if any of them could not be answered.
+    """
+    sampling = options.sampling_params(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    with working("Preparing ...") as status:
+        icdpo = options.build_icdpo(
+            status,
+            model=model,
+            store=store,
+            k=k,
+            against=against,
+            aggregate=aggregate,
+            dtype=dtype,
+            device=device,
+            n=n,
+            sampling=sampling,
+        )
+    turns = [Message("system", system)] if system else []
+    interactive = sys.stdin.isatty()
+    failed = False
+    for line in _lines(interactive):
+        try:
+            asked = [*turns, Message("user", line)]
+            with working("Retrieving demonstrations ...") as status:
+                answer = icdpo.generate(asked, on_progress=on_stage(status)).text
+        except ICDPOError as error:
+            # The conversation so far is kept: the question can be put in another way.
+            failed = True
+            error_line(str(error))
+        except KeyboardInterrupt:
+            if not interactive:
+                raise
+            error_line("stopped; the question is forgotten")
+        else:
+            turns = [*asked, Message("assistant", answer)]
+            write_text(answer)
+            sys.stdout.flush()
+    if failed and not interactive:
+        raise typer.Exit(1)
+
+
+def _lines(interactive: bool) -> Iterator[str]:
+    """The user's turns; blank lines are passed over."""
+    while True:
+        if interactive:
+            try:
+                line = console().input("> ")
+            except (EOFError, KeyboardInterrupt):
+                sys.stdout.write("\n")
+                return
+        else:
+            line = sys.stdin.readline()
+            if not line:
+                return
+        if line.strip():
+            yield line.rstrip("\r\n")

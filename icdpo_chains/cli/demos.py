@@ -1,0 +1,142 @@
+"""`icdpo demos`: what is in the store."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.command import checked, command
+from icdpo_chains.cli.console import console, printable, working, write_json
+from icdpo_chains.errors import StoreError
+
+if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="List, search, show, remove and export demonstrations.")
+Ids = Annotated[list[str], typer.Argument(help="Ids, or how they begin (at least 6 characters).")]
+Limit = Annotated[int, typer.Option("--limit", "-l", help="At most this many.")]
+
+
+@command(app, "list")
+def list_(
+    store: options.StorePath = None,
+    limit: Limit = 20,
+    offset: Annotated[int, typer.Option(min=0, help="Leave out this many.")] = 0,
+    as_json: options.AsJson = False,
+) -> None:
+    """List demonstrations."""
+    from icdpo_chains.policies.sampling import check_count
+
+    with checked():
+        check_count(limit, "--limit", 1_000_000)
+    with options.open_store(store, read_only=True) as opened:
+        items = opened.list(limit=limit, offset=offset)
+        if as_json:
+            write_json([{"id": item.id, **item.to_dict()} for item in items])
+            return
+        from icdpo_chains.cli.tables import stored_table
+
+        console().print(stored_table((item, None) for item in items))
+        console().print(f"{len(items)} of {len(opened)}")
+
+
+@command(app, "search")
+def search(
+    query: Annotated[str, typer.Argument(help="What the prompts are compared with.")],
+    store: options.StorePath = None,
+    limit: Limit = 10,
+    as_json: options.AsJson = False,
+) -> None:
+    """Find the demonstrations whose prompts are most similar to a text."""
+    from icdpo_chains.messages import as_conversation
+    from icdpo_chains.policies.sampling import check_count
+
+    with checked():
+        check_count(limit, "--limit", 1_000_000)
+    as_conversation(query)
+    with working("Searching ..."), options.open_store(store, read_only=True) as opened:
+        found = opened.search(query, limit)
+    if as_json:
+        write_json([{"id": item.id, "similarity": near, **item.to_dict()} for item, near in found])
+        return
+    from icdpo_chains.cli.tables import stored_table
+
+    console().print(stored_table(found))
+
+
+@command(app, "show")
+def show(ids: Ids, store: options.StorePath = None, as_json: options.AsJson = False) -> None:
+    """Show whole demonstrations."""
+    with options.open_store(store, read_only=True) as opened:
+        items = opened.get(_whole_ids(opened, ids))
+    if as_json:
+        write_json([{"id": item.id, **item.to_dict()} for item in items])
+        return
+    out = console()
+    for item in items:
+        out.print(item.id, style="bold")
+        parts: list[tuple[str, str]] = [(message.role, message.content) for message in item.messages]
+        parts += [("chosen", item.chosen), ("rejected", item.rejected or "(none)")]
+        parts += [("metadata", json.dumps(dict(item.metadata)))] * bool(item.metadata)
+        for name, text in parts:
+            out.print(f"{name}:", style="dim")
+            out.print(printable(text), soft_wrap=True)
+        out.print()
+
+
+@command(app, "remove")
+def remove(
+    ids: Ids,
+    store: options.StorePath = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Remove demonstrations."""
+    with options.open_store(store, read_only=False) as opened:
+        whole = _whole_ids(opened, ids)
+        if not yes:
+            typer.confirm(f"Remove {len(whole)} of {len(opened)} demonstrations?", abort=True)
+        console().print(f"{opened.remove(whole)} removed")
+
+
+@command(app, "export")
+def export(
+    file: Annotated[Path, typer.Argument(help="A JSONL file, or - for standard output.")],
+    store: options.StorePath = None,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the file if there is one.")] = False,
+) -> None:
+    """Write all demonstrations as JSON lines, which `icdpo import` reads."""
+    with options.open_store(store, read_only=True) as opened:
+        if str(file) == "-":
+            for item in opened:
+                sys.stdout.write(json.dumps(item.to_dict(), ensure_ascii=True) + "\n")
+            return
+        if file.exists() and not force:
+            raise typer.BadParameter(f"{file} exists: name another file, or replace it by --force")
+        count = opened.export(file)
+    console().print(f"{count} written to {file}", soft_wrap=True)
+
+
+def _whole_ids(store: DemonstrationStore, given: list[str]) -> list[str]:
+    """Returns the ids that begin as given.
+
+    Raises:
+        StoreError: none does, or several do.
+    """
+    known = store.ids()
+    whole = []
+    for begin in given:
+        fitting = [id_ for id_ in known if id_.startswith(begin)] if len(begin) >= 6 else []
+        if len(fitting) != 1:
+            reason = f"{len(fitting)} begin with it: give more of it" if fitting else "none begins with it"
+            if len(begin) < 6:
+                reason = "give at least 6 characters of it"
+            raise StoreError(f"no demonstration is named {begin!r}: {reason}. `icdpo demos list` lists them")
+        whole += fitting
+    return list(dict.fromkeys(whole))

@@ -1,0 +1,151 @@
+"""The options that several subcommands share, and what is built from them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+import typer
+
+from icdpo_chains.cli.command import checked
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+    from icdpo_chains.icdpo import ICDPO
+    from icdpo_chains.policies.policy import Policy
+    from icdpo_chains.policies.sampling import SamplingParams
+
+__all__ = [
+    "Against",
+    "Aggregate",
+    "AsJson",
+    "Demonstrations",
+    "Device",
+    "Dtype",
+    "Model",
+    "StorePath",
+    "build_icdpo",
+    "open_store",
+    "read_input",
+    "sampling_params",
+]
+
+Model: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="A Hugging Face model's name or path, GGUF included; a tiny default."),
+]
+StorePath: TypeAlias = Annotated[
+    Path | None,
+    typer.Option("--store", "-s", help="The demonstrations' directory; your own by default (ICDPO_STORE)."),
+]
+Demonstrations: TypeAlias = Annotated[int, typer.Option("--k", "-k", help="Demonstrations shown.")]
+Against: TypeAlias = Annotated[
+    Literal["rejected", "base"], typer.Option(help="What the score compares with: rejected answers, or none.")
+]
+Aggregate: TypeAlias = Annotated[
+    Literal["mean", "sum"], typer.Option(help="The score per token, or summed over the answer.")
+]
+Dtype: TypeAlias = Annotated[
+    str | None, typer.Option(help="float32, bfloat16, float16; what suits the hardware.")
+]
+Device: TypeAlias = Annotated[str | None, typer.Option(help="cuda, mps, cpu; the first that there is.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+
+
+def read_input(argument: str | None, what: str) -> str:
+    """Returns an argument, or standard input where it is `-` or not given.
+
+    Raises:
+        BadParameter: there is none, or standard input is not UTF-8.
+    """
+    if argument is not None and argument != "-":
+        return argument
+    if sys.stdin.isatty():
+        raise typer.BadParameter(f"give {what}, or pipe it in")
+    try:
+        text = sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(
+            f"standard input is not UTF-8 (byte {error.start}): convert it, for instance with iconv"
+        ) from None
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def open_store(path: Path | None, *, read_only: bool) -> DemonstrationStore:
+    """Opens the store that `--store` names, or the user's own."""
+    from icdpo_chains.demonstrations.default_store import open_default_store
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+
+    if path is None:
+        return open_default_store(read_only=read_only)
+    return DemonstrationStore(path, read_only=read_only)
+
+
+def sampling_params(
+    *, max_tokens: int, temperature: float, top_p: float, seed: int | None = None
+) -> SamplingParams:
+    """Returns the parameters; a value out of range is a usage error."""
+    from icdpo_chains.policies.sampling import SamplingParams
+
+    with checked():
+        return SamplingParams(max_new_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+
+
+def build_icdpo(
+    status: Status,
+    *,
+    model: str | None,
+    store: Path | None,
+    k: int,
+    against: Literal["rejected", "base"],
+    aggregate: Literal["mean", "sum"],
+    dtype: str | None,
+    device: str | None,
+    n: int = 8,
+    sampling: SamplingParams | None = None,
+) -> ICDPO:
+    """Loads models and store, and says what takes so long."""
+    from icdpo_chains import weights
+    from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
+
+    with checked():
+        # Before anything is loaded, so that a slip of the keyboard is answered at once.
+        check_count(n, "--n", MAX_CANDIDATES)
+        check_count(k, "--k", 10_000)
+    for name in (model or weights.DEFAULT_MODEL, weights.DEFAULT_EMBEDDER):
+        weights.resolve(name, on_progress=status.update)
+    status.update("Loading the model ...")
+    from icdpo_chains.icdpo import ICDPO
+
+    return ICDPO.from_defaults(
+        _load(status, model, dtype, device),
+        store=open_store(store, read_only=True),
+        n=n,
+        k=k,
+        against=against,
+        aggregate=aggregate,
+        sampling=sampling,
+    )
+
+
+def _load(status: Status, model: str | None, dtype: str | None, device: str | None) -> Policy:
+    from icdpo_chains import weights
+
+    # A download of gigabytes needs its own progress bars; they and ours would overwrite each other.
+    bars = model is not None and not weights.is_cached(model) and sys.stderr.isatty()
+    if bars:
+        status.stop()
+        os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)
+    from transformers.utils import logging
+
+    from icdpo_chains.policies.transformers import TransformersPolicy
+
+    policy = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device)
+    if bars:
+        logging.disable_progress_bar()
+        status.start()
+    return policy

@@ -1,0 +1,79 @@
+"""`icdpo score`: given answers, ranked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.command import command
+from icdpo_chains.cli.console import console, on_stage, working, write_json
+from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.messages import as_conversation
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    command(app, "score")(score)
+
+
+def score(
+    question: Annotated[str, typer.Argument(help="What the answers answer.")],
+    responses: Annotated[list[str] | None, typer.Argument(help="The answers.", show_default=False)] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="More answers: a JSON array of strings, or one a line in any other file."),
+    ] = None,
+    k: options.Demonstrations = 2,
+    against: options.Against = "rejected",
+    aggregate: options.Aggregate = "mean",
+    model: options.Model = None,
+    store: options.StorePath = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Rank answers that came from anywhere, best first."""
+    answers = [*(responses or []), *(_read(file) if file else [])]
+    if not answers:
+        raise typer.BadParameter("give the answers to rank, after the question or by --file")
+    as_conversation(question)  # a blank question is answered before a model is loaded
+    with working("Preparing ...") as status:
+        icdpo = options.build_icdpo(
+            status,
+            model=model,
+            store=store,
+            k=k,
+            against=against,
+            aggregate=aggregate,
+            dtype=dtype,
+            device=device,
+        )
+        result = icdpo.score(question, answers, on_progress=on_stage(status))
+    if as_json:
+        write_json(result.to_dict())
+        return
+    from icdpo_chains.cli.tables import candidates_table
+
+    console().print(candidates_table(result, icdpo.policy.tokenizer))
+
+
+def _read(file: Path) -> list[str]:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidInputError(f"{file} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    if file.suffix.lower() != ".json":
+        return [line for line in text.splitlines() if line.strip()]
+    try:
+        answers = json.loads(text)
+    except ValueError as error:
+        raise InvalidInputError(f"{file} is no JSON: {error}") from None
+    if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+        raise InvalidInputError(f'{file} must hold a JSON array of strings, such as ["one", "two"]')
+    return answers

@@ -1,0 +1,139 @@
+"""Results as Rich tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from icdpo_chains.cli.console import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from icdpo_chains.demonstrations.demonstration import Demonstration
+    from icdpo_chains.result import Candidate, ICDPOResult
+
+__all__ = ["candidates_table", "demonstrations_table", "stored_table", "token_pieces", "totals"]
+
+# A token's share of the score, in nats, above (or below) which it is coloured.
+_NOTABLE, _STRONG = 0.2, 1.0
+
+
+def candidates_table(result: ICDPOResult, tokenizer: Any) -> Table:
+    """Returns the candidates, best first; each token of a text is coloured by its score.
+
+    Args:
+        result: the result.
+        tokenizer: the policy's, to tell the tokens of a text apart.
+    """
+    from rich.table import Table
+
+    table = Table(title=f"{len(result.candidates)} candidates", title_justify="left", show_lines=True)
+    table.add_column("score", justify="right")
+    table.add_column("tokens", justify="right")
+    table.add_column("ended")
+    table.add_column("text")
+    for candidate in result.candidates:
+        table.add_row(
+            f"{candidate.score:.3f}",
+            str(candidate.num_tokens),
+            {"stop": "itself", "length": "cut off", None: ""}[candidate.finish_reason],
+            coloured(candidate, tokenizer),
+        )
+    return table
+
+
+def demonstrations_table(result: ICDPOResult) -> Table:
+    """Returns the demonstrations that were shown, nearest first, with both stages' scores."""
+    from rich.table import Table
+
+    table = Table(title="Demonstrations shown", title_justify="left", show_lines=True)
+    table.add_column("similarity", justify="right")
+    table.add_column("BM25", justify="right")
+    for name in ("prompt", "chosen", "rejected"):
+        table.add_column(name, ratio=1)
+    for found in result.demonstrations:
+        item = found.demonstration
+        table.add_row(
+            "" if found.similarity is None else f"{found.similarity:.3f}",
+            "" if found.bm25_score is None else f"{found.bm25_score:.2f}",
+            shortened(item.messages[-1].content, 160),
+            shortened(item.chosen, 160),
+            shortened(item.rejected or "", 160),
+        )
+    return table
+
+
+def stored_table(rows: Iterable[tuple[Demonstration, float | None]]) -> Table:
+    """Returns stored demonstrations, with their similarity to a query if there was one."""
+    from rich.table import Table
+
+    rows = list(rows)
+    table = Table()
+    table.add_column("id", no_wrap=True)
+    if any(similarity is not None for _, similarity in rows):
+        table.add_column("similarity", justify="right")
+    table.add_column("prompt", ratio=1)
+    table.add_column("chosen", ratio=1)
+    for item, similarity in rows:
+        scores = [] if similarity is None else [f"{similarity:.3f}"]
+        texts = [shortened(item.messages[-1].content, 100), shortened(item.chosen, 100)]
+        table.add_row(item.id[:12], *scores, *texts)
+    return table
+
+
+def totals(result: ICDPOResult) -> str:
+    """Returns one line: the scorer, tokens and seconds."""
+    score = "S^" if result.against == "rejected" else "S"
+    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in result.timings.items())
+    dropped = f"; {len(result.dropped)} demonstrations dropped for want of room" if result.dropped else ""
+    return (
+        f"{result.model}; score {score} ({result.aggregate}, against {result.against}); seed {result.seed}; "
+        f"{result.usage.prompt_tokens} prompt and {result.usage.completion_tokens} completion tokens; "
+        f"{seconds}{dropped}"
+    )
+
+
+def shortened(text: str, length: int) -> Text:
+    """Returns the text on one line, cut to a length, never read as markup."""
+    from rich.text import Text
+
+    line = " ".join(printable(text[: 4 * length]).split())
+    return Text(line if len(line) <= length else line[: length - 1] + "\u2026")
+
+
+def coloured(candidate: Candidate, tokenizer: Any) -> Text:
+    """Returns a candidate's text; green is what the demonstrations made likelier, red what less likely."""
+    from rich.text import Text
+
+    text = Text()
+    for piece, score in token_pieces(candidate, tokenizer):
+        style = "" if abs(score) < _NOTABLE else "green" if score > 0 else "red"
+        text.append(printable(piece), f"bold {style}" if abs(score) >= _STRONG else style)
+    return text
+
+
+def token_pieces(candidate: Candidate, tokenizer: Any) -> list[tuple[str, float]]:
+    """Returns the candidate's text in pieces, each with its token's score; together they are the text.
+
+    A character that takes several tokens is one piece, with the last token's score.
+    """
+    pieces: list[tuple[str, float]] = []
+    decoded = ""
+    for count, score in enumerate(candidate.token_scores, start=1):
+        longer = tokenizer.decode(candidate.token_ids[:count], skip_special_tokens=True)
+        if longer.startswith(decoded) and not longer.endswith("\ufffd"):
+            pieces.append((longer[len(decoded) :], score))
+            decoded = longer
+    # The text may lack the prompt format's space in front, and what follows from a stop string on.
+    begin = decoded.find(candidate.text)
+    if begin < 0:
+        return [(candidate.text, 0.0)]
+    end, at, kept = begin + len(candidate.text), 0, []
+    for piece, score in pieces:
+        inside = piece[max(begin - at, 0) : max(end - at, 0)]
+        at += len(piece)
+        if inside:
+            kept.append((inside, score))
+    return kept
