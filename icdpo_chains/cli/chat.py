@@ -90,8 +90,10 @@ def _lines(interactive: bool) -> Iterator[str]:
                 sys.stdout.write("\n")
                 return
         else:
-            line = sys.stdin.readline()
-            if not line:
+            data = sys.stdin.buffer.readline()
+            if not data:
                 return
+            # A line that is not UTF-8 is refused as a turn, rather than ending the conversation.
+            line = data.decode("utf-8", "surrogateescape")
         if line.strip():
             yield line.rstrip("\r\n")

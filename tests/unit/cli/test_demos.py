@@ -1,0 +1,80 @@
+"""`icdpo demos`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icdpo_chains import Demonstration, read_demonstrations
+
+
+def stored(icdpo: Any) -> dict[str, str]:
+    """The ids in the store by prompt."""
+    rows = json.loads(icdpo("demos", "list", "--json").stdout)
+    return {row["prompt"]: row["id"] for row in rows}
+
+
+def test_list(icdpo: Any) -> None:
+    assert set(stored(icdpo)) == {"I failed my exam.", "My cat is ill.", "How is glass made?"}
+    shown = icdpo("demos", "list", "--limit", "2").stdout
+    assert "2 of 3" in shown
+    assert "1 of 3" in icdpo("demos", "list", "--offset", "2").stdout
+
+
+@pytest.mark.parametrize("options", [["--limit", "0"], ["--offset", "-1"]])
+def test_list_takes_no_nonsense(icdpo: Any, options: list[str]) -> None:
+    assert icdpo("demos", "list", *options).exit_code == 2
+
+
+def test_search(icdpo: Any) -> None:
+    found = json.loads(icdpo("demos", "search", "glass made of sand", "--json").stdout)
+    assert found[0]["prompt"] == "How is glass made?"
+    assert found[0]["similarity"] > found[1]["similarity"]
+    assert "glass" in icdpo("demos", "search", "glass", "-l", "1").stdout
+    assert icdpo("demos", "search", "  ").exit_code == 1
+
+
+def test_show(icdpo: Any) -> None:
+    id_ = stored(icdpo)["How is glass made?"]
+    run = icdpo("demos", "show", id_[:8])
+    assert id_ in run.stdout
+    assert "No idea {x} [bold]." in run.stdout
+    assert json.loads(icdpo("demos", "show", id_, "--json").stdout)[0]["id"] == id_
+
+
+@pytest.mark.parametrize("id_", ["", "abc", "0" * 32, "zzzzzzzz"])
+def test_an_unknown_id_removes_nothing(icdpo: Any, id_: str) -> None:
+    for name in ("show", "remove"):
+        run = icdpo("demos", name, id_, *(["--yes"] if name == "remove" else []))
+        assert run.exit_code == 1
+        assert run.stderr.count("\n") == 1
+    assert len(stored(icdpo)) == 3
+
+
+def test_remove_asks_first(icdpo: Any) -> None:
+    id_ = stored(icdpo)["My cat is ill."]
+    assert icdpo("demos", "remove", id_, stdin="n\n").exit_code == 1
+    assert len(stored(icdpo)) == 3
+    assert "1 removed" in icdpo("demos", "remove", id_, id_[:10], stdin="y\n").stdout
+    assert "My cat is ill." not in stored(icdpo)
+    other = stored(icdpo)["How is glass made?"]
+    assert icdpo("demos", "remove", other, "--yes").exit_code == 0
+    assert len(stored(icdpo)) == 1
+
+
+def test_export_imports_back(icdpo: Any, tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    assert "3 written" in icdpo("demos", "export", str(file)).stdout
+    assert {item.id for item in read_demonstrations(file)} == set(stored(icdpo).values())
+    lines = icdpo("demos", "export", "-").stdout.splitlines()
+    assert {Demonstration.from_dict(json.loads(line)).id for line in lines} == set(stored(icdpo).values())
+
+
+def test_export_replaces_a_file_only_if_told(icdpo: Any, tmp_path: Path) -> None:
+    file = tmp_path / "out.jsonl"
+    file.write_text("precious")
+    assert icdpo("demos", "export", str(file)).exit_code == 2
+    assert file.read_text() == "precious"
+    assert icdpo("demos", "export", str(file), "--force").exit_code == 0
+    assert len(list(read_demonstrations(file))) == 3

@@ -1,0 +1,56 @@
+"""How candidates are shown."""
+
+import io
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from icdpo_chains import Candidate, FakePolicy
+from icdpo_chains.cli.console import printable
+from icdpo_chains.cli.tables import coloured, shortened, token_pieces
+
+TOKENIZER = FakePolicy().tokenizer
+
+
+def candidate(text: str, *, shown: str | None = None) -> Candidate:
+    ids = tuple(TOKENIZER(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+    scores = tuple(float(i) for i in range(len(ids)))
+    return Candidate(text if shown is None else shown, 1.0, -1.0, -2.0, len(ids), ids, scores, "stop", 0)
+
+
+@given(st.text())
+def test_the_pieces_are_the_text(text: str) -> None:
+    assert "".join(piece for piece, _ in token_pieces(candidate(text), TOKENIZER)) == text
+
+
+def test_each_piece_has_its_own_score() -> None:
+    pieces = token_pieces(candidate("a\u00e9\U0001f99c"), TOKENIZER)
+    assert pieces == [("a", 0.0), ("\u00e9", 2.0), ("\U0001f99c", 6.0)]
+
+
+def test_pieces_are_cut_as_the_text_is() -> None:
+    """A stop string ends the text before its tokens do; the plain format begins with a space."""
+    pieces = token_pieces(candidate(" abc\nUser:", shown="abc"), TOKENIZER)
+    assert pieces == [("a", 1.0), ("b", 2.0), ("c", 3.0)]
+
+
+def test_likelier_is_green_and_less_likely_red() -> None:
+    ids = tuple(TOKENIZER("abc", add_special_tokens=False).input_ids)
+    item = Candidate("abc", 0.0, -1.0, -1.0, 3, ids, (0.5, 0.0, -3.0), "stop", 0)
+    spans = [(span.start, span.style) for span in coloured(item, TOKENIZER).spans]
+    assert (0, "green") in spans
+    assert (2, "bold red") in spans
+    assert 1 not in [start for start, style in spans if style]
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_nothing_that_is_printed_controls_a_terminal(text: str) -> None:
+    out = io.StringIO()
+    Console(file=out, width=80, markup=False, emoji=False).print(shortened(text, 40))
+    for shown in (out.getvalue(), printable(text)):
+        assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in shown)
+
+
+def test_markup_in_a_text_is_text() -> None:
+    assert shortened("[bold]x[/bold] :smile:", 40).plain == "[bold]x[/bold] :smile:"
