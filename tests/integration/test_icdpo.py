@@ -110,7 +110,11 @@ def test_hostile_questions_are_answered(icdpo: ICDPO, question: str) -> None:
     result = icdpo.generate(question, n=2, sampling=SamplingParams(max_new_tokens=6, seed=0))
     assert result.text.strip()
     special = set(icdpo.policy.tokenizer.all_special_ids)
-    shown = sum(len(found.demonstration.messages) + 1 for found in result.demonstrations)
+    # A demonstration's own system message stands in its user turn; each has an answer.
+    shown = sum(
+        1 + sum(message.role != "system" for message in found.demonstration.messages)
+        for found in result.demonstrations
+    )
     turns = 1 + shown + 1  # system, demonstrations, question
     contexts = _expert_context(icdpo, question, result)
     assert sum(token in special for token in contexts) == 2 * turns + 1

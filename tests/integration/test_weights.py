@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from icdpo_chains import weights, wheels
+from icdpo_chains import TransformersPolicy, weights, wheels
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +87,10 @@ def test_the_model_is_that_of_the_gguf(smollm, loaded, gguf):
     import transformers
 
     model, tokenizer = loaded
-    config_class = getattr(transformers, "GgufConfig", None)
-    extra = {"quantization_config": config_class(dequantize=True)} if config_class else {}
-    reference = transformers.AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.float32, **extra
-    )
+    # As a user would load any GGUF file.
+    policy = TransformersPolicy.from_pretrained(gguf, dtype="float32", device="cpu")
+    assert policy.max_context == 8192
+    reference = policy.model
     ours = dict(model.named_parameters())
     for name, parameter in reference.named_parameters():
         assert torch.equal(ours.pop(name), parameter.to(torch.bfloat16)), name
