@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-QUESTION ?= My friend forgot my birthday and I am angry. What should I say to her?
+QUESTION ?= I am nervous about my first day at a new job. Any advice?
 
 .PHONY: demo test check bench clean
 
