@@ -1,4 +1,7 @@
-"""Where a Chroma collection lives: `Directory`, `Memory` or `Server`, and what can go wrong there."""
+"""Where a Chroma collection lives, and what can go wrong there: `Place`, `Memory` and `Server`.
+
+A directory on disk has a file of its own, `directory.py`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,29 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.errors import ICDPOError, StoreError, StoreLockedError, StoreUnavailableError
+from icdpo_chains.errors import EmbedderMismatchError, ICDPOError, StoreError, StoreUnavailableError
 
-__all__ = ["Directory", "Memory", "Place", "Server"]
+__all__ = ["Memory", "Place", "Server"]
 
-_LOCK = "icdpo-writer.lock"
+_SPACE = "free some space, and open the store again; what was acknowledged is kept"
+_WRITABLE = "make it a writable directory, or copy it to one (Chroma writes even where it only reads)"
+_DAMAGED = "it seems to be damaged: restore it from a copy, or import the demonstrations into a new one"
+# What Chroma, its database and the operating system say, and what to do about it.
+_REMEDIES = {
+    "disk is full": _SPACE,
+    "no space left": _SPACE,
+    "file too large": _SPACE,
+    "readonly": _WRITABLE,
+    "read-only": _WRITABLE,
+    "permission denied": _WRITABLE,
+    "unable to open database": _WRITABLE,
+    "malformed": _DAMAGED,
+    "not a database": _DAMAGED,
+    "expect it to be fetched": _DAMAGED,
+    "disk i/o error": "check the disk, and open the store again; what was acknowledged is kept",
+    "hnsw": "its vector index can't be read or written: look for free space, then open the store again for "
+    "writing, which builds the index anew",
+}
 
 
 class Place:
@@ -21,11 +42,13 @@ class Place:
         path: the directory, where it is one.
         read_only: whether writing is refused.
         shared: whether somebody else may write while it is open.
+        index_lost: whether the vector index was thrown away, so that everything has to be embedded again.
     """
 
     path: Path | None = None
     read_only = False
     shared = False
+    index_lost = False
 
     def __init__(self) -> None:
         self._client: Any = None
@@ -45,9 +68,14 @@ class Place:
             metadata=dict(metadata),
         )
 
-    def reopened(self, collection: Any, count: int) -> Any:
-        """Returns the collection as others may have changed it since `collection` had `count` items."""
-        return self._client.get_collection(collection.name, embedding_function=None)
+    def current(self, collection: Any) -> Any:
+        """Returns the collection as it is now, in case that others may change it."""
+        return collection
+
+    @contextlib.contextmanager
+    def writing(self, collection: Any) -> Iterator[None]:
+        """What surrounds each change of the collection."""
+        yield
 
     def close(self) -> None:
         """Releases the client; may be called twice."""
@@ -68,112 +96,30 @@ class Place:
             # Chroma's Rust side panics on a damaged database; the exception is no `Exception`.
             if type(error).__name__ != "PanicException":
                 raise
-            raise StoreUnavailableError(
-                f"the store in {self} can't be read, it seems to be damaged: restore it from a copy, or "
-                "import the demonstrations into a new one"
-            ) from error
+            raise self._explained(error) from error
 
     def _open(self) -> Any:
         raise NotImplementedError
 
-    def _explained(self, error: Exception) -> ICDPOError:
-        if self._client is None and not isinstance(error, OSError):
-            return StoreUnavailableError(f"the store in {self} can't be opened: {error}")
+    def _explained(self, error: BaseException) -> ICDPOError:
+        import httpx
+
         text = str(error).lower()
-        remedies = {
-            "disk is full": "free some space; what was written before is kept",
-            "no space left": "free some space; what was written before is kept",
-            "readonly": "make the directory writable, or open it with read_only=True",
-            "read-only": "make the directory writable, or open it with read_only=True",
-            "permission denied": "make the directory readable and writable",
-            "malformed": "it is damaged: restore it from a copy, or import into a new one",
-            "not a database": "it is damaged: restore it from a copy, or import into a new one",
-            "unable to open database": "make the directory readable and writable",
-            "disk i/o error": "check the disk; what was written before is kept",
-            "connect": "start the server, or check its address",
-        }
-        for sign, remedy in remedies.items():
-            if sign in text or sign in type(error).__name__.lower():
-                return StoreUnavailableError(f"the store in {self} can't be used ({error}): {remedy}")
-        return StoreError(f"Chroma refused a request to the store in {self}: {error}")
-
-
-class Directory(Place):
-    """A directory on disk, which one process at a time may write to.
-
-    Args:
-        path: the directory.
-        read_only: take no lock.
-    """
-
-    def __init__(self, path: Path, *, read_only: bool) -> None:
-        super().__init__()
-        self.path: Path = path
-        self.read_only = read_only
-        self.shared = read_only
-        self._lock: Any = None
-
-    def __str__(self) -> str:
-        return f"the directory {str(self.path)!r}"
-
-    def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
-        """Opens the collection; makes it, unless the directory is open read-only."""
-        if not self.read_only:
-            self._acquire()
-            return super().collection(name, metadata)
-        if not (self.path / "chroma.sqlite3").exists():
-            raise StoreUnavailableError(
-                f"there is no store in {self}: fill one first (`icdpo import --store {self.path} FILE`, or "
-                "DemonstrationStore(path).add(...)), or check the path"
+        if "expecting embedding with dimension" in text:
+            return EmbedderMismatchError(
+                f"the embedder does not fit the collection in {self} ({error}): use the one that filled it"
             )
-        import chromadb.errors
-
-        self._client = self._open()
-        try:
-            return self._client.get_collection(name, embedding_function=None)
-        except chromadb.errors.NotFoundError:
-            known = ", ".join(sorted(found.name for found in self._client.list_collections())) or "none"
-            raise StoreUnavailableError(f"{self} has no collection {name!r}; it has: {known}") from None
-
-    def reopened(self, collection: Any, count: int) -> Any:
-        """As for any place; what another process wrote is only searched by a client opened after it."""
-        now = super().reopened(collection, count)
-        if now.metadata == collection.metadata and now.count() == count:
-            return collection
-        super().close()
-        self._client = self._open()
-        return self._client.get_collection(collection.name, embedding_function=None)
-
-    def close(self) -> None:
-        """Releases the client and the lock."""
-        super().close()
-        if self._lock is not None:
-            self._lock.release()
-
-    def _open(self) -> Any:
-        import chromadb
-
-        return chromadb.PersistentClient(str(self.path.resolve()))
-
-    def _acquire(self) -> None:
-        import filelock
-
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = filelock.FileLock(self.path / _LOCK)
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            raise StoreLockedError(
-                f"{self} is open for writing elsewhere (another process, or another store here): close "
-                "that one, open this one with read_only=True, or let both use a Chroma server "
-                "(DemonstrationStore.connect)"
-            ) from None
-        except OSError as error:
-            raise StoreUnavailableError(
-                f"{self} can't be written ({error}): make it a writable directory, name another one, or open "
-                "it with read_only=True"
-            ) from error
-        self._lock = lock
+        for sign, remedy in _REMEDIES.items():
+            if sign in text:
+                return StoreUnavailableError(f"the store in {self} can't be used ({error}): {remedy}")
+        if isinstance(error, httpx.TransportError):
+            return StoreUnavailableError(
+                f"{self} does not answer ({error or type(error).__name__}): look whether it runs, and try "
+                "again; adding the same twice does no harm"
+            )
+        if isinstance(error, OSError) or self._client is None:
+            return StoreUnavailableError(f"the store in {self} can't be opened ({error}): {_WRITABLE}")
+        return StoreError(f"Chroma refused a request to the store in {self}: {error}")
 
 
 class Memory(Place):
@@ -207,12 +153,16 @@ class Server(Place):
     def __str__(self) -> str:
         return f"the Chroma server at {self._host}:{self._port}"
 
+    def current(self, collection: Any) -> Any:
+        """Asks the server for the collection, whose metadata tell of changes."""
+        return self._client.get_collection(collection.name, embedding_function=None)
+
     def _open(self) -> Any:
         import chromadb
 
         try:
             return chromadb.HttpClient(self._host, self._port, ssl=self._ssl, headers=self._headers)
-        except ValueError as error:  # what Chroma raises if nobody answers
+        except Exception as error:  # a ValueError if nobody answers, others if it is no Chroma server
             raise StoreUnavailableError(
                 f"{self} is not reached ({error}): start it (`chroma run --path DIR --port {self._port}`), "
                 "or check its address"

@@ -7,9 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.errors import StoreError
 from icdpo_chains.messages import Message
 
-__all__ = ["HAS_REJECTED", "RESERVED", "embedding_text", "from_record", "to_record"]
+__all__ = [
+    "HAS_REJECTED",
+    "RESERVED",
+    "embedding_text",
+    "from_record",
+    "prompt_text",
+    "same_metadata",
+    "to_record",
+]
 
 RESERVED = "icdpo:"
 """Our own metadata begin with this; a user's that do so are kept, but can't be filtered by."""
@@ -30,9 +39,9 @@ def to_record(demonstration: Demonstration) -> dict[str, str | int | float | boo
     record: dict[str, str | int | float | bool] = {
         name: value
         for name, value in demonstration.metadata.items()
-        # Chroma reserves its own prefix, and keeps integers in 64 bits.
+        # Chroma refuses or reserves some names, and keeps integers in 64 bits.
         if name
-        and not name.startswith((RESERVED, "chroma:"))
+        and not name.startswith((RESERVED, "chroma:", "#", "$"))
         and isinstance(value, (str, int, float))
         and not (isinstance(value, int) and abs(value) >= 2**63)
     }
@@ -41,11 +50,37 @@ def to_record(demonstration: Demonstration) -> dict[str, str | int | float | boo
     return record
 
 
-def from_record(record: Mapping[str, Any]) -> Demonstration:
-    """Returns the demonstration that `to_record` was given, exactly."""
-    return Demonstration.from_dict(json.loads(record[_CONTENT]))
+def from_record(record: Mapping[str, Any] | None) -> Demonstration:
+    """Returns the demonstration that `to_record` was given, exactly.
+
+    Raises:
+        StoreError: somebody else wrote the record.
+    """
+    return Demonstration.from_dict(_content(record))
+
+
+def prompt_text(record: Mapping[str, Any] | None) -> str:
+    """Returns the `prompt_text` of a record's demonstration, without the work of building that."""
+    prompt = _content(record)["prompt"]
+    return prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
+
+
+def same_metadata(record: Mapping[str, Any], demonstration: Demonstration) -> bool:
+    """Says whether a record has these metadata, telling 1 from 1.0 and from true."""
+    kept = _content(record).get("metadata", {})
+    return json.dumps(kept, sort_keys=True) == json.dumps(demonstration.metadata, sort_keys=True)
 
 
 def embedding_text(messages: Sequence[Message]) -> str:
     """Returns what of a prompt is embedded: the last 1,000 characters of its turns."""
     return "\n".join(message.content for message in messages)[-_MOST_CHARACTERS:]
+
+
+def _content(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    if record is None or _CONTENT not in record:
+        raise StoreError(
+            "the collection holds an item that is no demonstration, written by something else than "
+            "icdpo-chains: remove that item there, or name another collection"
+        )
+    content: dict[str, Any] = json.loads(record[_CONTENT])
+    return content

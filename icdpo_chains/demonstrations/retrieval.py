@@ -57,7 +57,7 @@ class Retriever(Protocol):
         Args:
             prompt: a string, or messages that end where the assistant is to answer.
             k: how many; the retriever's own number where not given. Fewer come if there are fewer.
-            exclude: ids that must not be among them, such as the prompt's own demonstration.
+            exclude: ids that must not be among them (or one id), such as the prompt's own demonstration.
 
         Raises:
             InvalidInputError: the prompt is blank or not valid Unicode.
@@ -114,16 +114,17 @@ class TwoStageRetriever:
         index = self._current_index()
         if not index.ids:
             return []
-        text = "\n".join(message.content for message in messages)
+        excluded = {exclude} if isinstance(exclude, str) else set(exclude)
         allowed = index.allowed.copy()
-        allowed[[index.row[id_] for id_ in exclude if id_ in index.row]] = False
+        allowed[[index.row[id_] for id_ in excluded if id_ in index.row]] = False
+        text = "\n".join(message.content for message in messages)
         tokens = tokenize(text)[-self.query_tokens :]
         pool = {index.ids[row]: score for row, score in index.bm25.best(tokens, max(self.pool, k), allowed)}
         vector = self.store.embed([embedding_text(messages)])[0]
         found = self.store.nearest(vector, k, ids=list(pool)) if pool else []
         if len(found) < k:
-            others = self.store.nearest(vector, k + len(found) + len(exclude), where=self._where)
-            taken = {*exclude, *(id_ for id_, _ in found)}
+            taken = excluded | {id_ for id_, _ in found}
+            others = self.store.nearest(vector, k + len(taken & index.row.keys()), where=self._where)
             found += [(id_, similarity) for id_, similarity in others if id_ not in taken]
         similarities = dict(found[:k])
         demonstrations = self.store.get(list(similarities))
@@ -145,7 +146,7 @@ class _Snapshot:
     def __init__(self, store: DemonstrationStore, where: Where | None, stamp: str) -> None:
         self.stamp = stamp
         # In the order of the ids, so that ties do not depend on the order of insertion.
-        prompts = sorted((item.id, item.prompt_text) for item in store)
+        prompts = sorted(store.prompts())
         self.ids = [id_ for id_, _ in prompts]
         self.row = {id_: row for row, id_ in enumerate(self.ids)}
         self.bm25 = BM25Index([text for _, text in prompts])
@@ -177,11 +178,16 @@ class RandomRetriever:
         """Returns k demonstrations by chance. See `Retriever.retrieve`."""
         text = "\n".join(message.content for message in as_conversation(prompt))
         k = self.k if k is None else check_count(k, "k", _MOST)
-        items = sorted(
-            (item for item in self._source if item.id not in set(exclude)), key=lambda item: item.id
-        )
+        excluded = {exclude} if isinstance(exclude, str) else set(exclude)
         digest = hashlib.sha256(f"{self.seed}\n{text}".encode()).digest()
-        drawn = random.Random(digest).sample(items, min(k, len(items)))  # noqa: S311
+        draw = random.Random(digest)  # noqa: S311
+        if isinstance(self._source, Sequence):
+            known = {item.id: item for item in self._source}
+            ids = sorted(known.keys() - excluded)
+            drawn = [known[id_] for id_ in draw.sample(ids, min(k, len(ids)))]
+        else:
+            ids = sorted(self._source.ids() - excluded)
+            drawn = self._source.get(draw.sample(ids, min(k, len(ids))))
         return [RetrievedDemonstration(item) for item in drawn]
 
 
@@ -203,5 +209,6 @@ class FixedDemonstrations:
         """Returns the first k demonstrations. See `Retriever.retrieve`."""
         as_conversation(prompt)
         k = self.k if k is None else check_count(k, "k", _MOST)
-        kept = [item for item in self._demonstrations if item.id not in set(exclude)]
+        excluded = {exclude} if isinstance(exclude, str) else set(exclude)
+        kept = [item for item in self._demonstrations if item.id not in excluded]
         return [RetrievedDemonstration(item) for item in kept[:k]]

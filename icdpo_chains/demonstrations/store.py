@@ -2,60 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import os
 import secrets
-import tempfile
-import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from icdpo_chains.demonstrations import connection
+from icdpo_chains.demonstrations.adding import AddReport, batches
+from icdpo_chains.demonstrations.collection import Collection, Where
+from icdpo_chains.demonstrations.connection import Memory, Place, Server
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.directory import Directory, ReadOnlyDirectory
 from icdpo_chains.demonstrations.embedding import Embedder, SentenceTransformerEmbedder, embed_checked
-from icdpo_chains.demonstrations.records import RESERVED, embedding_text, from_record, to_record
+from icdpo_chains.demonstrations.records import (
+    RESERVED,
+    embedding_text,
+    from_record,
+    prompt_text,
+    same_metadata,
+    to_record,
+)
 from icdpo_chains.errors import EmbedderMismatchError, StoreError
+from icdpo_chains.messages import Conversation, as_conversation
+from icdpo_chains.policies.sampling import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Vectors
 
-__all__ = ["AddReport", "DemonstrationStore"]
+__all__ = ["AddReport", "DemonstrationStore", "Where"]
 
-T = TypeVar("T")
-Where = Mapping[str, Any]
-
-_EMBEDDER, _DIMENSION, _REVISION = f"{RESERVED}embedder", f"{RESERVED}dimension", f"{RESERVED}revision"
-# What was acknowledged survives a crash: so an import is written in small steps.
-_BATCH = 128
-
-
-@dataclass(frozen=True)
-class AddReport:
-    """What an import did.
-
-    Attributes:
-        added: demonstrations that are new.
-        updated: known ones whose metadata changed.
-        unchanged: known ones, or doubles within the import.
-    """
-
-    added: int = 0
-    updated: int = 0
-    unchanged: int = 0
-
-    @property
-    def total(self) -> int:
-        """How many were given."""
-        return self.added + self.updated + self.unchanged
-
-    def __add__(self, other: AddReport) -> AddReport:
-        return AddReport(
-            self.added + other.added, self.updated + other.updated, self.unchanged + other.unchanged
-        )
+_EMBEDDER = f"{RESERVED}embedder"
+_MOST_FOUND = 10_000
 
 
 class DemonstrationStore:
@@ -84,13 +62,21 @@ class DemonstrationStore:
         collection: str = "demonstrations",
         read_only: bool = False,
     ) -> None:
-        self._open(connection.Directory(Path(path), read_only=read_only), embedder, collection)
+        directory = Path(path)
+        if not read_only:
+            self._open(Directory(directory), embedder, collection)
+            return
+        reader = ReadOnlyDirectory(directory)
+        if reader.interrupted:
+            # Opening for writing mends what a killed writer has left.
+            DemonstrationStore(directory, embedder=embedder, collection=collection).close()
+        self._open(reader, embedder, collection)
 
     @classmethod
     def ephemeral(cls, *, embedder: Embedder | None = None) -> DemonstrationStore:
         """Returns an empty store in memory, which nothing else shares."""
         store = cls.__new__(cls)
-        store._open(connection.Memory(), embedder, f"demonstrations-{secrets.token_hex(8)}")
+        store._open(Memory(), embedder, f"demonstrations-{secrets.token_hex(8)}")
         return store
 
     @classmethod
@@ -119,18 +105,14 @@ class DemonstrationStore:
             EmbedderMismatchError: the collection was filled with another embedder.
         """
         store = cls.__new__(cls)
-        store._open(connection.Server(host, port, ssl=ssl, headers=dict(headers or {})), embedder, collection)
+        store._open(Server(host, port, ssl=ssl, headers=dict(headers or {})), embedder, collection)
         return store
 
-    def _open(self, place: connection.Place, embedder: Embedder | None, collection: str) -> None:
+    def _open(self, place: Place, embedder: Embedder | None, collection: str) -> None:
         self.embedder = embedder or SentenceTransformerEmbedder()
-        self._place = place
-        self._name = collection
-        self._write_lock = threading.RLock()
+        self._collection = Collection(place, collection, {_EMBEDDER: self.embedder.name})
         try:
-            with place.errors():
-                self._collection = place.collection(collection, {_EMBEDDER: self.embedder.name})
-            recorded = (self._collection.metadata or {}).get(_EMBEDDER)
+            recorded = self._collection.metadata.get(_EMBEDDER)
             if recorded is None:
                 raise StoreError(
                     f"the collection {collection!r} in {place} was not made by icdpo-chains: name another one"
@@ -141,22 +123,21 @@ class DemonstrationStore:
                     f"and {self.embedder.name!r} was given: open it with {recorded!r}, or export it and "
                     "import it into a new one"
                 )
-            self._count = (
-                int(self._collection.count()) if place.shared else 0
-            )  # as last seen, of others' work
+            if place.index_lost:
+                self._embed_again()
         except BaseException:
-            place.close()
+            self.close()
             raise
 
     @property
     def path(self) -> Path | None:
         """The directory, or `None` for a store in memory or on a server."""
-        return self._place.path
+        return self._collection.place.path
 
     @property
     def fingerprint(self) -> str:
         """A string that changes whenever the content does, whoever changes it."""
-        return self._refreshed()
+        return self._collection.fingerprint
 
     def add(
         self,
@@ -168,7 +149,7 @@ class DemonstrationStore:
         """Adds demonstrations; those that are known (by their `id`) are not added twice.
 
         The iterable is consumed lazily and written in batches. A batch that was written stays, whatever
-        happens after it.
+        happens after it; where reading fails, what was read before is written.
 
         Args:
             demonstrations: any iterable, such as `read_demonstrations(path)`.
@@ -186,12 +167,9 @@ class DemonstrationStore:
 
         self._check_writable()
         report = AddReport()
-        size = min(_BATCH, self._place.max_batch)
-        items = iter(tqdm(demonstrations, unit=" demonstrations", disable=not progress, leave=False))
-        while batch := list(itertools.islice(items, size)):
-            with self._write_lock:
-                done = self._add_batch(batch)
-            report += done
+        items = tqdm(demonstrations, unit=" demonstrations", disable=not progress, leave=False)
+        for batch in batches(items, self._collection.max_batch):
+            report += self._add_batch(batch)
             if on_batch is not None:
                 on_batch(report)
         return report
@@ -199,10 +177,7 @@ class DemonstrationStore:
     def get(self, ids: str | Sequence[str]) -> list[Demonstration]:
         """Returns the demonstrations with these ids, in this order; unknown ids are left out."""
         wanted = [ids] if isinstance(ids, str) else list(ids)
-        found: dict[str, Demonstration] = {}
-        for chunk in _chunks(wanted, self._place.max_batch):
-            rows = self._call("get", ids=chunk, include=["metadatas"])
-            found.update(zip(rows["ids"], map(from_record, rows["metadatas"]), strict=True))
+        found = {id_: from_record(record) for id_, record in self._collection.records(wanted)}
         return [found[id_] for id_ in wanted if id_ in found]
 
     def remove(self, ids: str | Sequence[str]) -> int:
@@ -212,24 +187,32 @@ class DemonstrationStore:
             StoreError: the store is read-only or can't be written.
         """
         self._check_writable()
-        wanted = list(dict.fromkeys([ids] if isinstance(ids, str) else ids))
+        wanted = dict.fromkeys([ids] if isinstance(ids, str) else ids)
         removed = 0
-        with self._write_lock:
-            for chunk in _chunks(wanted, self._place.max_batch):
-                known = self._call("get", ids=chunk, include=[])["ids"]
+        with self._collection.lock:
+            for chunk in self._collection.chunks(wanted):
+                known = self._collection.call("get", ids=chunk, include=[])["ids"]
                 if known:
-                    self._call("delete", ids=known)
+                    with self._collection.changing() as chroma:
+                        chroma.delete(ids=known)
                     removed += len(known)
-                    self._bump()
         return removed
 
     def search(
-        self, query: str, k: int = 10, *, where: Where | None = None
+        self, query: Conversation, k: int = 10, *, where: Where | None = None
     ) -> list[tuple[Demonstration, float]]:
-        """Returns the k demonstrations whose prompts are most similar, with their cosine similarity."""
-        found = self.nearest(self.embed([query])[0], k, where=where)
-        demonstrations = self.get([id_ for id_, _ in found])
-        return list(zip(demonstrations, (similarity for _, similarity in found), strict=True))
+        """Returns the k demonstrations whose prompts are most similar, with their cosine similarity.
+
+        Raises:
+            InvalidInputError: the query is blank or not valid Unicode.
+            TypeError, ValueError: `k` is no whole number from 1 to 10,000.
+        """
+        vector = self.embed([embedding_text(as_conversation(query))])[0]
+        k = check_count(k, "k", _MOST_FOUND)
+        _ = self.fingerprint  # sees what others wrote
+        similarity = dict(self.nearest(vector, k, where=where))
+        found = dict(self._collection.records(similarity))
+        return [(from_record(found[id_]), near) for id_, near in similarity.items() if id_ in found]
 
     def nearest(
         self,
@@ -244,52 +227,45 @@ class DemonstrationStore:
         Args:
             vector: float32 [dimension], of unit length.
             k: how many.
-            ids: only among these.
+            ids: only among these, of which unknown ones are left out; `where` is not looked at then.
             where: only those whose metadata match (Chroma's `where`).
+
+        Raises:
+            EmbedderMismatchError: the vector is not of the dimension that the collection has.
         """
-        k = min(k, len(self) if ids is None else len(ids))
-        if k < 1:
-            return []
-        rows = self._call(
-            "query",
-            query_embeddings=[vector],
-            n_results=k,
-            ids=None if ids is None else list(ids),
-            where=dict(where) if where else None,
-            include=["distances"],
-        )
-        pairs = [
-            (id_, 1.0 - float(far)) for id_, far in zip(rows["ids"][0], rows["distances"][0], strict=True)
-        ]
-        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+        if ids is None:
+            pairs = self._collection.nearest(vector, k, where)
+        else:
+            pairs = self._collection.similarities(vector, ids)
+        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:k]
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embeds texts with the store's embedder.
 
         Raises:
-            EmbedderMismatchError: the vectors are not of the dimension that the collection has.
+            StoreError: what it returned are no vectors.
         """
-        vectors = embed_checked(self.embedder, texts)
-        recorded = (self._collection.metadata or {}).get(_DIMENSION)
-        if recorded is not None and recorded != vectors.shape[1]:
-            raise EmbedderMismatchError(
-                f"the collection holds vectors of dimension {recorded}, and the embedder "
-                f"{self.embedder.name!r} returned {vectors.shape[1]}: use the embedder that filled it"
-            )
-        return vectors
+        return embed_checked(self.embedder, texts)
 
     def list(
         self, *, where: Where | None = None, limit: int | None = None, offset: int = 0
     ) -> list[Demonstration]:
-        """Returns demonstrations, those only whose metadata match `where` (Chroma's filter language)."""
-        rows = self._call(
-            "get", where=dict(where) if where else None, limit=limit, offset=offset, include=["metadatas"]
-        )
-        return [from_record(record) for record in rows["metadatas"]]
+        """Returns demonstrations, those only whose metadata match `where` (Chroma's filter language).
+
+        Raises:
+            ValueError: `limit` or `offset` is below 0, or Chroma does not know such a `where`.
+        """
+        ids = self._collection.ids(where=where, limit=limit, offset=offset)
+        return [from_record(record) for _, record in self._collection.records(ids)]
 
     def ids(self, *, where: Where | None = None) -> set[str]:
         """Returns the ids of all demonstrations, or of those whose metadata match."""
-        return set(self._call("get", where=dict(where) if where else None, include=[])["ids"])
+        return set(self._collection.ids(where=where))
+
+    def prompts(self) -> Iterator[tuple[str, str]]:
+        """Yields the id and the `prompt_text` of each demonstration."""
+        for id_, record in self._collection.records(self._collection.ids()):
+            yield id_, prompt_text(record)
 
     def export(self, path: str | os.PathLike[str]) -> int:
         """Writes all demonstrations as JSON lines that import back to the same store; returns how many.
@@ -300,34 +276,32 @@ class DemonstrationStore:
             OSError: the file can't be written.
         """
         target = Path(path)
+        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         count = 0
-        with contextlib.ExitStack() as undo:
-            handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-            undo.callback(Path(name).unlink, missing_ok=True)
-            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-                for count, demonstration in enumerate(self, start=1):  # noqa: B007
-                    file.write(json.dumps(demonstration.to_dict(), ensure_ascii=True) + "\n")
-            os.replace(name, target)
+        try:
+            with part.open("x", encoding="ascii", newline="\n") as file:
+                for demonstration in self:
+                    file.write(json.dumps(demonstration.to_dict()) + "\n")
+                    count += 1
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
         return count
 
     def __len__(self) -> int:
-        return int(self._call("count"))
+        return int(self._collection.call("count"))
 
     def __iter__(self) -> Iterator[Demonstration]:
-        step = self._place.max_batch
-        for offset in itertools.count(0, step):
-            page = self.list(limit=step, offset=offset)
-            yield from page
-            if len(page) < step:
-                return
+        # In the order in which they came. By their ids: pages by number would shift where one is removed.
+        return (from_record(record) for _, record in self._collection.records(self._collection.ids()))
 
     def __contains__(self, item: object) -> bool:
         id_ = item.id if isinstance(item, Demonstration) else item
-        return isinstance(id_, str) and bool(self.get(id_))
+        return isinstance(id_, str) and any(True for _ in self._collection.records([id_]))
 
     def close(self) -> None:
         """Releases the directory; the store can't be used any more."""
-        self._place.close()
+        self._collection.close()
 
     def __enter__(self) -> DemonstrationStore:
         return self
@@ -336,72 +310,40 @@ class DemonstrationStore:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<DemonstrationStore {self._name!r} in {self._place}>"
+        return f"<DemonstrationStore {self._collection.name!r} in {self._collection.place}>"
 
-    def _add_batch(self, batch: Collection[Demonstration]) -> AddReport:
-        for item in batch:
-            if not isinstance(item, Demonstration):
-                raise TypeError(f"a store holds Demonstration objects, not {type(item).__name__}")
+    def _add_batch(self, batch: Sequence[Demonstration]) -> AddReport:
         unique = {item.id: item for item in batch}
-        rows = self._call("get", ids=list(unique), include=["metadatas"])
-        known = dict(zip(rows["ids"], rows["metadatas"], strict=True))
-        new = [item for id_, item in unique.items() if id_ not in known]
-        changed = [
-            item
-            for id_, item in unique.items()
-            if id_ in known and from_record(known[id_]).metadata != item.metadata
-        ]
-        if new:
-            vectors = self.embed([embedding_text(item.messages) for item in new])
-            self._call(
-                "upsert",
-                ids=[item.id for item in new],
-                embeddings=vectors,
-                metadatas=[to_record(item) for item in new],
-            )
-        if changed:
-            # An update merges metadata: names that are gone have to be named, as None.
-            gone = [dict.fromkeys(known[item.id]) for item in changed]
-            self._call(
-                "update",
-                ids=[item.id for item in changed],
-                metadatas=[{**old, **to_record(item)} for old, item in zip(gone, changed, strict=True)],
-            )
-        if new or changed:
-            self._bump(vectors.shape[1] if new else None)
+        with self._collection.lock:
+            known = dict(self._collection.records(unique))
+            new = [item for id_, item in unique.items() if id_ not in known]
+            changed = [unique[id_] for id_, record in known.items() if not same_metadata(record, unique[id_])]
+            vectors = self._vectors(new) if new else None
+            if new or changed:
+                with self._collection.changing() as chroma:
+                    if new:
+                        records = [to_record(item) for item in new]
+                        chroma.upsert(ids=[item.id for item in new], embeddings=vectors, metadatas=records)
+                    if changed:
+                        # An update merges metadata: names that are gone have to be named, as None.
+                        updates = [{**dict.fromkeys(known[item.id]), **to_record(item)} for item in changed]
+                        chroma.update(ids=[item.id for item in changed], metadatas=updates)
         return AddReport(len(new), len(changed), len(batch) - len(new) - len(changed))
 
-    def _bump(self, dimension: int | None = None) -> None:
-        """Records that the content changed, where other processes and servers' clients can see it."""
-        metadata = dict(self._collection.metadata or {})
-        metadata[_REVISION] = secrets.token_hex(8)
-        if dimension is not None:
-            metadata.setdefault(_DIMENSION, dimension)
-        self._call("modify", metadata=metadata)
+    def _embed_again(self) -> None:
+        """Fills the empty vector index of a directory whose writer was killed at the wrong moment."""
+        with self._collection.changing() as chroma:
+            for demonstrations in self._collection.chunks(self, 128):
+                chroma.upsert(
+                    ids=[item.id for item in demonstrations],
+                    embeddings=self._vectors(demonstrations),
+                    metadatas=[to_record(item) for item in demonstrations],
+                )
 
-    def _refreshed(self) -> str:
-        """Looks at the collection as it is now, and makes sure that searches see that too."""
-        if self._place.shared:
-            with self._write_lock, self._place.errors():
-                self._collection = self._place.reopened(self._collection, self._count)
-                self._count = self._collection.count()
-        return self._stamp()
-
-    def _stamp(self) -> str:
-        # The count as well: a writer that is killed may have written, and not recorded it.
-        return f"{(self._collection.metadata or {}).get(_REVISION, '')}-{len(self)}"
+    def _vectors(self, items: Sequence[Demonstration]) -> Vectors:
+        return self.embed([embedding_text(item.messages) for item in items])
 
     def _check_writable(self) -> None:
-        if self._place.read_only:
-            raise StoreError(f"the store in {self._place} is open read-only: open it without read_only=True")
-
-    def _call(self, request: str, **arguments: Any) -> Any:
-        # Reopening closes the client that another thread may be using: there, one at a time.
-        guard = self._write_lock if self._place.read_only else contextlib.nullcontext()
-        with guard, self._place.errors():
-            return getattr(self._collection, request)(**arguments)
-
-
-def _chunks(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    for begin in range(0, len(items), size):
-        yield list(items[begin : begin + size])
+        place = self._collection.place
+        if place.read_only:
+            raise StoreError(f"the store in {place} is open read-only: open it without read_only=True")
