@@ -116,14 +116,30 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Vectors:
     """Embeds texts, and checks what came back before anything is stored or searched with it.
 
     Raises:
-        StoreError: not one finite vector a text.
+        StoreError: not one finite vector a text, other than zero.
     """
-    vectors = np.asarray(embedder.embed(texts), dtype=np.float32)
-    if vectors.ndim != 2 or len(vectors) != len(texts):
+    returned = embedder.embed(texts)
+    try:
+        with np.errstate(over="ignore"):  # too large for float32: not finite, see below
+            vectors = np.asarray(returned, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise StoreError(
+            f"the embedder {embedder.name!r} returned no numbers in rows of one length ({error}), and should "
+            "have returned one vector each"
+        ) from error
+    if vectors.ndim != 2 or len(vectors) != len(texts) or not vectors.size:
         raise StoreError(
             f"the embedder {embedder.name!r} returned an array of shape {vectors.shape} for {len(texts)} "
             "texts, and should have returned one vector each"
         )
     if not np.isfinite(vectors).all():
-        raise StoreError(f"the embedder {embedder.name!r} returned numbers that are not finite")
+        raise StoreError(
+            f"the embedder {embedder.name!r} returned numbers that are not finite: load it in float32, or use "
+            "another one"
+        )
+    if not vectors.any(axis=1).all():
+        raise StoreError(
+            f"the embedder {embedder.name!r} returned a vector of zeros, which has no direction to compare: "
+            "use another one"
+        )
     return vectors
