@@ -114,7 +114,7 @@ class Place:
                 return StoreUnavailableError(f"the store in {self} can't be used ({error}): {remedy}")
         if isinstance(error, httpx.TransportError):
             return StoreUnavailableError(
-                f"{self} does not answer ({error or type(error).__name__}): look whether it runs, and try "
+                f"{self} does not answer ({str(error) or type(error).__name__}): look whether it runs, and try "
                 "again; adding the same twice does no harm"
             )
         if isinstance(error, OSError) or self._client is None:

@@ -18,7 +18,11 @@ def default_store_path() -> Path:
     import platformdirs
 
     named = os.environ.get("ICDPO_STORE")
-    return Path(named) if named else Path(platformdirs.user_data_dir("icdpo-chains")) / "demonstrations"
+    return (
+        Path(named).expanduser()
+        if named
+        else Path(platformdirs.user_data_dir("icdpo-chains")) / "demonstrations"
+    )
 
 
 def open_default_store(*, read_only: bool = False, embedder: Embedder | None = None) -> DemonstrationStore:

@@ -134,8 +134,8 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Vectors:
         )
     if not np.isfinite(vectors).all():
         raise StoreError(
-            f"the embedder {embedder.name!r} returned numbers that are not finite: load it in float32, or use "
-            "another one"
+            f"the embedder {embedder.name!r} returned numbers that are not finite: load it in float32, or "
+            "use another one"
         )
     if not vectors.any(axis=1).all():
         raise StoreError(

@@ -237,7 +237,8 @@ class DemonstrationStore:
             pairs = self._collection.nearest(vector, k, where)
         else:
             pairs = self._collection.similarities(vector, ids)
-        return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:k]
+        # Equal prompts get similarities that differ in the last digits, by where they stand in a matrix.
+        return sorted(pairs, key=lambda pair: (-round(pair[1], 6), pair[0]))[:k]
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embeds texts with the store's embedder.
