@@ -16,6 +16,7 @@ __all__ = ["Memory", "Place", "Server"]
 
 _SPACE = "free some space, and open the store again; what was acknowledged is kept"
 _WRITABLE = "make it a writable directory, or copy it to one (Chroma writes even where it only reads)"
+_INDEX = "look for free space, then open the store again for writing, which mends its index"
 _DAMAGED = "it seems to be damaged: restore it from a copy, or import the demonstrations into a new one"
 # What Chroma, its database and the operating system say, and what to do about it.
 _REMEDIES = {
@@ -30,8 +31,8 @@ _REMEDIES = {
     "not a database": _DAMAGED,
     "expect it to be fetched": _DAMAGED,
     "disk i/o error": "check the disk, and open the store again; what was acknowledged is kept",
-    "hnsw": "its vector index can't be read or written: look for free space, then open the store again for "
-    "writing, which builds the index anew",
+    "hnsw": _INDEX,
+    "failed to apply logs": _INDEX,
 }
 
 
@@ -114,8 +115,8 @@ class Place:
                 return StoreUnavailableError(f"the store in {self} can't be used ({error}): {remedy}")
         if isinstance(error, httpx.TransportError):
             return StoreUnavailableError(
-                f"{self} does not answer ({str(error) or type(error).__name__}): look whether it runs, and try "
-                "again; adding the same twice does no harm"
+                f"{self} does not answer ({str(error) or type(error).__name__}): look whether it runs, and "
+                "try again; adding the same twice does no harm"
             )
         if isinstance(error, OSError) or self._client is None:
             return StoreUnavailableError(f"the store in {self} can't be opened ({error}): {_WRITABLE}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import struct
 import threading
-import zlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -101,11 +102,10 @@ class FakeEmbedder:
         vectors = np.zeros((len(texts), self._dimension), dtype=np.float32)
         for row, text in zip(vectors, texts, strict=True):
             for word in re.findall(r"\w+", text.lower()) or [text]:
-                # Each word gets a direction of its own, so that few words already differ.
-                seed = zlib.crc32(word.encode("utf-8"))
-                for place in range(4):
-                    mixed = zlib.crc32(bytes([place]), seed)
-                    row[mixed % self._dimension] += 1 if mixed >> 31 else -1
+                # Each word gets a direction of its own: four places and their signs.
+                digest = hashlib.blake2b(word.encode("utf-8"), digest_size=16).digest()
+                for number in struct.unpack("<4I", digest):
+                    row[(number >> 1) % self._dimension] += 1 if number & 1 else -1
             norm = float(np.linalg.norm(row))
             row[0] += float(norm == 0)
             row /= norm or 1

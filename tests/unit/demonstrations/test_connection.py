@@ -38,7 +38,7 @@ class PanicException(BaseException):
         (RuntimeError("database disk image is malformed"), StoreUnavailableError, "restore it from a copy"),
         (RuntimeError("file is not a database"), StoreUnavailableError, "restore it from a copy"),
         (PanicException("disk image is malformed"), StoreUnavailableError, "restore it from a copy"),
-        (RuntimeError("Error loading hnsw index"), StoreUnavailableError, "builds the index anew"),
+        (RuntimeError("Error loading hnsw index"), StoreUnavailableError, "open the store again.*mends its index"),
         (httpx.ReadTimeout(""), StoreUnavailableError, "ReadTimeout.*look whether it runs"),
         (httpx.ConnectError("refused"), StoreUnavailableError, "refused.*look whether it runs"),
         (
