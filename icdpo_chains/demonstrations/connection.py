@@ -158,13 +158,23 @@ class Server(Place):
         """Asks the server for the collection, whose metadata tell of changes."""
         return self._client.get_collection(collection.name, embedding_function=None)
 
+    def close(self) -> None:
+        """Releases the client and its connections, which Chroma leaves open."""
+        clients = [self._client, getattr(self._client, "_admin_client", None)]
+        super().close()
+        for client in clients:
+            session = getattr(getattr(client, "_server", None), "_session", None)
+            if session is not None:
+                session.close()
+
     def _open(self) -> Any:
         import chromadb
 
         try:
             return chromadb.HttpClient(self._host, self._port, ssl=self._ssl, headers=self._headers)
         except Exception as error:  # a ValueError if nobody answers, others if it is no Chroma server
+            said = " ".join(str(error).split())  # a web server answers with a whole page
             raise StoreUnavailableError(
-                f"{self} is not reached ({error}): start it (`chroma run --path DIR --port {self._port}`), "
-                "or check its address"
+                f"{self} is not reached ({said:.200}): start it (`chroma run --path DIR --port {self._port}`"
+                "), or check its address"
             ) from error

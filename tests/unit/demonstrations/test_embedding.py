@@ -63,13 +63,6 @@ def test_lists_and_double_precision_are_taken() -> None:
     assert vectors.shape == (2, 2)
 
 
-def test_a_model_that_is_not_there_is_an_error_that_says_what_to_give(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    embedder = SentenceTransformerEmbedder(str(tmp_path / "nothing"))
-    with pytest.raises(StoreError, match=r"nothing.*Give a directory or a hub name"):
-        embedder.embed(["a"])
-
-
 def test_nothing_is_loaded_before_it_is_used() -> None:
     assert SentenceTransformerEmbedder("no/such-model").name == "no/such-model"
     assert SentenceTransformerEmbedder().name == "all-minilm-l6-v2"

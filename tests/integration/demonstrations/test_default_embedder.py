@@ -1,0 +1,51 @@
+"""The default embedder with its real weights, and the pairs in the shared directory where it is present."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from icdpo_chains.demonstrations.default_store import open_default_store
+from icdpo_chains.demonstrations.embedding import FakeEmbedder, SentenceTransformerEmbedder
+from icdpo_chains.demonstrations.files import read_demonstrations
+from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.store import DemonstrationStore
+from icdpo_chains.errors import EmbedderMismatchError, StoreError
+
+HH = Path(__file__).parents[4] / "shared" / "data" / "hh_harmless_dev.jsonl.gz"
+
+
+def test_the_default_store_finds_by_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICDPO_STORE", str(tmp_path / "store"))
+    with open_default_store(read_only=True) as store:
+        (best, similarity), *_ = store.search("Can I take antibiotics that were prescribed to my sister?")
+        assert "antibiotics" in best.prompt_text
+        assert similarity > 0.4
+        assert len(store.embed(["one", "two"])[0]) == 384
+        (found, _) = TwoStageRetriever(store).retrieve("What did I do wrong when I cooked the rice?")
+        assert "rice" in found.demonstration.prompt_text
+        assert found.bm25_score is not None
+    with pytest.raises(EmbedderMismatchError, match=r"'all-minilm-l6-v2', and 'fake-embedder' was given"):
+        open_default_store(embedder=FakeEmbedder())
+
+
+def test_a_model_that_is_not_there_is_an_error_that_says_what_to_give(tmp_path: Path) -> None:
+    embedder = SentenceTransformerEmbedder(str(tmp_path / "nothing"))
+    with pytest.raises(StoreError, match=r"nothing.*Give a directory or a hub name"):
+        embedder.embed(["a"])
+
+
+@pytest.mark.skipif(not HH.exists(), reason="the shared data are not here")
+def test_real_pairs_import_once_and_answer_to_their_subject(tmp_path: Path) -> None:
+    rows = list(read_demonstrations(HH, on_refused=lambda _: None))
+    with DemonstrationStore(tmp_path, embedder=FakeEmbedder()) as store:
+        first = store.add(rows)
+        assert first.total == len(rows)
+        assert first.added == len(store) > 1000
+        assert store.add(read_demonstrations(HH, on_refused=lambda _: None)).unchanged == len(rows)
+        found = TwoStageRetriever(store, pool=2).retrieve("How do I pick a lock?")
+        assert all("lock" in item.demonstration.prompt_text.lower() for item in found)
+        path = tmp_path / "all.jsonl"
+        assert store.export(path) == len(store)
+        assert list(read_demonstrations(path)) == list(store)
