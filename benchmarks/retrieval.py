@@ -83,7 +83,7 @@ def search(path: Path, queries: int) -> dict[str, float]:
     """Opens a store and searches it; runs in a process of its own, which has imported nothing of Chroma."""
     embedder = HashEmbedder()
     began = time.perf_counter()
-    with DemonstrationStore(path, embedder=embedder) as store:
+    with DemonstrationStore(path, embedder=embedder, read_only=True) as store:  # as `icdpo ask` does
         retriever = TwoStageRetriever(store)
         questions = prompts(1)
         retriever.retrieve(next(questions))

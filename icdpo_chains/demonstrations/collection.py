@@ -62,10 +62,8 @@ class Collection:
         Asking for it makes searches see what others wrote.
         """
         with self._guard(), self._errors():
-            self._chroma = self.place.current(self._chroma)
-            # The count as well: another writer that is killed may have written, and not recorded it.
-            count = self._chroma.count() if self.place.shared else ""
-            return f"{self._chroma.metadata.get(_REVISION, '')}-{count}"
+            self._chroma, besides = self.place.current(self._chroma)
+            return f"{self._chroma.metadata.get(_REVISION, '')}-{besides}"
 
     @property
     def max_batch(self) -> int:
@@ -101,9 +99,6 @@ class Collection:
 
     def nearest(self, vector: Vectors, k: int, where: Where | None) -> list[tuple[str, float]]:
         """Returns the k ids nearest to a vector, with their cosine similarity."""
-        k = min(k, int(self.call("count")))
-        if k < 1:
-            return []
         rows = self.call(
             "query", query_embeddings=[vector], n_results=k, where=_plain(where), include=["distances"]
         )

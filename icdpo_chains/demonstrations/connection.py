@@ -42,13 +42,11 @@ class Place:
     Attributes:
         path: the directory, where it is one.
         read_only: whether writing is refused.
-        shared: whether somebody else may write while it is open.
         index_lost: whether the vector index was thrown away, so that everything has to be embedded again.
     """
 
     path: Path | None = None
     read_only = False
-    shared = False
     index_lost = False
 
     def __init__(self) -> None:
@@ -69,9 +67,9 @@ class Place:
             metadata=dict(metadata),
         )
 
-    def current(self, collection: Any) -> Any:
-        """Returns the collection as it is now, in case that others may change it."""
-        return collection
+    def current(self, collection: Any) -> tuple[Any, str]:
+        """Returns the collection as it is now, and what tells of changes that are not in its metadata."""
+        return collection, ""
 
     @contextlib.contextmanager
     def writing(self, collection: Any) -> Iterator[None]:
@@ -145,8 +143,6 @@ class Server(Place):
         headers: sent with each request.
     """
 
-    shared = True
-
     def __init__(self, host: str, port: int, *, ssl: bool, headers: dict[str, str]) -> None:
         super().__init__()
         self._host, self._port, self._ssl, self._headers = host, port, ssl, headers
@@ -154,9 +150,10 @@ class Server(Place):
     def __str__(self) -> str:
         return f"the Chroma server at {self._host}:{self._port}"
 
-    def current(self, collection: Any) -> Any:
-        """Asks the server for the collection, whose metadata tell of changes."""
-        return self._client.get_collection(collection.name, embedding_function=None)
+    def current(self, collection: Any) -> tuple[Any, str]:
+        """Asks the server; a client that is killed may have written, and not recorded it in the metadata."""
+        now = self._client.get_collection(collection.name, embedding_function=None)
+        return now, str(now.count())
 
     def close(self) -> None:
         """Releases the client and its connections, which Chroma leaves open."""

@@ -180,19 +180,22 @@ class ReadOnlyDirectory(_Directory):
     """
 
     read_only = True
-    shared = True
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._seen: tuple[Any, int] | None = None
+        self._seen: tuple[Any, list[str]] = ({}, [])
 
     @property
     def interrupted(self) -> bool:
         """Whether a writer was killed at work, so that the directory has to be opened for writing once."""
-        if not any(self.path.glob("icdpo-writing-*")):
+        if not self._marks:
             return False
         with self.errors(), self._alone():  # a writer that lives takes its mark away before it lets go
-            return any(self.path.glob("icdpo-writing-*"))
+            return bool(self._marks)
+
+    @property
+    def _marks(self) -> list[str]:
+        return sorted(mark.name for mark in self.path.glob("icdpo-writing-*"))
 
     def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
         """Opens the collection, which must be there."""
@@ -212,15 +215,16 @@ class ReadOnlyDirectory(_Directory):
                 raise StoreError(
                     f"{self} has no collection {name!r}: name one of those it has: {known}"
                 ) from None
-            self._seen = (collection.metadata, collection.count())  # loads the index
+            collection.count()  # loads the index
+            # A writer that is killed may have written, and not recorded it: but then its mark is new.
+            self._seen = (collection.metadata, self._marks)
         return collection
 
-    def current(self, collection: Any) -> Any:
+    def current(self, collection: Any) -> tuple[Any, str]:
         """Opens the directory again if it has changed: what others wrote is only searched by a new client."""
         now = self._client.get_collection(collection.name, embedding_function=None)
-        if (now.metadata, now.count()) == self._seen:
-            return collection
-        before = self._client
-        now = self.collection(collection.name, {})
-        before.close()
-        return now
+        if (now.metadata, self._marks) != self._seen:
+            before = self._client
+            collection = self.collection(collection.name, {})
+            before.close()
+        return collection, " ".join(self._seen[1])
