@@ -127,6 +127,17 @@ class Memory(Place):
     def __str__(self) -> str:
         return "memory"
 
+    def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
+        """Makes the collection."""
+        self._name = name
+        return super().collection(name, metadata)
+
+    def close(self) -> None:
+        """Lets the collection go: the client, which others may use, would keep it."""
+        if self._client is not None:
+            self._client.delete_collection(self._name)
+        super().close()
+
     def _open(self) -> Any:
         import chromadb
 

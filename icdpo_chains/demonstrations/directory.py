@@ -126,12 +126,19 @@ class Directory(_Directory):
         with self._alone():
             if not mark.exists():  # an older mark says more
                 mark.touch()
+            # Refused before anything was written, or interrupted, which comes between two calls of Chroma.
+            refused = chromadb.errors.InvalidArgumentError
+            harmless = (ValueError, TypeError, refused, KeyboardInterrupt, SystemExit)
             try:
-                yield
                 # Chroma takes what was written into the index when it next reads: before anybody else looks.
+                try:
+                    yield
+                except harmless:
+                    collection.count()
+                    raise
                 collection.count()
-            except (ValueError, TypeError, chromadb.errors.InvalidArgumentError):
-                raise  # refused before anything was written
+            except harmless:
+                raise
             except BaseException:
                 self._failed = True
                 raise

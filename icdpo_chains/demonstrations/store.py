@@ -23,7 +23,7 @@ from icdpo_chains.demonstrations.records import (
     same_metadata,
     to_record,
 )
-from icdpo_chains.errors import EmbedderMismatchError, StoreError
+from icdpo_chains.errors import EmbedderMismatchError, StoreError, UnknownFormatError
 from icdpo_chains.messages import Conversation, as_conversation
 from icdpo_chains.policies.sampling import check_count
 
@@ -46,7 +46,8 @@ class DemonstrationStore:
         path: a directory; made where it does not exist.
         embedder: embeds prompts; by default all-MiniLM-L6-v2. The collection records which one filled it.
         collection: the name of the Chroma collection.
-        read_only: take no lock and never write.
+        read_only: change nothing; any number of stores may be open so, beside the one that writes. What a
+            writer that was killed has left half-written is mended first.
 
     Raises:
         StoreLockedError: another process, or another store of this one, has the directory open for writing.
@@ -62,7 +63,7 @@ class DemonstrationStore:
         collection: str = "demonstrations",
         read_only: bool = False,
     ) -> None:
-        directory = Path(path)
+        directory, embedder = Path(path), embedder or SentenceTransformerEmbedder()
         if not read_only:
             self._open(Directory(directory), embedder, collection)
             return
@@ -275,8 +276,13 @@ class DemonstrationStore:
 
         Raises:
             OSError: the file can't be written.
+            UnknownFormatError: its name says that it is something else than JSON lines.
         """
         target = Path(path)
+        if not target.name.removesuffix(".gz").endswith((".jsonl", ".ndjson", ".json")):
+            raise UnknownFormatError(
+                f"an export is JSON lines, and {str(target)!r} would not be read as such: name it .jsonl"
+            )
         part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         count = 0
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,26 @@ def test_reading_throughout_a_long_import_finds_only_whole_things(writer: Any, t
     writer.kill()
     with DemonstrationStore(tmp_path / "store", embedder=FakeEmbedder()) as store:
         assert [item.metadata["row"] for item in store] == list(range(2600))
+
+
+def test_threads_retrieve_while_the_other_process_adds_and_removes(writer: Any, tmp_path: Path) -> None:
+    writer.ask("add", 0, 100)
+    with reader(tmp_path / "store") as store, ThreadPoolExecutor(3) as threads:
+        retriever = TwoStageRetriever(store, k=3)
+
+        def retrieving(first: int) -> None:
+            for i in range(first, first + 15):
+                found = retriever.retrieve(row(i).prompt)
+                assert 2 <= len(found) <= 3  # the other may remove one that has just been found
+                assert all(item.demonstration == row(item.demonstration.metadata["row"]) for item in found)
+
+        results = [threads.submit(retrieving, 30 * part) for part in range(3)]
+        for i in range(100, 112):
+            writer.ask("add", i, i + 1)
+            writer.ask("remove", i - 100, i - 99)
+        for result in results:
+            result.result()
+        assert retriever.retrieve(row(111).prompt)[0].demonstration == row(111)
 
 
 def test_several_processes_begin_at_once(other_process: Any, tmp_path: Path) -> None:

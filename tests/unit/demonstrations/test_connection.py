@@ -38,7 +38,11 @@ class PanicException(BaseException):
         (RuntimeError("database disk image is malformed"), StoreUnavailableError, "restore it from a copy"),
         (RuntimeError("file is not a database"), StoreUnavailableError, "restore it from a copy"),
         (PanicException("disk image is malformed"), StoreUnavailableError, "restore it from a copy"),
-        (RuntimeError("Error loading hnsw index"), StoreUnavailableError, "open the store again.*mends its index"),
+        (
+            RuntimeError("Error loading hnsw index"),
+            StoreUnavailableError,
+            "open the store again.*mends its index",
+        ),
         (httpx.ReadTimeout(""), StoreUnavailableError, "ReadTimeout.*look whether it runs"),
         (httpx.ConnectError("refused"), StoreUnavailableError, "refused.*look whether it runs"),
         (
@@ -179,6 +183,9 @@ def test_the_mark_of_writing_stays_only_where_a_write_failed(tmp_path: Path) -> 
     assert marks() == 0
     with pytest.raises(ValueError, match="refused"), place.writing(collection):
         raise ValueError("refused")
+    assert marks() == 0
+    with pytest.raises(KeyboardInterrupt), place.writing(collection):
+        raise KeyboardInterrupt
     assert marks() == 0
     with pytest.raises(OSError, match="full"), place.writing(collection):
         raise OSError("full")

@@ -15,7 +15,7 @@ from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.files import read_demonstrations
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.errors import EmbedderMismatchError, InvalidInputError, StoreError
+from icdpo_chains.errors import EmbedderMismatchError, InvalidInputError, StoreError, UnknownFormatError
 from icdpo_chains.messages import Message
 
 NASTY = [
@@ -187,6 +187,15 @@ def test_an_export_imports_back_to_the_same_store(store: DemonstrationStore, tmp
         assert [item.metadata for item in other] == [item.metadata for item in store]
 
 
+@pytest.mark.parametrize("name", ["all.csv", "all.parquet", "all", "all.csv.gz"])
+def test_an_export_that_would_not_import_back_is_refused(
+    store: DemonstrationStore, tmp_path: Path, name: str
+) -> None:
+    with pytest.raises(UnknownFormatError, match=rf"{name}.*name it .jsonl"):
+        store.export(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_export_that_fails_leaves_the_file_as_it_was(
     store: DemonstrationStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,7 +319,13 @@ def test_stores_in_memory_share_nothing(store: DemonstrationStore) -> None:
     store.add(numbered(2))
     with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as other:
         assert len(other) == 0
+        names = {found.name for found in other._collection.place._client.list_collections()}
+        assert other._collection.name in names
     assert len(store) == 2
+    # What was closed does not stay in memory.
+    assert other._collection.name not in {
+        found.name for found in store._collection.place._client.list_collections()
+    }
 
 
 def test_threads_add_remove_and_search_at_once(store: DemonstrationStore) -> None:
