@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from icdpo_chains.demonstrations.files import read_demonstrations
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import EmbedderMismatchError, InvalidInputError, StoreError, UnknownFormatError
 from icdpo_chains.messages import Message
+
+from .conftest import numbered
 
 NASTY = [
     Demonstration("nul \0 and \x1b[31m and \u2028 and \r\n", "good \0", "bad \0"),
@@ -51,21 +53,6 @@ NASTY = [
         },
     ),
 ]
-
-
-def numbered(count: int, **metadata: Any) -> list[Demonstration]:
-    return [
-        Demonstration(
-            f"question {i} about w{i % 7}", f"good {i}", f"bad {i}" if i % 2 else None, metadata | {"row": i}
-        )
-        for i in range(count)
-    ]
-
-
-@pytest.fixture
-def store() -> Iterator[DemonstrationStore]:
-    with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
-        yield store
 
 
 def test_text_and_metadata_come_back_exactly(store: DemonstrationStore) -> None:
@@ -214,67 +201,6 @@ def test_an_export_that_fails_leaves_the_file_as_it_was(
         store.export(path)
     assert path.read_text() == "what was there before"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_each_batch_is_reported_and_read_lazily(store: DemonstrationStore) -> None:
-    rows, taken = numbered(300), []
-
-    def reading() -> Iterator[Demonstration]:
-        for row in rows:
-            taken.append(row)
-            yield row
-
-    reports = []
-    assert (
-        store.add(reading(), on_batch=lambda report: reports.append((report.added, len(taken)))).total == 300
-    )
-    assert reports == [(128, 128), (256, 256), (300, 300)]
-
-
-def test_a_progress_bar_is_shown_where_asked_for(
-    store: DemonstrationStore, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store.add(numbered(3))
-    assert capsys.readouterr().err == ""
-    store.add(numbered(5), progress=True)
-    assert "demonstrations" in capsys.readouterr().err
-
-
-def test_batches_stay_within_the_client_s_limit(
-    store: DemonstrationStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(type(store._collection.place), "max_batch", 7)
-    rows, reports = numbered(20), []
-    store.add(rows, on_batch=lambda report: reports.append(report.added))
-    assert reports == [7, 14, 20]
-    assert list(store) == rows
-    assert store.get([row.id for row in rows]) == rows
-    assert store.remove([row.id for row in rows]) == 20
-
-
-def test_large_demonstrations_go_in_small_batches(store: DemonstrationStore) -> None:
-    reports: list[int] = []
-    rows = [Demonstration(f"{i}", "x" * 1_500_000) for i in range(5)]
-    store.add(rows, on_batch=lambda report: reports.append(report.added))
-    assert reports == [3, 5]
-    assert list(store) == rows
-
-
-@pytest.mark.parametrize("failure", [OSError("truncated"), "not a demonstration"])
-def test_what_was_read_before_an_error_is_stored(store: DemonstrationStore, failure: Any) -> None:
-    def reading() -> Iterator[Any]:
-        yield from numbered(3)
-        if isinstance(failure, Exception):
-            raise failure
-        yield failure
-
-    reports: list[AddReport] = []
-    with pytest.raises(
-        OSError if isinstance(failure, Exception) else TypeError, match=r"truncated|item 3 is of type str"
-    ):
-        store.add(reading(), on_batch=reports.append)
-    assert reports == [AddReport(added=3)]
-    assert list(store) == numbered(3)
 
 
 def test_inputs_are_left_as_they_were(store: DemonstrationStore) -> None:
