@@ -203,7 +203,11 @@ def test_a_saved_model_loads_from_its_directory(llama: TransformersPolicy, tmp_p
     llama.tokenizer.save_pretrained(tmp_path)
     loaded = TransformersPolicy.from_pretrained(tmp_path, device="cpu", dtype="float32")
     sampling = SamplingParams(max_new_tokens=12, seed=1)
-    assert loaded.sample(CONTEXT, 2, sampling) == llama.sample(CONTEXT, 2, sampling)
+    pairs = zip(loaded.sample(CONTEXT, 2, sampling), llama.sample(CONTEXT, 2, sampling), strict=True)
+    for ours, theirs in pairs:
+        assert (ours.token_ids, ours.text) == (theirs.token_ids, theirs.text)
+        # Not to the last digit: weights that lie elsewhere in memory may be multiplied in another order.
+        assert ours.logprobs == pytest.approx(theirs.logprobs, abs=1e-4)
 
 
 def test_pickled_weights_are_refused(llama: TransformersPolicy, tmp_path: Path) -> None:
