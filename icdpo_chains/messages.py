@@ -8,7 +8,15 @@ from typing import Literal, TypeAlias, get_args
 
 from icdpo_chains.errors import InvalidInputError
 
-__all__ = ["Conversation", "Message", "Role", "as_conversation", "as_responses", "check_text"]
+__all__ = [
+    "Conversation",
+    "Message",
+    "Role",
+    "as_conversation",
+    "as_responses",
+    "check_text",
+    "search_text",
+]
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Conversation: TypeAlias = "str | Sequence[Message | Mapping[str, str]]"
@@ -92,6 +100,15 @@ def as_conversation(prompt: Conversation) -> tuple[Message, ...]:
             "the prompt ends with an assistant turn, so that there is nothing to answer: leave that turn out"
         )
     return messages
+
+
+def search_text(conversation: Sequence[Message]) -> str:
+    """Returns what retrieval compares: the turns, joined by line breaks.
+
+    System messages are left out: they say how to answer (or, in a RAG chain, from what), mostly at length and
+    always alike, and would drown what is asked.
+    """
+    return "\n".join(message.content for message in conversation if message.role != "system")
 
 
 def as_responses(responses: Sequence[str]) -> list[str]:

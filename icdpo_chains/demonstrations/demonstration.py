@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from icdpo_chains.errors import DemonstrationError, InvalidInputError
-from icdpo_chains.messages import Conversation, Message, as_conversation, check_text
+from icdpo_chains.messages import Conversation, Message, as_conversation, check_text, search_text
 
 __all__ = ["Demonstration"]
 
@@ -74,8 +74,8 @@ class Demonstration:
 
     @property
     def prompt_text(self) -> str:
-        """The prompt as one text, turns joined by line breaks: what retrieval searches."""
-        return "\n".join(message.content for message in self.messages)
+        """The prompt as one text, turns joined by line breaks, without system messages: what is searched."""
+        return search_text(self.messages)
 
     @property
     def id(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import StoreError
-from icdpo_chains.messages import Message
+from icdpo_chains.messages import Message, search_text
 
 __all__ = [
     "HAS_REJECTED",
@@ -62,7 +62,9 @@ def from_record(record: Mapping[str, Any] | None) -> Demonstration:
 def prompt_text(record: Mapping[str, Any] | None) -> str:
     """Returns the `prompt_text` of a record's demonstration, without the work of building that."""
     prompt = _content(record)["prompt"]
-    return prompt if isinstance(prompt, str) else "\n".join(message["content"] for message in prompt)
+    if isinstance(prompt, str):
+        return prompt
+    return search_text([Message(turn["role"], turn["content"]) for turn in prompt])
 
 
 def same_metadata(record: Mapping[str, Any], demonstration: Demonstration) -> bool:
@@ -72,8 +74,8 @@ def same_metadata(record: Mapping[str, Any], demonstration: Demonstration) -> bo
 
 
 def embedding_text(messages: Sequence[Message]) -> str:
-    """Returns what of a prompt is embedded: the last 1,000 characters of its turns."""
-    return "\n".join(message.content for message in messages)[-_MOST_CHARACTERS:]
+    """Returns what of a prompt is embedded: the last 1,000 characters of its `search_text`."""
+    return search_text(messages)[-_MOST_CHARACTERS:]
 
 
 def _content(record: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from icdpo_chains.demonstrations.bm25 import BM25Index, tokenize
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.records import HAS_REJECTED, embedding_text
-from icdpo_chains.messages import Conversation, as_conversation
+from icdpo_chains.messages import Conversation, as_conversation, search_text
 from icdpo_chains.policies.sampling import check_count
 
 if TYPE_CHECKING:
@@ -117,8 +117,7 @@ class TwoStageRetriever:
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
         allowed = index.allowed.copy()
         allowed[[index.row[id_] for id_ in excluded if id_ in index.row]] = False
-        text = "\n".join(message.content for message in messages)
-        tokens = tokenize(text)[-self.query_tokens :]
+        tokens = tokenize(search_text(messages))[-self.query_tokens :]
         pool = {index.ids[row]: score for row, score in index.bm25.best(tokens, max(self.pool, k), allowed)}
         vector = self.store.embed([embedding_text(messages)])[0]
         found = self.store.nearest(vector, k, ids=list(pool)) if pool else []
@@ -176,7 +175,7 @@ class RandomRetriever:
         self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
     ) -> list[RetrievedDemonstration]:
         """Returns k demonstrations by chance. See `Retriever.retrieve`."""
-        text = "\n".join(message.content for message in as_conversation(prompt))
+        text = search_text(as_conversation(prompt))
         k = self.k if k is None else check_count(k, "k", _MOST)
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
         digest = hashlib.sha256(f"{self.seed}\n{text}".encode()).digest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from icdpo_chains.demonstrations.connection import Memory, Place, Server
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.directory import Directory, ReadOnlyDirectory
 from icdpo_chains.demonstrations.embedding import Embedder, SentenceTransformerEmbedder, embed_checked
+from icdpo_chains.demonstrations.files.write import write_demonstrations
 from icdpo_chains.demonstrations.records import (
     RESERVED,
     embedding_text,
@@ -23,7 +24,7 @@ from icdpo_chains.demonstrations.records import (
     same_metadata,
     to_record,
 )
-from icdpo_chains.errors import EmbedderMismatchError, StoreError, UnknownFormatError
+from icdpo_chains.errors import EmbedderMismatchError, StoreError
 from icdpo_chains.messages import Conversation, as_conversation
 from icdpo_chains.policies.sampling import check_count
 
@@ -134,6 +135,20 @@ class DemonstrationStore:
     def path(self) -> Path | None:
         """The directory, or `None` for a store in memory or on a server."""
         return self._collection.place.path
+
+    @contextlib.contextmanager
+    def writable(self) -> Iterator[DemonstrationStore]:
+        """Gives this store, or, where it is read-only, its directory opened for writing meanwhile.
+
+        Raises:
+            StoreLockedError: somebody else has the directory open for writing.
+        """
+        if not self._collection.place.read_only or self.path is None:
+            yield self
+            return
+        name = self._collection.name
+        with DemonstrationStore(self.path, embedder=self.embedder, collection=name) as store:
+            yield store
 
     @property
     def fingerprint(self) -> str:
@@ -278,22 +293,7 @@ class DemonstrationStore:
             OSError: the file can't be written.
             UnknownFormatError: its name says that it is something else than JSON lines.
         """
-        target = Path(path)
-        if not target.name.removesuffix(".gz").endswith((".jsonl", ".ndjson", ".json")):
-            raise UnknownFormatError(
-                f"an export is JSON lines, and {str(target)!r} would not be read as such: name it .jsonl"
-            )
-        part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        count = 0
-        try:
-            with part.open("x", encoding="ascii", newline="\n") as file:
-                for demonstration in self:
-                    file.write(json.dumps(demonstration.to_dict()) + "\n")
-                    count += 1
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
-        return count
+        return write_demonstrations(path, self)
 
     def __len__(self) -> int:
         return int(self._collection.call("count"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from icdpo_chains.errors import PromptError
@@ -54,8 +54,8 @@ class TextEncoder:
         """Returns the ids of messages rendered by the tokenizer's chat template.
 
         For messages that hold no control string these are the ids of
-        `tokenizer.apply_chat_template(messages, tokenize=True)`. Control strings inside a message are encoded
-        as the characters they are made of.
+        `tokenizer.apply_chat_template(messages, tokenize=True)`. Control strings inside a message or a tool
+        are encoded as the characters they are made of.
 
         Args:
             messages: `{"role", "content"}` mappings, as the template takes them.
@@ -64,7 +64,8 @@ class TextEncoder:
         Raises:
             PromptError: the template refuses these messages.
         """
-        if not any(self._control.search(message["content"]) for message in messages):
+        given = _strings([messages, template_options])
+        if not any(self._control.search(text) for text in given):
             ids: list[int] = self._apply(messages, tokenize=True, return_dict=False, **template_options)
             return ids
         return self._hostile_conversation(messages, **template_options)
@@ -72,18 +73,17 @@ class TextEncoder:
     def _hostile_conversation(
         self, messages: Sequence[Mapping[str, Any]], **template_options: Any
     ) -> list[int]:
-        contents = [message["content"] for message in messages]
+        contents = list(_strings([messages, template_options]))
         unused = [character for character in _BREAKS if not any(character in text for text in contents)]
         mark = unused[0] if unused else _BREAKS[0]
 
         def broken(found: re.Match[str]) -> str:
             return found[0][0] + mark + found[0][1:]
 
-        harmless = [
-            {**message, "content": self._control.sub(broken, text)}
-            for message, text in zip(messages, contents, strict=True)
-        ]
-        rendered: str = self._apply(harmless, tokenize=False, **template_options)
+        harmless, options = _changed(
+            [messages, template_options], lambda text: self._control.sub(broken, text)
+        )
+        rendered: str = self._apply(harmless, tokenize=False, **options)
         # All control strings that are left are the template's own. Encode what lies between them as text.
         original = {broken(found): found[0] for text in contents for found in self._control.finditer(text)}
         restore = re.compile("|".join(map(re.escape, original)))
@@ -112,3 +112,25 @@ class TextEncoder:
             raise PromptError(
                 f"the model's chat template refuses this conversation ({error}); its roles are: {roles}"
             ) from error
+
+
+def _strings(value: Any) -> Iterator[str]:
+    """All strings within a value of lists and mappings, names included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _strings([*value.keys(), *value.values()])
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _strings(item)
+
+
+def _changed(value: Any, change: Callable[[str], str]) -> Any:
+    """A copy of such a value with each string changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, Mapping):
+        return {_changed(name, change): _changed(item, change) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_changed(item, change) for item in value]
+    return value

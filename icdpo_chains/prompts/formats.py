@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,6 +65,25 @@ class ChatFormat:
         self._encoder = TextEncoder(tokenizer)
         self._takes_system = self._renders_system_message()
         self._end = self._end_of_answer(eos_token_ids)
+        self._options: dict[str, Any] = {}
+
+    def with_tools(self, tools: Sequence[Mapping[str, Any]]) -> ChatFormat:
+        """Returns the same format with tools that the template shows to the model.
+
+        Args:
+            tools: in the form of OpenAI's API, `{"type": "function", "function": {...}}`.
+
+        Raises:
+            PromptError: the template has no place for tools.
+        """
+        if not self._renders_tools():
+            raise PromptError(
+                "the model's chat template has no place for tools, so that the model would never see them: "
+                "use a model that was trained to call tools, such as Qwen2.5-Instruct, or leave them out"
+            )
+        shown = copy.copy(self)
+        shown._options = {"tools": list(tools)}
+        return shown
 
     def context(
         self, conversation: Sequence[Message], shown: Sequence[Shown], instruction: str | None
@@ -96,7 +116,19 @@ class ChatFormat:
         return text
 
     def _render(self, turns: Sequence[Message]) -> list[int]:
-        return self._encoder.conversation([turn.to_dict() for turn in turns], add_generation_prompt=True)
+        return self._encoder.conversation(
+            [turn.to_dict() for turn in turns], add_generation_prompt=True, **self._options
+        )
+
+    def _renders_tools(self) -> bool:
+        schema = {"type": "object", "properties": {}}
+        probe = {"type": "function", "function": {"name": "qZ7", "description": "d", "parameters": schema}}
+        turn = [{"role": "user", "content": "hello"}]
+        try:
+            rendered = self._encoder.tokenizer.apply_chat_template(turn, tools=[probe], tokenize=False)
+        except Exception:  # whatever a model's author made the template raise
+            return False
+        return "qZ7" in str(rendered)
 
     def _renders_system_message(self) -> bool:
         probe = [{"role": "system", "content": "qZ7"}, {"role": "user", "content": "hello"}]

@@ -362,6 +362,22 @@ def test_many_threads_do_not_cross_results() -> None:
     assert [found[i] for i in range(16)] == expected
 
 
+def test_in_a_batch_an_error_may_stand_in_for_its_result() -> None:
+    icdpo = make(max_context=900, sampling=SamplingParams(max_new_tokens=80, seed=1))
+    prompts = ["One?", "x" * 2_000, "", "Two?"]
+    outcomes = icdpo.generate_batch(prompts, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [
+        ICDPOResult,
+        errors.ContextOverflowError,
+        errors.InvalidInputError,
+        ICDPOResult,
+    ]
+    twins = asyncio.run(icdpo.agenerate_batch(prompts, return_exceptions=True))
+    assert [type(outcome) for outcome in twins] == [type(outcome) for outcome in outcomes]
+    with pytest.raises(errors.InvalidInputError):
+        icdpo.generate_batch(prompts)
+
+
 def test_no_input_is_modified() -> None:
     messages = [{"role": "user", "content": "?"}]
     responses = [KIND, RUDE]
@@ -376,4 +392,12 @@ def test_the_stages_one_by_one_are_what_generate_does() -> None:
     whole = icdpo.generate("?", seed=4)
     found = icdpo.retrieve("?")
     by_stages = icdpo.select(icdpo.sample("?", found, seed=4))
+    assert {**by_stages.to_dict(), "timings": None} == {**whole.to_dict(), "timings": None}
+
+
+def test_given_answers_take_the_place_of_sampled_ones() -> None:
+    icdpo = make()
+    found = icdpo.retrieve("?")
+    by_stages = icdpo.select(icdpo.encode("?", found, [RUDE, KIND]))
+    whole = icdpo.score("?", [RUDE, KIND])
     assert {**by_stages.to_dict(), "timings": None} == {**whole.to_dict(), "timings": None}

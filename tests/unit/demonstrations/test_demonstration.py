@@ -66,8 +66,13 @@ def test_it_is_frozen_hashable_and_keeps_no_hold_of_its_arguments() -> None:
         demonstration.chosen = "x"  # type: ignore[misc]
 
 
-def test_the_text_that_retrieval_searches_is_the_whole_conversation() -> None:
-    turns = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+def test_the_text_that_retrieval_searches_is_the_whole_conversation_less_the_system() -> None:
+    turns = [
+        Message("system", "s"),
+        Message("user", "a"),
+        Message("assistant", "b"),
+        Message("user", "c"),
+    ]
     assert Demonstration(turns, "d").prompt_text == "a\nb\nc"
 
 

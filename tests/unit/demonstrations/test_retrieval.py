@@ -110,6 +110,16 @@ def filled(rows: list[Demonstration]) -> Iterator[DemonstrationStore]:
         yield store
 
 
+def test_a_system_message_does_not_change_what_is_found(
+    filled: DemonstrationStore, rows: list[Demonstration]
+) -> None:
+    retriever = TwoStageRetriever(filled, k=5)
+    question, others = Message("user", rows[3].prompt_text), Message("system", rows[9].prompt_text * 20)
+    found = retriever.retrieve([others, question])
+    assert found == retriever.retrieve([question])
+    assert found == retriever.retrieve([question, others])
+
+
 @pytest.mark.parametrize("k", [1, 3, 30])
 def test_it_agrees_with_the_slow_twin(filled: DemonstrationStore, rows: list[Demonstration], k: int) -> None:
     draw = random.Random(k)

@@ -15,7 +15,13 @@ from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.files import read_demonstrations
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.errors import EmbedderMismatchError, InvalidInputError, StoreError, UnknownFormatError
+from icdpo_chains.errors import (
+    EmbedderMismatchError,
+    InvalidInputError,
+    StoreError,
+    StoreLockedError,
+    UnknownFormatError,
+)
 from icdpo_chains.messages import Message
 
 from .conftest import numbered
@@ -158,6 +164,22 @@ def test_search_finds_the_nearest_prompts(store: DemonstrationStore) -> None:
 def test_bad_searches(store: DemonstrationStore, query: Any, k: int, error: type[Exception]) -> None:
     with pytest.raises(error):
         store.search(query, k)
+
+
+def test_a_read_only_store_can_be_written_to_for_a_while(tmp_path: Path) -> None:
+    def opened(**options: Any) -> DemonstrationStore:
+        return DemonstrationStore(tmp_path, embedder=FakeEmbedder(), collection="mine", **options)
+
+    first, second = numbered(2)
+    with opened() as store, store.writable() as same:
+        assert same is store
+        same.add([first])
+    with opened(read_only=True) as store:
+        with store.writable() as other:
+            assert other.add([first, second]).added == 1
+        assert list(store) == [first, second]
+        with opened(), pytest.raises(StoreLockedError), store.writable():
+            pass
 
 
 def test_an_export_imports_back_to_the_same_store(store: DemonstrationStore, tmp_path: Path) -> None:

@@ -1,0 +1,213 @@
+"""`Pipeline`: ICDPO's stages, one by one (arXiv 2402.09320): retrieve, sample or encode, select."""
+
+from __future__ import annotations
+
+import math
+import secrets
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
+from icdpo_chains.errors import ContextOverflowError, NoCandidateError, NoDemonstrationsError
+from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
+from icdpo_chains.policies.policy import Policy
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
+from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
+from icdpo_chains.prompts.formats import PromptFormat, prompt_format
+from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
+from icdpo_chains.scoring import InstantScorer
+
+__all__ = ["Pipeline"]
+
+
+class Pipeline:
+    """The stages of `ICDPO`, for whoever puts something of their own between them.
+
+    Args:
+        policy: the language model.
+        retriever: finds demonstrations.
+        scorer: the instant scorer; by default against rejected answers, per token.
+        n: how many candidates are sampled, unless a call says otherwise.
+        k: how many demonstrations are shown; `None` leaves it to the retriever.
+        sampling: how candidates are sampled.
+        instructions: what stands before chosen and before rejected answers.
+        format: how texts are laid out; by default the tokenizer's chat template if it has one.
+        max_context: the most tokens that context and answer may have; the model's own limit holds as well.
+
+    Raises:
+        TypeError, ValueError: an argument that can't be used.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        retriever: Retriever,
+        scorer: InstantScorer | None = None,
+        *,
+        n: int = 8,
+        k: int | None = None,
+        sampling: SamplingParams | None = None,
+        instructions: Instructions | None = None,
+        format: PromptFormat | None = None,
+        max_context: int | None = None,
+    ) -> None:
+        self.policy = policy
+        self.retriever = retriever
+        self.scorer = scorer or InstantScorer()
+        self.n = check_count(n, "n", MAX_CANDIDATES)
+        self.k = k if k is None else check_count(k, "k", 10_000)
+        self.sampling = sampling or SamplingParams()
+        self.instructions = instructions or Instructions()
+        self.format = format or prompt_format(policy.tokenizer, policy.eos_token_ids)
+        limits = [limit for limit in (policy.max_context, max_context) if limit is not None]
+        self.max_context = min(limits, default=None)
+
+    def retrieve(
+        self, prompt: Conversation, *, k: int | None = None, exclude: Collection[str] = ()
+    ) -> list[RetrievedDemonstration]:
+        """The first stage of `generate`: finds demonstrations, best first.
+
+        Raises:
+            InvalidInputError, NoDemonstrationsError, TypeError, ValueError: as `generate`.
+        """
+        k = self.k if k is None else check_count(k, "k", 10_000)
+        found = self.retriever.retrieve(as_conversation(prompt), k, exclude=exclude)
+        if not found:
+            raise NoDemonstrationsError(
+                "the retriever found no demonstration, and without any there is nothing to align with: add "
+                "some to the store (`icdpo import FILE`), or exclude fewer"
+            )
+        return found
+
+    def sample(
+        self,
+        prompt: Conversation,
+        demonstrations: Sequence[RetrievedDemonstration],
+        *,
+        n: int | None = None,
+        sampling: SamplingParams | None = None,
+        seed: int | None = None,
+    ) -> Draft:
+        """The second stage of `generate`: samples candidates with the chosen answers in context.
+
+        Args:
+            prompt: the question.
+            demonstrations: what `retrieve` found, or others, best first.
+            n: how many candidates.
+            sampling: in place of the instance's own.
+            seed: goes before the seed in `sampling`.
+
+        Raises:
+            InvalidInputError, MissingRejectedError, ContextOverflowError: as `generate`.
+            TypeError, ValueError: as `generate`.
+        """
+        conversation = as_conversation(prompt)
+        n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
+        sampling = sampling or self.sampling
+        if seed is None:
+            # Drawn here, so that the result can name it and any answer can be had again.
+            seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
+        contexts = self._contexts(conversation, demonstrations, sampling.max_new_tokens)
+        stop = (*self.format.stop, *sampling.stop)
+        samples = self.policy.sample(contexts.chosen, n, replace(sampling, seed=seed, stop=stop))
+        answers = tuple(
+            # The log-probabilities were recorded while sampling: the expert side of the score is free.
+            Answer(self.format.answer_text(item.text), item.token_ids, item.logprobs, item.finish_reason)
+            for item in samples
+        )
+        return Draft(contexts, tuple(demonstrations), answers, seed)
+
+    def encode(
+        self,
+        prompt: Conversation,
+        demonstrations: Sequence[RetrievedDemonstration],
+        responses: Sequence[str],
+        *,
+        ended: bool = True,
+    ) -> Draft:
+        """Stands in for `sample` where the answers came from anywhere; `score` is made of it.
+
+        Args:
+            prompt: the question.
+            demonstrations: what `retrieve` found, or others, best first.
+            responses: the answers.
+            ended: see `score`.
+
+        Raises:
+            InvalidInputError, MissingRejectedError, ContextOverflowError: as `generate`.
+            TypeError, ValueError: no response, or one that is not a string.
+        """
+        responses = as_responses(responses)
+        encoded = [tuple(self.format.answer(response, ended=ended)) for response in responses]
+        contexts = self._contexts(as_conversation(prompt), demonstrations, max(map(len, encoded)))
+        unique = list(dict.fromkeys(encoded))
+        expert = dict(zip(unique, self.policy.logprobs(contexts.chosen, unique), strict=True))
+        answers = tuple(
+            Answer(response, ids, tuple(expert[ids]), None)
+            for response, ids in zip(responses, encoded, strict=True)
+        )
+        return Draft(contexts, tuple(demonstrations), answers)
+
+    def select(self, draft: Draft) -> ICDPOResult:
+        """The last stage of `generate`: scores the candidates and ranks them, best first.
+
+        Raises:
+            NoCandidateError: none of them can be scored.
+        """
+        result = self._scored(draft)
+        if result.best.score == -math.inf:
+            raise NoCandidateError(
+                f"none of the {len(draft.answers)} candidates can be scored: they are blank, or their "
+                "log-probabilities are not finite. Sample more (n), or longer ones (min_new_tokens), or load "
+                "the model in float32"
+            )
+        return result
+
+    def _contexts(
+        self,
+        conversation: Sequence[Message],
+        demonstrations: Sequence[RetrievedDemonstration],
+        new_tokens: int,
+    ) -> Contexts:
+        budget = None if self.max_context is None else self.max_context - new_tokens
+        if budget is not None and budget < 1:
+            raise ContextOverflowError(
+                f"an answer of {new_tokens} tokens leaves no room in the {self.max_context} tokens that the "
+                "model can read: ask for fewer new tokens, or shorten the response"
+            )
+        return build_contexts(
+            self.format,
+            conversation,
+            [found.demonstration for found in demonstrations],
+            self.instructions,
+            with_rejected=self.scorer.against == "rejected",
+            budget=budget,
+        )
+
+    def _scored(self, draft: Draft) -> ICDPOResult:
+        began = time.perf_counter()
+        contexts = draft.contexts
+        other = contexts.base if contexts.rejected is None else contexts.rejected
+        unique = list(dict.fromkeys(answer.token_ids for answer in draft.answers))
+        contrast = dict(zip(unique, self.policy.logprobs(other, unique), strict=True))
+        candidates = [
+            answer.candidate(self.scorer.score(answer.logprobs, contrast[answer.token_ids]), i)
+            for i, answer in enumerate(draft.answers)
+        ]
+        candidates.sort(key=lambda candidate: -candidate.score)  # stable: ties stay in order
+        return ICDPOResult(
+            candidates=tuple(candidates),
+            demonstrations=draft.demonstrations[: len(contexts.used)],
+            dropped=contexts.dropped,
+            usage=Usage(
+                prompt_tokens=len(contexts.chosen),
+                contrast_tokens=len(other),
+                completion_tokens=sum(len(answer.token_ids) for answer in draft.answers),
+            ),
+            timings={"score": time.perf_counter() - began},
+            model=self.policy.name,
+            against=self.scorer.against,
+            aggregate=self.scorer.aggregate,
+            seed=draft.seed,
+        )
