@@ -1,0 +1,84 @@
+"""What an answer depends on besides its prompt, in one string: the key under which LangChain caches it."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.icdpo import ICDPO
+from icdpo_chains.policies.policy import Policy
+
+__all__ = ["cache_key"]
+
+_tokens: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
+
+
+def cache_key(icdpo: ICDPO) -> str:
+    """Returns a string that differs wherever an answer may: model, scorer, wording, demonstrations.
+
+    A retriever of one's own gets a new key in each process, unless it has an attribute `fingerprint` that
+    says what its results depend on; so do a policy and a format, which have none.
+    """
+    parts = {
+        "policy": _policy(icdpo.policy),
+        "retriever": _described(icdpo.retriever),
+        "scorer": repr(icdpo.scorer),
+        "n": icdpo.n,
+        "k": icdpo.k,
+        "sampling": repr(icdpo.sampling),
+        "instructions": repr(icdpo.instructions),
+        "format": _format(icdpo),
+        "max_context": icdpo.max_context,
+    }
+    return repr(sorted(parts.items()))
+
+
+def _policy(policy: Policy) -> str:
+    model = getattr(policy, "model", None)
+    if not _ours(policy) or model is None:
+        return f"{policy.name} {_token(policy)}"
+    revision = getattr(getattr(model, "config", None), "_commit_hash", None)
+    return f"{policy.name} {revision} {getattr(model, 'dtype', None)}"
+
+
+def _format(icdpo: ICDPO) -> str:
+    if not _ours(icdpo.format):
+        return _token(icdpo.format)
+    wording = getattr(icdpo.format, "_template", None) or icdpo.policy.tokenizer.chat_template
+    return f"{type(icdpo.format).__name__} {hashlib.sha256(repr(wording).encode()).hexdigest()}"
+
+
+def _described(value: Any) -> str:
+    """Says what a retriever, or a value within one, holds."""
+    if value is None or isinstance(value, (str, int, float)):
+        return repr(value)
+    if isinstance(value, Demonstration):
+        return value.id
+    if isinstance(value, Mapping):
+        return repr({str(name): _described(item) for name, item in value.items()})
+    if isinstance(value, Sequence):
+        return repr([_described(item) for item in value])
+    fingerprint = getattr(value, "fingerprint", None)
+    if isinstance(fingerprint, str):
+        return f"{type(value).__qualname__} {getattr(value, 'path', None)} {fingerprint}"
+    if not _ours(value):
+        return _token(value)
+    # An index and a lock are no settings: what they stand for is in the store's fingerprint.
+    settings = {name: item for name, item in vars(value).items() if name not in ("_index", "_lock")}
+    return f"{type(value).__qualname__} {_described(settings)}"
+
+
+def _ours(value: Any) -> bool:
+    return type(value).__module__.startswith("icdpo_chains.")
+
+
+def _token(value: Any) -> str:
+    try:
+        token = _tokens.setdefault(value, uuid.uuid4().hex)
+    except TypeError:  # it can't be referred to weakly: never found again
+        token = uuid.uuid4().hex
+    return f"{type(value).__qualname__} {token}"

@@ -1,0 +1,147 @@
+"""From LangChain's messages to the core's conversation, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    convert_to_messages,
+)
+from langchain_core.prompt_values import PromptValue
+
+from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.messages import Message, Role
+
+__all__ = ["from_conversation", "to_conversation", "to_messages", "to_text"]
+
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "human": "user",
+    "user": "user",
+    "ai": "assistant",
+    "assistant": "assistant",
+    "tool": "tool",
+    "function": "tool",
+}
+
+# What an assistant's content may hold besides text: its thoughts, which are not shown again, and its tool
+# calls, which `tool_calls` holds as well.
+_NOT_SHOWN = frozenset(
+    {
+        "reasoning",
+        "thinking",
+        "redacted_thinking",
+        "tool_use",
+        "tool_call",
+        "tool_call_chunk",
+        "function_call",
+    }
+)
+
+
+def to_messages(value: Any) -> list[BaseMessage]:
+    """Returns what a LangChain chat model takes as a prompt, as LangChain's messages.
+
+    Args:
+        value: a string, a prompt value, a message, or messages in any form that LangChain knows.
+
+    Raises:
+        InvalidInputError: it is none of these.
+    """
+    if isinstance(value, str):
+        return [HumanMessage(value)]
+    if isinstance(value, PromptValue):
+        return value.to_messages()
+    if isinstance(value, BaseMessage):
+        return [value]
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
+        try:
+            return convert_to_messages(value)
+        except (ValueError, NotImplementedError, TypeError) as error:
+            raise InvalidInputError(f"the prompt can't be read as messages: {error}") from error
+    raise InvalidInputError(
+        f"a prompt is a string, a prompt value or a list of messages, not {type(value).__name__}"
+    )
+
+
+def to_conversation(value: Any) -> tuple[Message, ...]:
+    """Returns a prompt as the core's messages; nothing of it is lost without an error.
+
+    A human message with a name begins with that name, since chat templates have no place for names. Tool
+    calls stand in the assistant's text as `<tool_call>{...}</tool_call>`.
+
+    Args:
+        value: see `to_messages`.
+
+    Raises:
+        InvalidInputError: a role is unknown, or a message holds something else than text.
+    """
+    return tuple(_message(message, i) for i, message in enumerate(to_messages(value)))
+
+
+def from_conversation(conversation: Sequence[Message]) -> list[BaseMessage]:
+    """Returns the core's messages as LangChain's; a tool's result, whose call is not there, as a human's."""
+    kinds: dict[str, Callable[[str], BaseMessage]] = {
+        "system": SystemMessage,
+        "user": HumanMessage,
+        "assistant": AIMessage,
+        "tool": lambda text: HumanMessage(f"Result of a tool: {text}"),
+    }
+    return [kinds[turn.role](turn.content) for turn in conversation]
+
+
+def to_text(message: BaseMessage, where: str = "the message") -> str:
+    """Returns the text of a message.
+
+    Args:
+        message: its content is a string or a list of parts.
+        where: how to call it in an error.
+
+    Raises:
+        InvalidInputError: it holds an image, audio or another part that is no text.
+    """
+    if isinstance(message.content, str):
+        return message.content
+    return "".join(_part(part, isinstance(message, AIMessage), where) for part in message.content)
+
+
+def _message(message: BaseMessage, position: int) -> Message:
+    name = message.role if isinstance(message, ChatMessage) else message.type
+    role = _ROLES.get(name)
+    where = f"message {position} ({name})"
+    if role is None:
+        raise InvalidInputError(f"{where} has an unknown role: use one of {', '.join(map(repr, _ROLES))}")
+    text = to_text(message, where)
+    if isinstance(message, AIMessage):
+        text = "\n".join([*([text] if text else []), *map(_tool_call, message.tool_calls)])
+    if role == "user" and message.name:
+        text = f"{message.name}: {text}"
+    return Message(role, text)
+
+
+def _part(part: str | dict[Any, Any], from_assistant: bool, where: str) -> str:
+    if isinstance(part, str):
+        return part
+    kind = part.get("type")
+    if kind in ("text", "text-plain") and isinstance(part.get("text"), str):
+        return str(part["text"])
+    if from_assistant and kind in _NOT_SHOWN:
+        return ""
+    raise InvalidInputError(
+        f"{where} holds a part of type {kind!r}, and the model reads text only: leave that part out, or say "
+        "in words what it shows"
+    )
+
+
+def _tool_call(call: Any) -> str:
+    # The form of Qwen, Hermes and SmolLM2; close enough for the others to read their own history.
+    body = json.dumps({"name": call["name"], "arguments": call["args"]}, ensure_ascii=False)
+    return f"<tool_call>\n{body}\n</tool_call>"

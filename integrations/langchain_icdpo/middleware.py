@@ -1,0 +1,199 @@
+"""`ICDPOMiddleware`: the final answers of any agent, sampled n times and chosen by the instant scorer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+try:
+    from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+    from langchain.agents.middleware.types import AgentState, ExtendedModelResponse
+except ImportError as error:
+    raise ImportError(
+        "ICDPOMiddleware needs LangChain's agents: pip install 'icdpo-chains[langchain]', which brings "
+        "langchain 1.2.12 or newer"
+    ) from error
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langgraph.errors import GraphBubbleUp
+from langgraph.types import Command
+from typing_extensions import NotRequired
+
+from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.errors import ContextOverflowError
+from icdpo_chains.icdpo import ICDPO
+from icdpo_chains.messages import Message
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
+from icdpo_chains.progress import in_thread
+from icdpo_chains.result import ICDPOResult
+from langchain_icdpo.answer import score_table, with_score_table
+from langchain_icdpo.defaults import default_icdpo
+from langchain_icdpo.messages import from_conversation, to_conversation
+
+__all__ = ["ICDPOMiddleware", "ICDPOState"]
+
+_logger = logging.getLogger(__name__)
+
+_QUIET = "nostream"  # LangGraph's tag for model calls whose messages are no part of the stream
+
+
+class ICDPOState(AgentState[Any]):
+    """An agent's state, with what was chosen.
+
+    Attributes:
+        icdpo: the table of the latest final answer: all candidates, best first, and their scores.
+    """
+
+    icdpo: NotRequired[dict[str, Any]]
+
+
+class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
+    """Samples each final answer n times and returns the one that the demonstrations make most likely.
+
+    For `create_agent` with any model, one behind an API included: the local policy only scores. A final
+    answer is one without a tool call and without a structured response; anything else passes at once, after a
+    single call of the model. Where the agent's messages are streamed, a model's message appears whole, once
+    it is chosen, and candidates that lose never appear.
+
+    Where the conversation does not fit the local policy, scoring looks at its end: from the last user turn
+    on, or else at that turn alone.
+
+    Args:
+        icdpo: the core's object, whose policy, retriever and scorer are used; by default the default ones.
+        n: how many final answers are sampled. The model should be sampled at a temperature above 0.
+        k: how many demonstrations are shown to the policy; its own number where not given.
+        show_demonstrations: also put the demonstrations into the request, as earlier turns, so that the
+            agent's own model sees the chosen answers. They do not enter the agent's state.
+    """
+
+    state_schema = ICDPOState
+
+    def __init__(
+        self,
+        icdpo: ICDPO | None = None,
+        *,
+        n: int = 4,
+        k: int | None = None,
+        show_demonstrations: bool = False,
+    ) -> None:
+        super().__init__()
+        self._icdpo = icdpo
+        self.n = check_count(n, "n", MAX_CANDIDATES)
+        self.k = k if k is None else check_count(k, "k", 10_000)
+        self.show_demonstrations = show_demonstrations
+
+    @property
+    def icdpo(self) -> ICDPO:
+        """Who scores; the default one is built at its first use."""
+        return self._icdpo or default_icdpo()
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        """Calls the model once, and n - 1 times more if that gave a final answer."""
+        conversation = _conversation(request)
+        found = self._shown(conversation)
+        quiet = _quiet(request, found)
+        first = handler(quiet)
+        if _final(first) is None:
+            return first
+        responses: list[ModelResponse[Any] | BaseException] = [first]
+        for _ in range(self.n - 1):
+            try:
+                responses.append(handler(quiet))
+            except GraphBubbleUp:
+                raise
+            except Exception as error:
+                responses.append(error)
+        return self._chosen(conversation, found, responses)
+
+    async def awrap_model_call(
+        self,
+        request: ModelRequest[Any],
+        handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
+        """The same, with the n - 1 calls at once, and scoring in a thread."""
+        conversation = _conversation(request)
+        found = await in_thread(self._shown, conversation)
+        quiet = _quiet(request, found)
+        first = await handler(quiet)
+        if _final(first) is None:
+            return first
+        calls = (handler(quiet) for _ in range(self.n - 1))
+        others = await asyncio.gather(*calls, return_exceptions=True)
+        for error in others:
+            if isinstance(error, GraphBubbleUp) or (
+                isinstance(error, BaseException) and not isinstance(error, Exception)
+            ):
+                raise error
+        return await in_thread(self._chosen, conversation, found, [first, *others])
+
+    def _shown(self, conversation: Sequence[Message]) -> list[RetrievedDemonstration]:
+        return self.icdpo.retrieve(conversation, k=self.k) if self.show_demonstrations else []
+
+    def _chosen(
+        self,
+        conversation: Sequence[Message],
+        found: Sequence[RetrievedDemonstration],
+        responses: Sequence[ModelResponse[Any] | BaseException],
+    ) -> ExtendedModelResponse[Any]:
+        candidates = [answer for answer in map(_final, responses) if answer is not None]
+        for error in responses:
+            if isinstance(error, BaseException):
+                _logger.warning("a candidate is missing, since the model failed: %r", error)
+        found = found or self.icdpo.retrieve(conversation, k=self.k)
+        result = self._ranked(conversation, found, [candidate.text for candidate in candidates])
+        winner = with_score_table(candidates[result.best.index], result)
+        return ExtendedModelResponse(
+            model_response=ModelResponse(result=[winner]),
+            command=Command(update={"icdpo": score_table(result)}),
+        )
+
+    def _ranked(
+        self,
+        conversation: Sequence[Message],
+        found: Sequence[RetrievedDemonstration],
+        texts: Sequence[str],
+    ) -> ICDPOResult:
+        icdpo = self.icdpo
+        asked = max(i for i, turn in enumerate(conversation) if turn.role == "user")
+        ends = [conversation, conversation[asked:], conversation[asked : asked + 1]]
+        for end in ends[:-1]:
+            try:
+                return icdpo.select(icdpo.encode(end, found, texts))
+            except ContextOverflowError:
+                _logger.info("the conversation does not fit the policy; its end alone is scored")
+        return icdpo.select(icdpo.encode(ends[-1], found, texts))
+
+
+def _conversation(request: ModelRequest[Any]) -> tuple[Message, ...]:
+    system = [request.system_message] if request.system_message else []
+    return to_conversation([*system, *request.messages])
+
+
+def _quiet(request: ModelRequest[Any], found: Sequence[RetrievedDemonstration]) -> ModelRequest[Any]:
+    """The request with a model that does not stream, and with the demonstrations as earlier turns."""
+    model: Any = request.model
+    if isinstance(model, BaseChatModel):
+        tags = [*(model.tags or []), _QUIET]
+        model = model.model_copy(update={"tags": tags, "disable_streaming": True})
+    else:  # a model that is configured at run time
+        model = model.with_config(tags=[_QUIET])
+    shown: list[BaseMessage] = []
+    for item in reversed(found):  # the best stands last
+        turns = [turn for turn in item.demonstration.messages if turn.role != "system"]
+        shown += [*from_conversation(turns), AIMessage(item.demonstration.chosen)]
+    return request.override(model=model, messages=[*shown, *request.messages])  # type: ignore[list-item]
+
+
+def _final(response: ModelResponse[Any] | BaseException) -> AIMessage | None:
+    """The final answer that a response is, if it is one."""
+    if isinstance(response, BaseException) or response.structured_response is not None:
+        return None
+    if len(response.result) != 1 or not isinstance(response.result[0], AIMessage):
+        return None
+    message = response.result[0]
+    is_call = message.tool_calls or message.invalid_tool_calls
+    return None if is_call or not message.text.strip() else message

@@ -1,0 +1,55 @@
+"""From a chain's input, `{"input", "context", "chat_history"}`, to the messages that ask the question."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.messages import BaseMessage, SystemMessage
+
+from icdpo_chains.errors import InvalidInputError
+from langchain_icdpo.messages import to_messages
+
+__all__ = ["to_question"]
+
+_CONTEXT = "Answer from the following documents. If they do not hold the answer, say so."
+
+
+def to_question(value: Any) -> list[BaseMessage]:
+    """Returns the messages that a chain's input amounts to.
+
+    Args:
+        value: what a chat model takes as a prompt, or a mapping of `input` (such a prompt), `context`
+            (documents or text to answer from; goes into a system message, so that retrieval of demonstrations
+            looks at the question alone) and `chat_history` (earlier messages).
+
+    Raises:
+        InvalidInputError: there is no `input`, or a part that can't be read.
+    """
+    if not isinstance(value, Mapping):
+        return to_messages(value)
+    if "input" not in value:
+        raise InvalidInputError(
+            f"the input has no 'input'; it has: {', '.join(map(str, value)) or 'nothing'}"
+        )
+    history, question = to_messages(value.get("chat_history") or []), to_messages(value["input"])
+    context = _text(value.get("context"))
+    if not context.strip():
+        return [*history, *question]
+    # Behind the system messages that the conversation has, since many templates take them at the start only.
+    rest = [*history, *question]
+    first = next((i for i, message in enumerate(rest) if message.type != "system"), len(rest))
+    return [*rest[:first], SystemMessage(f"{_CONTEXT}\n\n{context}"), *rest[first:]]
+
+
+def _text(context: Any) -> str:
+    if context is None or isinstance(context, str):
+        return context or ""
+    if isinstance(context, Document):
+        return context.page_content
+    if isinstance(context, Sequence):
+        return "\n\n".join(map(_text, context))
+    raise InvalidInputError(
+        f"the context is a {type(context).__name__}, and has to be a text, documents, or texts"
+    )
