@@ -69,16 +69,10 @@ class Pipeline:
         """The first stage of `generate`: finds demonstrations, best first.
 
         Raises:
-            InvalidInputError, NoDemonstrationsError, TypeError, ValueError: as `generate`.
+            InvalidInputError, TypeError, ValueError: as `generate`.
         """
         k = self.k if k is None else check_count(k, "k", 10_000)
-        found = self.retriever.retrieve(as_conversation(prompt), k, exclude=exclude)
-        if not found:
-            raise NoDemonstrationsError(
-                "the retriever found no demonstration, and without any there is nothing to align with: add "
-                "some to the store (`icdpo import FILE`), or exclude fewer"
-            )
-        return found
+        return self.retriever.retrieve(as_conversation(prompt), k, exclude=exclude)
 
     def sample(
         self,
@@ -99,7 +93,8 @@ class Pipeline:
             seed: goes before the seed in `sampling`.
 
         Raises:
-            InvalidInputError, MissingRejectedError, ContextOverflowError: as `generate`.
+            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: as
+                `generate`.
             TypeError, ValueError: as `generate`.
         """
         conversation = as_conversation(prompt)
@@ -135,7 +130,8 @@ class Pipeline:
             ended: see `score`.
 
         Raises:
-            InvalidInputError, MissingRejectedError, ContextOverflowError: as `generate`.
+            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: as
+                `generate`.
             TypeError, ValueError: no response, or one that is not a string.
         """
         responses = as_responses(responses)
@@ -170,6 +166,11 @@ class Pipeline:
         demonstrations: Sequence[RetrievedDemonstration],
         new_tokens: int,
     ) -> Contexts:
+        if not demonstrations:
+            raise NoDemonstrationsError(
+                "the retriever found no demonstration, and without any there is nothing to align with: add "
+                "some to the store (`icdpo import FILE`), or exclude fewer"
+            )
         budget = None if self.max_context is None else self.max_context - new_tokens
         if budget is not None and budget < 1:
             raise ContextOverflowError(

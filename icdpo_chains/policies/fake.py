@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 __all__ = ["FakePolicy", "byte_tokenizer"]
 
+_TOOLS = (
+    "{% if tools %}"
+    "{{ '<|im_start|>system\nTools:\n' }}"
+    "{% for tool in tools %}{{ tool | tojson + '\n' }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}"
+    "{% endif %}"
+)
 _CHATML = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
@@ -34,36 +41,43 @@ class FakePolicy:
     and the instant scorer prefers it. Log-probabilities are exact and the same at every call.
 
     Args:
-        responses: answers to give, one after the other and over again, whatever the context; without them,
-            candidates are sampled from the bigram model.
+        responses: answers to give, one after the other and over again, whatever the context; or a function
+            that returns such answers for the context's text. Without them, candidates are sampled from the
+            bigram model.
         max_context: the most tokens (bytes and control tokens) of context and answer together.
         name: what it is called in results.
         chat: whether its tokenizer has a chat template (ChatML).
+        tools: whether that template shows tools.
     """
 
     def __init__(
         self,
-        responses: Sequence[str] = (),
+        responses: Sequence[str] | Callable[[str], Sequence[str]] = (),
         *,
         max_context: int | None = None,
         name: str = "fake",
         chat: bool = True,
+        tools: bool = False,
     ) -> None:
         self.name = name
         self.max_context = max_context
-        self.tokenizer: Any = byte_tokenizer(chat=chat)
+        self.tokenizer: Any = byte_tokenizer(chat=chat, tools=tools)
         self.eos_token_ids: frozenset[int] = frozenset({self.tokenizer.eos_token_id})
-        self._responses: Iterator[str] | None = itertools.cycle(responses) if responses else None
+        self._respond = responses if callable(responses) else None
+        self._responses = itertools.cycle(responses) if responses and not callable(responses) else None
         self._lock = threading.Lock()
 
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
         """Gives the next n responses, or samples from the bigram model. See `Policy.sample`."""
         check_count(n, "n", MAX_CANDIDATES)
         self._check_fits(context, sampling.max_new_tokens)
-        if self._responses is None:
+        responses = self._responses
+        if self._respond is not None:
+            responses = itertools.cycle(self._respond(self.tokenizer.decode(context)))
+        if responses is None:
             return self._sampled(context, n, sampling)
         with self._lock:
-            texts = list(itertools.islice(self._responses, n))
+            texts = list(itertools.islice(responses, n))
         return [self._given(context, text, sampling) for text in texts]
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -131,11 +145,12 @@ class FakePolicy:
 
 
 @cache
-def byte_tokenizer(*, chat: bool = True) -> Any:
+def byte_tokenizer(*, chat: bool = True, tools: bool = False) -> Any:
     """Returns a Hugging Face tokenizer whose tokens are the 256 bytes and ChatML's control tokens.
 
     Args:
         chat: whether it has a chat template.
+        tools: whether that template shows tools.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -151,6 +166,6 @@ def byte_tokenizer(*, chat: bool = True) -> Any:
         bos_token="<|im_start|>",
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        chat_template=_CHATML if chat else None,
+        chat_template=_TOOLS * tools + _CHATML if chat else None,
         clean_up_tokenization_spaces=False,
     )

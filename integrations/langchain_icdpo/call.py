@@ -44,8 +44,8 @@ class Wanted(Protocol):
     @property
     def instruction(self) -> str | None: ...  # noqa: D102
 
-    def fits(self, text: str) -> bool:
-        """Whether a candidate is what is wanted."""
+    def fitting(self, texts: Sequence[str]) -> list[bool]:
+        """Says of each candidate whether it is what is wanted."""
         ...
 
     def fields(self, text: str) -> dict[str, Any]:
@@ -103,13 +103,18 @@ class Call:
             "sampling": resolved(icdpo.sampling, settings),
             "exclude": settings.get("exclude", ()),
         }
-        wanted: Wanted | None = None
+        answer = settings.get("response_format") and JsonAnswer.from_response_format(
+            settings["response_format"]
+        )
+        wanted: Wanted | None = answer
         if settings.get("tools") and settings.get("tool_choice") != "none":
             icdpo = cls.with_tools(icdpo, settings["tools"])
-            parallel = settings.get("parallel_tool_calls", True)
-            wanted = ToolUse(settings["tools"], settings.get("tool_choice", "auto"), parallel=parallel)
-        elif settings.get("response_format"):
-            wanted = JsonAnswer.from_response_format(settings["response_format"])
+            wanted = ToolUse(
+                settings["tools"],
+                settings.get("tool_choice", "auto"),
+                parallel=settings.get("parallel_tool_calls", True),
+                answer=answer,
+            )
         conversation = tuple(conversation)
         if wanted is not None and wanted.instruction is not None:
             conversation = (Message("system", wanted.instruction), *conversation)
@@ -136,5 +141,6 @@ class Call:
         if self.wanted is None:
             return as_ai_message(result)
         usable = [candidate for candidate in result.candidates if candidate.score > -math.inf]
-        winner = next((item for item in usable if self.wanted.fits(item.text)), result.best)
+        fitting = self.wanted.fitting([candidate.text for candidate in usable])
+        winner = next((item for item, fits in zip(usable, fitting, strict=True) if fits), result.best)
         return as_ai_message(result, winner, **self.wanted.fields(winner.text))

@@ -13,7 +13,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 from langchain_core.utils import from_env
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictFloat, StrictInt, model_validator
 from typing_extensions import Self
 
 from icdpo_chains.demonstrations.store import DemonstrationStore
@@ -87,16 +87,16 @@ class ChatICDPO(BaseChatModel):
     aggregate: str = "mean"
     dtype: str | None = None
     device: str | None = None
-    n: int | None = None
-    k: int | None = None
-    max_tokens: int | None = None
-    min_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    repetition_penalty: float | None = None
+    n: StrictInt | None = None
+    k: StrictInt | None = None
+    max_tokens: StrictInt | None = None
+    min_tokens: StrictInt | None = None
+    temperature: StrictFloat | StrictInt | None = None
+    top_p: StrictFloat | StrictInt | None = None
+    top_k: StrictInt | None = None
+    repetition_penalty: StrictFloat | StrictInt | None = None
     stop: tuple[str, ...] | None = None
-    seed: int | None = None
+    seed: StrictInt | None = None
     streaming: bool = False
 
     _built: ICDPO | None = PrivateAttr(default=None)
@@ -323,8 +323,10 @@ class ChatICDPO(BaseChatModel):
         return params
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # The settings alone do not say what an answer depends on: the demonstrations change as well.
-        return f"{super()._get_llm_string(stop=stop, **kwargs)} {cache_key(self.core)}"
+        # The settings alone do not say what an answer depends on: the demonstrations change as well. And a
+        # stop of None, from the call, would hide our own.
+        own = list(self.stop) if self.stop and not stop else stop
+        return f"{super()._get_llm_string(stop=own, **kwargs)} {cache_key(self.core)}"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         given = {name: kwargs.get(name) for name in ("temperature", "max_tokens")}

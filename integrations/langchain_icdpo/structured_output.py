@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +74,13 @@ class JsonAnswer:
             f"no code fence.\n{schema}"
         )
 
-    def fits(self, text: str) -> bool:
-        """Whether a candidate holds a JSON object with the schema's fields."""
-        found = _object(text)
-        return found is not None and (self._schema is None or _matches(found[1], self._schema, self._schema))
+    def fitting(self, texts: Sequence[str]) -> list[bool]:
+        """Says of each candidate whether it holds a JSON object with the schema's fields."""
+        found = map(_object, texts)
+        return [
+            item is not None and (self._schema is None or _matches(item[1], self._schema, self._schema))
+            for item in found
+        ]
 
     def fields(self, text: str) -> dict[str, Any]:
         """Returns the JSON alone as the content, without what stands around it."""

@@ -12,6 +12,8 @@ from langchain_core.messages import InvalidToolCall, ToolCall
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from langchain_icdpo.structured_output import JsonAnswer
+
 __all__ = ["ToolUse", "tool_options"]
 
 _BLOCK = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
@@ -51,43 +53,66 @@ def tool_options(
 class ToolUse:
     """Which calls are wanted, and how a candidate's text becomes calls.
 
+    With the choice `"auto"`, most of the candidates decide whether a tool is called, and a tie is for the
+    call: demonstrations show answers, so that their scores can't weigh a call against an answer.
+
     Args:
         tools: in OpenAI's form.
         choice: `"auto"`, `"any"` or the name of a tool.
         parallel: whether several calls in one answer are welcome.
+        answer: what an answer without a call has to be; `None` for any text.
     """
 
-    def __init__(self, tools: Sequence[dict[str, Any]], choice: str, *, parallel: bool = True) -> None:
+    def __init__(
+        self,
+        tools: Sequence[dict[str, Any]],
+        choice: str,
+        *,
+        parallel: bool = True,
+        answer: JsonAnswer | None = None,
+    ) -> None:
         self._required = {
             tool["function"]["name"]: tool["function"].get("parameters", {}).get("required", [])
             for tool in tools
         }
         self._choice = choice
         self._parallel = parallel
+        self._answer = answer
 
     @property
     def instruction(self) -> str | None:
         """Says that a call is expected: chat templates have no place for `tool_choice`."""
         if self._choice == "auto":
-            return None
+            return None if self._answer is None else self._answer.instruction
         which = "one of the tools" if self._choice == "any" else f"the tool {self._choice}"
         return f"Answer by calling {which}, and with nothing else."
 
-    def fits(self, text: str) -> bool:
-        """Whether all calls can be made, and are those that were asked for."""
-        _, calls, broken = _read(text)
-        if broken or (len(calls) > 1 and not self._parallel):
-            return False
-        if not all(self._complete(call) for call in calls):
-            return False
-        if self._choice == "auto":
-            return True
-        return bool(calls) and all(self._choice in ("any", call["name"]) for call in calls)
+    def fitting(self, texts: Sequence[str]) -> list[bool]:
+        """Says of each candidate whether it is what is wanted."""
+        makes_call, answers = (
+            [self._makes_call(text) for text in texts],
+            [self._answers(text) for text in texts],
+        )
+        called = self._choice != "auto" or 0 < sum(makes_call) >= sum(answers)
+        return makes_call if called else answers
 
     def fields(self, text: str) -> dict[str, Any]:
         """Returns the content without the calls, the calls, and those that can't be read."""
         content, calls, broken = _read(text)
+        if self._answer is not None and not calls and not broken:
+            return self._answer.fields(text)
         return {"content": content, "tool_calls": calls, "invalid_tool_calls": broken}
+
+    def _makes_call(self, text: str) -> bool:
+        """Whether there is a call, and all calls can be made and are those that were asked for."""
+        _, calls, broken = _read(text)
+        if not calls or broken or (len(calls) > 1 and not self._parallel):
+            return False
+        return all(self._complete(call) and self._choice in ("auto", "any", call["name"]) for call in calls)
+
+    def _answers(self, text: str) -> bool:
+        _, calls, broken = _read(text)
+        return not calls and not broken and (self._answer is None or self._answer.fitting([text])[0])
 
     def _complete(self, call: ToolCall) -> bool:
         required = self._required.get(call["name"])

@@ -24,6 +24,12 @@ def test_its_tokenizer_keeps_any_text(text: str) -> None:
     assert len(ids) == len(text.encode("utf-8"))
 
 
+def test_its_responses_may_depend_on_the_context() -> None:
+    policy = FakePolicy(lambda context: [context[-5:], "second"])
+    samples = policy.sample(CONTEXT, 3, SamplingParams(max_new_tokens=30))
+    assert [sample.text for sample in samples] == ["help.", "second", "help."]
+
+
 def test_its_probabilities_sum_to_one() -> None:
     policy = FakePolicy()
     every = [[token] for token in range(len(policy.tokenizer))]

@@ -26,6 +26,20 @@ def test_chat_shows_demonstrations_as_earlier_turns(chatml: Any) -> None:
     assert ids == chatml.apply_chat_template(expected, add_generation_prompt=True, return_dict=False)
 
 
+def test_tools_are_shown_where_the_template_has_a_place_for_them(chatml: Any) -> None:
+    tool = {"type": "function", "function": {"name": "add", "description": "Adds.", "parameters": {}}}
+    layout = ChatFormat(byte_tokenizer(tools=True))
+    with_tools = layout.with_tools([tool])
+    tokenizer = byte_tokenizer(tools=True)
+    shown = tokenizer.decode(with_tools.context(QUESTION, SHOWN, "Be kind."))
+    assert '"name": "add"' in shown
+    assert shown.endswith(tokenizer.decode(layout.context(QUESTION, SHOWN, "Be kind.")))
+    assert '"name": "add"' not in tokenizer.decode(layout.context(QUESTION, [], None))
+    assert with_tools.answer("x", ended=True) == layout.answer("x", ended=True)
+    with pytest.raises(PromptError, match="no place for tools"):
+        ChatFormat(chatml).with_tools([tool])
+
+
 def test_the_bare_context_is_the_conversation_as_the_template_has_it(chatml: Any) -> None:
     conversation = (
         Message("system", "Be brief."),
