@@ -227,6 +227,8 @@ class ChatICDPO(BaseChatModel):
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
         """Returns how many tokens messages take as the model reads them, without demonstrations."""
+        if not messages:
+            return 0
         form = self.core.format
         if tools:
             form = Call.with_tools(self.core, tool_options(tools)["tools"]).format

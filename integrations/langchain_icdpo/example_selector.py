@@ -14,7 +14,7 @@ from icdpo_chains.demonstrations.default_store import open_default_store
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retrieval import Retriever, TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.errors import InvalidInputError, StoreError
 from langchain_icdpo.messages import from_conversation, to_conversation
 
 __all__ = ["DemonstrationSelector"]
@@ -27,7 +27,8 @@ class DemonstrationSelector(BaseExampleSelector):
     of several turns is written as `Human: ...` and `AI: ...` lines.
 
     Args:
-        store: a demonstration store or the directory of one; by default what `ICDPO_STORE` says.
+        store: a demonstration store or the directory of one; by default the retriever's own, or what
+            `ICDPO_STORE` says.
         retriever: finds demonstrations; by default two stages over the store.
         k: how many; the retriever's own number where not given.
         input_key: the name of the input, in the variables and in the examples.
@@ -46,12 +47,13 @@ class DemonstrationSelector(BaseExampleSelector):
         output_key: str = "output",
         escape_braces: bool = False,
     ) -> None:
-        if store is None:
-            store = getattr(retriever, "store", None) or open_default_store(read_only=True)
-        elif isinstance(store, (str, Path)):
+        if isinstance(store, (str, Path)):
             store = DemonstrationStore(store, read_only=True)
-        self.store = store
-        self.retriever = retriever or TwoStageRetriever(store)
+        if retriever is None:
+            store = store or open_default_store(read_only=True)
+            retriever = TwoStageRetriever(store)
+        self.store: DemonstrationStore | None = store or getattr(retriever, "store", None)
+        self.retriever = retriever
         self.k = k
         self.input_key = input_key
         self.output_key = output_key
@@ -91,8 +93,10 @@ class DemonstrationSelector(BaseExampleSelector):
 
         Raises:
             DemonstrationError: it can't be used.
-            StoreError: the store can't be written.
+            StoreError: there is no store, or it can't be written.
         """
+        if self.store is None:
+            raise StoreError("the retriever has no store that an example could be added to: give store=")
         given = dict(example)
         missing = [name for name in (self.input_key, self.output_key) if name not in given]
         if missing:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from langchain_core.messages import BaseMessage, messages_from_dict
+from langchain_core.messages import AIMessage, BaseMessage, messages_from_dict
 from langchain_core.prompt_values import PromptValue
 
 from icdpo_chains.demonstrations.default_store import open_default_store
@@ -115,7 +115,7 @@ def _exchange(value: Any) -> tuple[list[BaseMessage], str | None]:
     else:
         messages = _messages(inputs)
         answer = None if outputs is None else _text(outputs, "the run's output")
-    if messages and messages[-1].type in ("ai", "AIMessageChunk"):
+    if messages and isinstance(messages[-1], AIMessage):
         # Only the last one: what the agent said and did on the way to it stays in the prompt.
         given = to_text(messages.pop(), "the answer")
         answer = given if answer is None else answer

@@ -114,7 +114,9 @@ def to_text(message: BaseMessage, where: str = "the message") -> str:
 
 
 def _message(message: BaseMessage, position: int) -> Message:
-    name = message.role if isinstance(message, ChatMessage) else message.type
+    # What is left of a stream has types such as "AIMessageChunk".
+    kind = message.type.removesuffix("MessageChunk").lower()
+    name = message.role if isinstance(message, ChatMessage) else kind
     role = _ROLES.get(name)
     where = f"message {position} ({name})"
     if role is None:
