@@ -80,8 +80,10 @@ def record_feedback(
     kept = {name: feedback[name] for name in ("key", "score", "comment") if feedback.get(name) is not None}
     if feedback.get("run_id") is not None:
         kept["run_id"] = str(feedback["run_id"])
+    turns = to_conversation(question)
+    prompt = turns[0].content if len(turns) == 1 and turns[0].role == "user" else turns
     demonstration = Demonstration(
-        to_conversation(question), chosen, rejected, {"source": "feedback", **kept, **(metadata or {})}
+        prompt, chosen, rejected, {"source": "feedback", **kept, **(metadata or {})}
     )
     with _writable(store) as opened:
         opened.add([demonstration])
@@ -132,7 +134,10 @@ def _messages(value: Any) -> list[BaseMessage]:
                 found = _messages(value[name])
                 plain = not isinstance(value[name], (list, tuple))
                 return to_question({**value, "input": found}) if plain else found
-        raise InvalidInputError(f"no question is found among {', '.join(value) or 'nothing'}")
+        raise InvalidInputError(
+            f"no question is found among {', '.join(map(str, value)) or 'nothing'}: it is looked for in "
+            f"{', '.join(_INPUTS)}. Give the messages themselves, or the run of the chain around this one"
+        )
     if isinstance(value, (list, tuple)):
         if len(value) == 1 and isinstance(value[0], (list, tuple)):  # a run has a batch of one
             return _messages(value[0])

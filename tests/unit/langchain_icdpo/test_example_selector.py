@@ -81,7 +81,6 @@ def test_a_prompt_of_several_turns_says_who_speaks() -> None:
     turns = [Message("user", "Hi"), Message("assistant", "Hello!"), Message("user", "Bye")]
     selector = DemonstrationSelector(
         retriever=FixedDemonstrations([Demonstration(turns, "Farewell.")]),
-        store=DemonstrationStore.ephemeral(),
     )
     assert selector.select_examples({"input": "?"}) == [
         {"input": "Human: Hi\nAI: Hello!\nHuman: Bye", "output": "Farewell."}
