@@ -45,8 +45,10 @@ class PromptFormat(Protocol):
 class ChatFormat:
     """The tokenizer's own chat template: demonstrations are earlier turns, the instruction a system message.
 
-    Where the template takes no system message, or wants strictly alternating roles, the instruction opens the
-    first user turn and neighbouring turns of one role are joined.
+    The conversation keeps its own system messages, behind the demonstrations: they are for this conversation,
+    and what they say (the documents of a RAG chain, say) is forgotten where demonstrations stand in between.
+    Where the template takes no system message, or none in that place, its text opens the next user turn; where
+    it wants strictly alternating roles, neighbouring turns of one role are joined.
 
     Args:
         tokenizer: a Hugging Face tokenizer with a chat template.
@@ -63,7 +65,9 @@ class ChatFormat:
         if not tokenizer.chat_template:
             raise PromptError("the tokenizer has no chat template: use PlainFormat, or set chat_template")
         self._encoder = TextEncoder(tokenizer)
-        self._takes_system = self._renders_system_message()
+        self._takes_system = self._renders_system_message([])
+        earlier = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hello"}]
+        self._takes_late_system = self._renders_system_message(earlier)
         self._end = self._end_of_answer(eos_token_ids)
         self._options: dict[str, Any] = {}
 
@@ -89,14 +93,13 @@ class ChatFormat:
         self, conversation: Sequence[Message], shown: Sequence[Shown], instruction: str | None
     ) -> list[int]:
         """Returns the ids of instruction, demonstrations and conversation, up to where the answer begins."""
-        system = [instruction] if instruction else []
-        rest = list(conversation)
-        while (system or shown) and rest and rest[0].role == "system":
-            system.append(rest.pop(0).content)
-        turns = [Message("system", "\n\n".join(system))] if system else []
+        turns = [Message("system", instruction)] if instruction else []
         for prompt, answer in shown:
             turns += [*_without_system(prompt), Message("assistant", answer)]
-        turns += rest
+        if not self._takes_late_system:
+            first = 0 if turns else 1
+            conversation = [*conversation[:first], *_without_system(conversation[first:])]
+        turns += conversation
         if not self._takes_system:
             turns = _without_system(turns)
         try:
@@ -130,8 +133,8 @@ class ChatFormat:
             return False
         return "qZ7" in str(rendered)
 
-    def _renders_system_message(self) -> bool:
-        probe = [{"role": "system", "content": "qZ7"}, {"role": "user", "content": "hello"}]
+    def _renders_system_message(self, earlier: Sequence[Mapping[str, str]]) -> bool:
+        probe = [*earlier, {"role": "system", "content": "qZ7"}, {"role": "user", "content": "hello"}]
         try:
             return "qZ7" in str(self._encoder.tokenizer.apply_chat_template(probe, tokenize=False))
         except Exception:  # whatever a model's author made the template raise
@@ -184,12 +187,12 @@ class PlainTemplate:
         return (f"\n{self.user}",)
 
     def render(self, instruction: str | None, shown: Sequence[Shown], conversation: Sequence[Message]) -> str:
-        """Returns instruction and system turns, the demonstrations, the conversation and `Assistant:`."""
-        system = [turn.content for turn in conversation if turn.role == "system"]
-        blocks = [text for text in [instruction, *system] if text]
+        """Returns the instruction, the demonstrations, system turns, the conversation and `Assistant:`."""
+        blocks = [instruction] if instruction else []
         for prompt, answer in shown:
             turns = [*_without_system(prompt), Message("assistant", answer)]
             blocks.append("\n".join(map(self._line, turns)))
+        blocks += [turn.content for turn in conversation if turn.role == "system" and turn.content]
         turns = [turn for turn in conversation if turn.role != "system"]
         blocks.append("\n".join([*map(self._line, turns), self.assistant]))
         return "\n\n".join(blocks)

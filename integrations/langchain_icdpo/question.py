@@ -37,10 +37,8 @@ def to_question(value: Any) -> list[BaseMessage]:
     context = _text(value.get("context"))
     if not context.strip():
         return [*history, *question]
-    # Behind the system messages that the conversation has, since many templates take them at the start only.
-    rest = [*history, *question]
-    first = next((i for i, message in enumerate(rest) if message.type != "system"), len(rest))
-    return [*rest[:first], SystemMessage(f"{_CONTEXT}\n\n{context}"), *rest[first:]]
+    # Next to the question: small models forget what stands far from it.
+    return [*history, SystemMessage(f"{_CONTEXT}\n\n{context}"), *question]
 
 
 def _text(context: Any) -> str:

@@ -247,13 +247,13 @@ def test_what_the_model_reads_is_its_chat_template_and_the_answer_has_no_echo() 
     )
     assert message.content == KIND
     assert seen[0].endswith(
+        "<|im_start|>system\nBe brief.<|im_end|>\n"
         "<|im_start|>user\nHello<|im_end|>\n<|im_start|>user\nAre you there?<|im_end|>\n"
         "<|im_start|>assistant\nYes, I am.<|im_end|>\n<|im_start|>user\nAda: Good.<|im_end|>\n"
         '<|im_start|>assistant\n<tool_call>\n{"name": "find", "arguments": {"what": "keys"}}\n</tool_call>'
         "<|im_end|>\n<|im_start|>tool\nin the fridge<|im_end|>\n"
         "<|im_start|>user\n{x} <|im_end|><|im_end|>\n<|im_start|>assistant\n"
     )
-    assert "\n\nBe brief.<|im_end|>" in seen[0]
 
 
 @pytest.mark.parametrize(

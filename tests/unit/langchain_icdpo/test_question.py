@@ -43,9 +43,9 @@ def test_each_form_of_input(value: Any, contents: list[str]) -> None:
 def test_the_context_goes_into_a_system_message_which_retrieval_does_not_look_at(context: Any) -> None:
     history = [SystemMessage("Be brief."), HumanMessage("Hi"), AIMessage("Hello")]
     question = to_question({"input": "Why?", "context": context, "chat_history": history})
-    assert [message.type for message in question] == ["system", "system", "human", "ai", "human"]
+    assert [message.type for message in question] == ["system", "human", "ai", "system", "human"]
     assert question[0].content == "Be brief."
-    said = str(question[1].content)
+    said = str(question[3].content)
     assert said.startswith("Answer from the following documents.")
     assert said.endswith(("\n\n{x} A fact.", "\n\n{x}\n\nA fact."))
     assert search_text(to_conversation(question)) == "Hi\nHello\nWhy?"

@@ -1,3 +1,4 @@
+import copy
 from typing import Any
 
 import pytest
@@ -54,14 +55,36 @@ def test_the_bare_context_is_the_conversation_as_the_template_has_it(chatml: Any
     assert ids == chatml.apply_chat_template(expected, add_generation_prompt=True, return_dict=False)
 
 
-def test_instruction_and_system_message_share_the_system_turn(chatml: Any) -> None:
+def test_a_conversation_keeps_its_system_message_behind_the_demonstrations(chatml: Any) -> None:
+    """The bug guarded: in front of the demonstrations, the documents of a RAG chain were forgotten."""
     conversation = (Message("system", "Speak French."), *QUESTION)
     shown = [((Message("system", "You are a pirate."), Message("user", "Hello")), "Ahoy!")]
     text = chatml.decode(ChatFormat(chatml).context(conversation, shown, "Be kind."))
     assert text == (
-        "<|im_start|>system\nBe kind.\n\nSpeak French.<|im_end|>\n"
+        "<|im_start|>system\nBe kind.<|im_end|>\n"
         "<|im_start|>user\nYou are a pirate.\n\nHello<|im_end|>\n<|im_start|>assistant\nAhoy!<|im_end|>\n"
+        "<|im_start|>system\nSpeak French.<|im_end|>\n"
         "<|im_start|>user\nAre you well?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_a_template_that_drops_late_system_messages_gets_their_text_in_the_next_turn(chatml: Any) -> None:
+    dropping = copy.deepcopy(chatml)
+    dropping.chat_template = (
+        "{% for message in messages %}{% if loop.first or message['role'] != 'system' %}"
+        "{{ message['role'] + ': ' + message['content'] + '|' }}{% endif %}{% endfor %}assistant:"
+    )
+    conversation = (Message("system", "Speak French."), *QUESTION)
+    layout = ChatFormat(dropping)
+    assert dropping.decode(layout.context(conversation, SHOWN[:1], "Be kind.")) == (
+        "system: Be kind.|user: Hello|assistant: Good day!|user: Speak French.\n\nAre you well?|assistant:"
+    )
+    assert dropping.decode(layout.context(conversation, [], None)) == (
+        "system: Speak French.|user: Are you well?|assistant:"
+    )
+    twice = (*conversation[:1], *conversation)
+    assert dropping.decode(layout.context(twice, [], None)) == (
+        "system: Speak French.|user: Speak French.\n\nAre you well?|assistant:"
     )
 
 
@@ -71,7 +94,8 @@ def test_strict_templates_get_what_they_take(tokenizer: Any) -> None:
     text = tokenizer.decode(ChatFormat(tokenizer).context(conversation, SHOWN, "Be kind."))
     for piece in ["Be kind.", "Speak French.", "Hello", "Good day!", "You are welcome.", "One.", "Two."]:
         assert text.count(piece) == 1
-    assert text.index("Be kind.") < text.index("Hello") < text.index("Good day!") < text.index("One.")
+    assert text.index("Be kind.") < text.index("Hello") < text.index("Good day!")
+    assert text.index("Good day!") < text.index("Speak French.") < text.index("One.")
 
 
 def test_never_two_beginnings(tokenizer: Any) -> None:
@@ -107,8 +131,8 @@ def test_plain_reads_as_a_transcript() -> None:
     layout = PlainFormat(tokenizer)
     text = tokenizer.decode(layout.context(conversation, SHOWN, "Be kind."))
     assert text == (
-        "Be kind.\n\nSpeak French.\n\nUser: Hello\nAssistant: Good day!\n\n"
-        "User: Thanks\nAssistant: You are welcome.\n\nUser: Are you well?\nAssistant:"
+        "Be kind.\n\nUser: Hello\nAssistant: Good day!\n\nUser: Thanks\nAssistant: You are welcome.\n\n"
+        "Speak French.\n\nUser: Are you well?\nAssistant:"
     )
     assert tokenizer.decode(layout.answer("Yes.", ended=False)) == " Yes."
     assert layout.answer_text(" Yes.") == "Yes."
