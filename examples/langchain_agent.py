@@ -1,7 +1,7 @@
 """An agent with LangChain: the middleware chooses its final answers, and a tool gives aligned ones.
 
-The agent's own model is scripted here, so that the example runs anywhere; put any chat model in its place. The
-default local model scores.
+The agent's own model is scripted here, so that the example runs anywhere; put any chat model in its place.
+The default local model scores.
 """
 
 from collections.abc import Iterator

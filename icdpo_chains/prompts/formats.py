@@ -46,9 +46,9 @@ class ChatFormat:
     """The tokenizer's own chat template: demonstrations are earlier turns, the instruction a system message.
 
     The conversation keeps its own system messages, behind the demonstrations: they are for this conversation,
-    and what they say (the documents of a RAG chain, say) is forgotten where demonstrations stand in between.
-    Where the template takes no system message, or none in that place, its text opens the next user turn; where
-    it wants strictly alternating roles, neighbouring turns of one role are joined.
+    and what they say (the documents of a RAG chain, for one) is forgotten where demonstrations stand in
+    between. Where the template takes no system message, or none in that place, its text opens the next user
+    turn; where it wants strictly alternating roles, neighbouring turns of one role are joined.
 
     Args:
         tokenizer: a Hugging Face tokenizer with a chat template.

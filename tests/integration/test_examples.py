@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-CORE = ["answer_a_question.py", "rank_answers.py", "own_demonstrations.py"]
 
 
-@pytest.mark.parametrize("name", CORE)
+@pytest.mark.parametrize("name", sorted(file.name for file in EXAMPLES.glob("*.py")))
 def test_an_example_runs(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     # One store for all of them: the user's own is not touched.
     store = tmp_path_factory.getbasetemp() / "example-store"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from langchain_icdpo import (
     create_icdpo_chain,
     record_feedback,
 )
+from langchain_icdpo.question import to_question
 
 QUESTION = "I had a fight with my sister. What now?"
 SHORT: dict[str, Any] = {"n": 2, "max_tokens": 16, "seed": 1}
@@ -32,8 +36,6 @@ def test_the_chain_equals_the_chat_model(core: ICDPO) -> None:
     chat = ChatICDPO(icdpo=core, **SHORT)
     value = {"input": QUESTION, "context": [Document("My sister is called Ada.")]}
     answer = create_icdpo_chain(chat).invoke(value)
-    from langchain_icdpo.question import to_question
-
     expected = chat.invoke(to_question(value))
     for message in (answer, expected):
         assert json.dumps(message.response_metadata)
@@ -43,6 +45,26 @@ def test_the_chain_equals_the_chat_model(core: ICDPO) -> None:
     ]
     assert [text for text, _ in scores[0]] == [text for text, _ in scores[1]]
     assert [score for _, score in scores[0]] == pytest.approx([score for _, score in scores[1]], abs=1e-4)
+
+
+def test_what_is_cached_needs_no_network(policy: TransformersPolicy, starter_store: Path) -> None:
+    """Neither the hub nor the package index is asked for a model that is there already."""
+    (starter_store / "starter-set-added").touch()
+    code = (
+        "import socket\n"
+        "def refuse(*args): raise RuntimeError('the network was used')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+        "from langchain_icdpo import ChatICDPO\n"
+        "print(bool(ChatICDPO(n=1, max_tokens=4).invoke('Hello').text))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ICDPO_STORE": str(starter_store), "HF_HUB_OFFLINE": ""},
+        timeout=300,
+    )
+    assert run.stdout == "True\n", run.stderr
 
 
 def test_a_batch_equals_single_answers(core: ICDPO) -> None:
