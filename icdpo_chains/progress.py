@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
-from icdpo_chains.result import Answer, Candidate
+from icdpo_chains.result import Answer, Candidate, json_safe
 
 __all__ = ["OnProgress", "Progress", "Stages", "in_thread"]
 
@@ -33,6 +33,18 @@ class Progress:
     demonstrations: tuple[RetrievedDemonstration, ...] = ()
     answers: tuple[Answer, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON values: ids of demonstrations, texts of answers, texts and scores of candidates."""
+        event: dict[str, Any] = {"stage": self.stage, "seconds": self.seconds}
+        if self.demonstrations:
+            event["demonstrations"] = [found.demonstration.id for found in self.demonstrations]
+        if self.answers:
+            event["answers"] = [answer.text for answer in self.answers]
+        if self.candidates:
+            event["candidates"] = [{"text": item.text, "score": item.score} for item in self.candidates]
+        safe: dict[str, Any] = json_safe(event)
+        return safe
 
 
 OnProgress = Callable[[Progress], None]

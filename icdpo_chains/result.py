@@ -146,6 +146,32 @@ class ICDPOResult:
         """The text of the best candidate."""
         return self.best.text
 
+    def score_table(self) -> dict[str, Any]:
+        """Returns the candidates, best first, and what they were scored with, as JSON values.
+
+        What `to_dict` gives, short enough to travel with an answer: without tokens, and with demonstrations
+        by their ids.
+        """
+        shown = (
+            "text",
+            "score",
+            "index",
+            "expert_logprob",
+            "contrast_logprob",
+            "num_tokens",
+            "finish_reason",
+        )
+        table: dict[str, Any] = json_safe(
+            {
+                "candidates": [{name: getattr(item, name) for name in shown} for item in self.candidates],
+                "selected": self.best.index,
+                "demonstrations": [found.demonstration.id for found in self.demonstrations],
+                "dropped": [demonstration.id for demonstration in self.dropped],
+                "scorer": {"against": self.against, "aggregate": self.aggregate},
+            }
+        )
+        return table
+
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON values; a number that is not finite becomes `None`."""
         fields: dict[str, Any] = json_safe(

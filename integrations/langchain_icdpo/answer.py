@@ -7,14 +7,11 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langchain_core.messages.ai import UsageMetadata
 
-from icdpo_chains.progress import Progress
-from icdpo_chains.result import Candidate, ICDPOResult, json_safe
+from icdpo_chains.result import Candidate, ICDPOResult
 
 __all__ = [
     "as_ai_message",
-    "progress_event",
     "response_metadata",
-    "score_table",
     "usage_metadata",
     "with_score_table",
 ]
@@ -46,7 +43,7 @@ def with_score_table(candidate: Any, result: ICDPOResult) -> AIMessage:
         candidate: the best; its own metadata are kept if it is an `AIMessage`, and it is not modified.
         result: what it was ranked with.
     """
-    table = {"icdpo": score_table(result)}
+    table = {"icdpo": result.score_table()}
     if isinstance(candidate, AIMessage):
         metadata = {**candidate.response_metadata, **table}
         return candidate.model_copy(update={"response_metadata": metadata})
@@ -60,7 +57,7 @@ def response_metadata(result: ICDPOResult, winner: Candidate) -> dict[str, Any]:
         "model_provider": "icdpo",
         "finish_reason": winner.finish_reason,
         "icdpo": {
-            **score_table(result),
+            **result.score_table(),
             "selected": winner.index,
             "usage": {
                 "prompt_tokens": result.usage.prompt_tokens,
@@ -78,41 +75,3 @@ def usage_metadata(result: ICDPOResult) -> UsageMetadata:
     """Returns the tokens that were read and written, over all candidates: what the answer cost."""
     read, written = result.usage.prompt_tokens, result.usage.completion_tokens
     return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)
-
-
-def score_table(result: ICDPOResult) -> dict[str, Any]:
-    """Returns the candidates, best first, and what they were scored with, as JSON values."""
-    table: dict[str, Any] = json_safe(
-        {
-            "candidates": [
-                {
-                    "text": candidate.text,
-                    "score": candidate.score,
-                    "index": candidate.index,
-                    "expert_logprob": candidate.expert_logprob,
-                    "contrast_logprob": candidate.contrast_logprob,
-                    "num_tokens": candidate.num_tokens,
-                    "finish_reason": candidate.finish_reason,
-                }
-                for candidate in result.candidates
-            ],
-            "selected": result.best.index,
-            "demonstrations": [found.demonstration.id for found in result.demonstrations],
-            "dropped": [demonstration.id for demonstration in result.dropped],
-            "scorer": {"against": result.against, "aggregate": result.aggregate},
-        }
-    )
-    return table
-
-
-def progress_event(progress: Progress) -> dict[str, Any]:
-    """Returns one stage's progress as the JSON values of a custom event."""
-    event: dict[str, Any] = {"stage": progress.stage, "seconds": progress.seconds}
-    if progress.demonstrations:
-        event["demonstrations"] = [found.demonstration.id for found in progress.demonstrations]
-    if progress.answers:
-        event["answers"] = [answer.text for answer in progress.answers]
-    if progress.candidates:
-        event["candidates"] = [{"text": item.text, "score": item.score} for item in progress.candidates]
-    safe: dict[str, Any] = json_safe(event)
-    return safe

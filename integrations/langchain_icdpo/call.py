@@ -15,8 +15,8 @@ from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import ChatFormat
 from icdpo_chains.result import ICDPOResult
+from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
 from langchain_icdpo.answer import as_ai_message
-from langchain_icdpo.sampling import CALL_SETTINGS, resolved
 from langchain_icdpo.structured_output import JsonAnswer
 from langchain_icdpo.tool_calls import ToolUse
 
@@ -71,19 +71,14 @@ class Call:
 
     @classmethod
     def prepared(
-        cls,
-        icdpo: ICDPO,
-        conversation: Sequence[Message],
-        settings: Mapping[str, Any],
-        given: Mapping[str, Any],
+        cls, settings: ICDPOSettings, conversation: tuple[Message, ...], given: Mapping[str, Any]
     ) -> Call:
         """Puts a call together.
 
         Args:
-            icdpo: who answers.
-            conversation: the question.
             settings: the chat model's own.
-            given: those of this call, which go before them.
+            conversation: the question.
+            given: the settings of this call, which go before them.
 
         Raises:
             PromptError: tools were given that the model's prompt format can't show.
@@ -96,29 +91,17 @@ class Call:
                 f"a call of ChatICDPO takes no {', '.join(map(repr, unknown))}: it takes "
                 f"{', '.join((*CALL_SETTINGS, *_OTHERS))}; what belongs to the model goes to ChatICDPO itself"
             )
-        settings = {**settings, **{name: value for name, value in given.items() if value is not None}}
-        options = {
-            "n": settings["n"],
-            "k": settings["k"],
-            "sampling": resolved(icdpo.sampling, settings),
-            "exclude": settings.get("exclude", ()),
-        }
-        answer = settings.get("response_format") and JsonAnswer.from_response_format(
-            settings["response_format"]
-        )
+        icdpo = settings.core
+        answer = given.get("response_format") and JsonAnswer.from_response_format(given["response_format"])
         wanted: Wanted | None = answer
-        if settings.get("tools") and settings.get("tool_choice") != "none":
-            icdpo = cls.with_tools(icdpo, settings["tools"])
-            wanted = ToolUse(
-                settings["tools"],
-                settings.get("tool_choice", "auto"),
-                parallel=settings.get("parallel_tool_calls", True),
-                answer=answer,
-            )
-        conversation = tuple(conversation)
+        choice = given.get("tool_choice") or "auto"
+        if given.get("tools") and choice != "none":
+            icdpo = cls.with_tools(icdpo, given["tools"])
+            parallel = given.get("parallel_tool_calls") is not False
+            wanted = ToolUse(given["tools"], choice, parallel=parallel, answer=answer)
         if wanted is not None and wanted.instruction is not None:
             conversation = (Message("system", wanted.instruction), *conversation)
-        return cls(icdpo, conversation, options, wanted)
+        return cls(icdpo, conversation, settings.options(given), wanted)
 
     @staticmethod
     def with_tools(icdpo: ICDPO, tools: Sequence[dict[str, Any]]) -> ICDPO:

@@ -12,24 +12,16 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
-from langchain_core.utils import from_env
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictFloat, StrictInt, model_validator
-from typing_extensions import Self
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
 
-from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import PromptError
-from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
 from icdpo_chains.prompts.encoding import TextEncoder
-from icdpo_chains.scoring import InstantScorer
-from icdpo_chains.weights import DEFAULT_MODEL
+from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
 from langchain_icdpo.batching import Batch
 from langchain_icdpo.cache_key import cache_key
 from langchain_icdpo.call import Call
-from langchain_icdpo.defaults import default_icdpo
 from langchain_icdpo.messages import to_conversation
 from langchain_icdpo.progress_events import ProgressEvents
-from langchain_icdpo.sampling import CALL_SETTINGS, SAMPLING_NAMES, resolved
 from langchain_icdpo.structured_output import structured
 from langchain_icdpo.tool_calls import tool_options
 
@@ -38,14 +30,13 @@ __all__ = ["ChatICDPO"]
 # Parameters of remote models that LangChain counts as standard. They mean nothing to a model in this process,
 # and are accepted so that one set of parameters makes any chat model.
 _REMOTE = ("api_key", "base_url", "max_retries", "timeout")
-_BUILDING = ("revision", "store", "against", "aggregate", "dtype", "device")
 
 
-class ChatICDPO(BaseChatModel):
+class ChatICDPO(ICDPOSettings, BaseChatModel):
     """A local chat model whose answers are the best of n, chosen by the instant scorer.
 
     Without arguments it builds the default model, the default store and its starter demonstrations at the
-    first answer. A setting that is `None` is left to the ICDPO. All of `n`, `k`, `max_tokens`, `min_tokens`,
+    first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `max_tokens`, `min_tokens`,
     `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed` may also be given to a single call
     or by `bind`, as may `exclude`: ids of demonstrations that must not be shown.
 
@@ -53,53 +44,16 @@ class ChatICDPO(BaseChatModel):
     stream emits the answer once it is chosen, since before that there is none.
 
     Attributes:
-        icdpo: the core's object; the other settings that build one can't be given with it.
-        model: the name or path of the model; by default what `ICDPO_MODEL` says.
-        revision: its branch, tag or commit on the hub.
-        store: a demonstration store or the directory of one; by default what `ICDPO_STORE` says.
-        against: what the scorer compares with, `"rejected"` or `"base"`.
-        aggregate: how it adds tokens up, `"mean"` or `"sum"`.
-        dtype: of the model, such as `"float32"`.
-        device: of the model, such as `"cuda"`.
-        n: how many candidates are sampled.
-        k: how many demonstrations are shown.
-        max_tokens: the longest answer, in tokens.
-        min_tokens: the shortest.
-        temperature: 0 always takes the likeliest token, so that all candidates are the same.
-        top_p: only the likeliest tokens that together reach this probability.
-        top_k: only this many of the likeliest tokens.
-        repetition_penalty: above 1, tokens that occurred become less likely.
-        stop: strings that end an answer; not part of it.
-        seed: makes the answers reproducible.
         streaming: whether `invoke` streams to handlers that listen; the answer is the same.
 
     Raises:
         ValueError: a setting out of range, unknown, or at odds with another (pydantic's `ValidationError`).
     """
 
-    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", validate_default=False)
+    model_config = ConfigDict(extra="forbid")
 
-    icdpo: ICDPO | None = Field(default=None, exclude=True, repr=False)
-    model: str = Field(default_factory=from_env("ICDPO_MODEL", default=DEFAULT_MODEL))
-    revision: str | None = None
-    store: str | DemonstrationStore | None = Field(default=None, exclude=True)
-    against: str = "rejected"
-    aggregate: str = "mean"
-    dtype: str | None = None
-    device: str | None = None
-    n: StrictInt | None = None
-    k: StrictInt | None = None
-    max_tokens: StrictInt | None = None
-    min_tokens: StrictInt | None = None
-    temperature: StrictFloat | StrictInt | None = None
-    top_p: StrictFloat | StrictInt | None = None
-    top_k: StrictInt | None = None
-    repetition_penalty: StrictFloat | StrictInt | None = None
-    stop: tuple[str, ...] | None = None
-    seed: StrictInt | None = None
     streaming: bool = False
 
-    _built: ICDPO | None = PrivateAttr(default=None)
     _encoder: TextEncoder | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
@@ -107,43 +61,7 @@ class ChatICDPO(BaseChatModel):
     def _leave_out_remote_parameters(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        known = {name: value for name, value in values.items() if name not in _REMOTE}
-        if known.get("store") is not None and not isinstance(known["store"], DemonstrationStore):
-            known["store"] = str(known["store"])
-        if isinstance(known.get("stop"), str):
-            known["stop"] = (known["stop"],)
-        return known
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.icdpo is not None:
-            defaults = {name: type(self).model_fields[name].default for name in _BUILDING}
-            given = [name for name in _BUILDING if getattr(self, name) != defaults[name]]
-            if "model" in self.model_fields_set and self.model != self.icdpo.policy.name:
-                given.append("model")
-            if given:
-                raise ValueError(
-                    f"{', '.join(given)} can't be changed in the icdpo that was given: build that ICDPO with "
-                    "them, or leave icdpo out"
-                )
-            # Not by assignment, which would count the model as given.
-            self.__dict__["model"] = self.icdpo.policy.name
-        InstantScorer(self.against, self.aggregate)  # type: ignore[arg-type]  # this is the check
-        for name, most in (("n", MAX_CANDIDATES), ("k", 10_000)):
-            if getattr(self, name) is not None:
-                check_count(getattr(self, name), name, most)
-        self._sampling()
-        return self
-
-    @property
-    def core(self) -> ICDPO:
-        """The ICDPO that answers; built at its first use."""
-        if self.icdpo is not None:
-            return self.icdpo
-        if self._built is None:
-            building = {name: getattr(self, name) for name in _BUILDING}
-            self._built = default_icdpo(self.model, **building)
-        return self._built
+        return {name: value for name, value in values.items() if name not in _REMOTE}
 
     def batch(  # type: ignore[override]
         self,
@@ -301,15 +219,7 @@ class ChatICDPO(BaseChatModel):
         return call.message(result)
 
     def _call(self, prompt: Any, given: dict[str, Any]) -> Call:
-        settings = {name: getattr(self, name) for name in CALL_SETTINGS}
-        return Call.prepared(self.core, to_conversation(prompt), settings, given)
-
-    def _sampling(self, **given: Any) -> SamplingParams:
-        """The sampling parameters; those of the core's defaults where the core is not built yet."""
-        built = self.icdpo or self._built
-        settings = {name: getattr(self, name) for name in SAMPLING_NAMES}
-        settings.update({name: value for name, value in given.items() if value is not None})
-        return resolved(built.sampling if built else SamplingParams(), settings)
+        return Call.prepared(self, to_conversation(prompt), given)
 
     @property
     def _llm_type(self) -> str:
@@ -331,8 +241,7 @@ class ChatICDPO(BaseChatModel):
         return f"{super()._get_llm_string(stop=own, **kwargs)} {cache_key(self.core)}"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        given = {name: kwargs.get(name) for name in ("temperature", "max_tokens")}
-        sampling = self._sampling(**given, stop=stop)
+        sampling = self.sampling({**kwargs, "stop": stop})
         params = LangSmithParams(
             ls_provider="icdpo",
             ls_model_type="chat",

@@ -21,6 +21,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from typing_extensions import NotRequired
 
+from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
 from icdpo_chains.errors import ContextOverflowError
 from icdpo_chains.icdpo import ICDPO
@@ -28,8 +29,7 @@ from icdpo_chains.messages import Message
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
 from icdpo_chains.progress import in_thread
 from icdpo_chains.result import ICDPOResult
-from langchain_icdpo.answer import score_table, with_score_table
-from langchain_icdpo.defaults import default_icdpo
+from langchain_icdpo.answer import with_score_table
 from langchain_icdpo.messages import from_conversation, to_conversation
 
 __all__ = ["ICDPOMiddleware", "ICDPOState"]
@@ -148,7 +148,7 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
         winner = with_score_table(candidates[result.best.index], result)
         return ExtendedModelResponse(
             model_response=ModelResponse(result=[winner]),
-            command=Command(update={"icdpo": score_table(result)}),
+            command=Command(update={"icdpo": result.score_table()}),
         )
 
     def _ranked(

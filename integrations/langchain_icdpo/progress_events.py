@@ -9,7 +9,6 @@ from langchain_core.callbacks.manager import BaseRunManager, ahandle_event, hand
 from langchain_core.runnables.config import ensure_config, get_callback_manager_for_config
 
 from icdpo_chains.progress import OnProgress, Progress
-from langchain_icdpo.answer import progress_event
 
 __all__ = ["ProgressEvents"]
 
@@ -56,4 +55,4 @@ class ProgressEvents:
         self._pending.append(asyncio.get_running_loop().create_task(event))
 
     def _event(self, progress: Progress) -> tuple[Any, ...]:
-        return "on_custom_event", "ignore_custom_event", self.NAME, progress_event(progress)
+        return "on_custom_event", "ignore_custom_event", self.NAME, progress.to_dict()

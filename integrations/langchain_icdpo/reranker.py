@@ -12,11 +12,11 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableSerializable
 from pydantic import ConfigDict, Field
 
+from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.progress import in_thread
 from icdpo_chains.result import ICDPOResult, json_safe
-from langchain_icdpo.defaults import default_icdpo
 from langchain_icdpo.documents import to_retrieved
 from langchain_icdpo.messages import to_conversation, to_text
 from langchain_icdpo.question import to_question

@@ -1,0 +1,175 @@
+"""`ICDPOSettings`: which ICDPO answers and how, under the names that chat models of agent frameworks use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictFloat, StrictInt, model_validator
+from typing_extensions import Self
+
+from icdpo_chains.defaults import default_icdpo
+from icdpo_chains.demonstrations.store import DemonstrationStore
+from icdpo_chains.icdpo import ICDPO
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
+from icdpo_chains.scoring import InstantScorer
+from icdpo_chains.weights import DEFAULT_MODEL
+
+__all__ = ["CALL_SETTINGS", "ICDPOSettings"]
+
+_BUILDING = ("revision", "store", "against", "aggregate", "dtype", "device")
+_SAMPLING = {
+    "max_tokens": "max_new_tokens",
+    "min_tokens": "min_new_tokens",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "repetition_penalty": "repetition_penalty",
+    "stop": "stop",
+    "seed": "seed",
+}
+"""The frameworks' name of each sampling setting, and that in `SamplingParams`."""
+
+CALL_SETTINGS = ("n", "k", *_SAMPLING)
+"""The settings that a single call may change."""
+
+
+class ICDPOSettings(BaseModel):
+    """The settings of a framework's model that answers by ICDPO; the model's class inherits them.
+
+    A setting that is `None` is left to the ICDPO.
+
+    Attributes:
+        icdpo: the core's object; the other settings that build one can't be given with it.
+        model: the name or path of the model; by default what `ICDPO_MODEL` says.
+        revision: its branch, tag or commit on the hub.
+        store: a demonstration store or the directory of one; by default what `ICDPO_STORE` says.
+        against: what the scorer compares with, `"rejected"` or `"base"`.
+        aggregate: how it adds tokens up, `"mean"` or `"sum"`.
+        dtype: of the model, such as `"float32"`.
+        device: of the model, such as `"cuda"`.
+        n: how many candidates are sampled.
+        k: how many demonstrations are shown.
+        max_tokens: the longest answer, in tokens.
+        min_tokens: the shortest.
+        temperature: 0 always takes the likeliest token, so that all candidates are the same.
+        top_p: only the likeliest tokens that together reach this probability.
+        top_k: only this many of the likeliest tokens.
+        repetition_penalty: above 1, tokens that occurred become less likely.
+        stop: strings that end an answer; not part of it.
+        seed: makes the answers reproducible.
+
+    Raises:
+        ValueError: a setting out of range, unknown, or at odds with another (pydantic's `ValidationError`).
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
+
+    icdpo: ICDPO | None = Field(default=None, exclude=True, repr=False)
+    model: str = Field(default_factory=lambda: os.environ.get("ICDPO_MODEL") or DEFAULT_MODEL)
+    revision: str | None = None
+    store: str | DemonstrationStore | None = Field(default=None, exclude=True)
+    against: str = "rejected"
+    aggregate: str = "mean"
+    dtype: str | None = None
+    device: str | None = None
+    n: StrictInt | None = None
+    k: StrictInt | None = None
+    max_tokens: StrictInt | None = None
+    min_tokens: StrictInt | None = None
+    temperature: StrictFloat | StrictInt | None = None
+    top_p: StrictFloat | StrictInt | None = None
+    top_k: StrictInt | None = None
+    repetition_penalty: StrictFloat | StrictInt | None = None
+    stop: tuple[str, ...] | None = None
+    seed: StrictInt | None = None
+
+    _built: ICDPO | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_other_types(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        changed = dict(values)
+        if isinstance(changed.get("store"), Path):
+            changed["store"] = str(changed["store"])
+        if isinstance(changed.get("stop"), str):
+            changed["stop"] = (changed["stop"],)
+        return changed
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.icdpo is not None:
+            defaults = {name: type(self).model_fields[name].default for name in _BUILDING}
+            given = [name for name in _BUILDING if getattr(self, name) != defaults[name]]
+            if "model" in self.model_fields_set and self.model != self.icdpo.policy.name:
+                given.append("model")
+            if given:
+                raise ValueError(
+                    f"{', '.join(given)} can't be changed in the icdpo that was given: build that ICDPO with "
+                    "them, or leave icdpo out"
+                )
+            # Not by assignment, which would count the model as given.
+            self.__dict__["model"] = self.icdpo.policy.name
+        InstantScorer(self.against, self.aggregate)  # type: ignore[arg-type]  # this is the check
+        for name, most in (("n", MAX_CANDIDATES), ("k", 10_000)):
+            if getattr(self, name) is not None:
+                check_count(getattr(self, name), name, most)
+        self.sampling()
+        return self
+
+    @property
+    def core(self) -> ICDPO:
+        """The ICDPO that answers; built at its first use."""
+        if self.icdpo is not None:
+            return self.icdpo
+        if self._built is None:
+            building = {name: getattr(self, name) for name in _BUILDING}
+            self._built = default_icdpo(self.model, **building)
+        return self._built
+
+    def sampling(self, given: Mapping[str, Any] | None = None) -> SamplingParams:
+        """Returns the sampling parameters of a call; does not build the core where there is none yet.
+
+        Args:
+            given: the settings of this call, which go before its own; other names are not looked at.
+
+        Raises:
+            TypeError, ValueError: see `SamplingParams`.
+        """
+        built = self.icdpo or self._built
+        sampling = built.sampling if built is not None else SamplingParams()
+        changes: dict[str, Any] = {}
+        for name, ours in _SAMPLING.items():
+            value = self._setting(name, given or {})
+            if value is not None:
+                changes[ours] = tuple(value) if isinstance(value, list) else value
+        least = min(sampling.min_new_tokens, changes.get("max_new_tokens", sampling.max_new_tokens))
+        return replace(sampling, **{"min_new_tokens": least, **changes})
+
+    def options(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Returns the options that `ICDPO.generate` takes, for one call.
+
+        Args:
+            given: the settings of this call, and `exclude`, ids of demonstrations that must not be shown;
+                other names are not looked at.
+
+        Raises:
+            TypeError, ValueError: a setting out of range.
+        """
+        _ = self.core  # its sampling parameters are what the settings change
+        given = given or {}
+        return {
+            "n": self._setting("n", given),
+            "k": self._setting("k", given),
+            "sampling": self.sampling(given),
+            "exclude": given.get("exclude") or (),
+        }
+
+    def _setting(self, name: str, given: Mapping[str, Any]) -> Any:
+        value = given.get(name)
+        return getattr(self, name) if value is None else value

@@ -1,0 +1,75 @@
+"""The settings that the frameworks' models share."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from icdpo_chains import ICDPO, Demonstration, FakePolicy, FixedDemonstrations, SamplingParams, settings
+from icdpo_chains.settings import ICDPOSettings
+
+
+def make(**options: Any) -> ICDPO:
+    return ICDPO(FakePolicy(["yes"]), FixedDemonstrations([Demonstration("q", "a", "b")]), **options)
+
+
+def test_what_is_not_set_is_left_to_the_core() -> None:
+    core = make(n=3, sampling=SamplingParams(max_new_tokens=9, top_p=0.5))
+    options = ICDPOSettings(icdpo=core).options()
+    assert options == {"n": None, "k": None, "sampling": core.sampling, "exclude": ()}
+    assert len(core.generate("?", **options).candidates) == 3
+
+
+def test_a_call_goes_before_the_settings_and_these_before_the_core() -> None:
+    core = make(sampling=SamplingParams(max_new_tokens=9, top_p=0.5, temperature=0.7))
+    own = ICDPOSettings(icdpo=core, n=2, top_p=0.6, stop="a", seed=1)
+    options = own.options({"n": 4, "k": 1, "seed": 0, "stop": ["b", "c"], "exclude": ["x"], "other": 1})
+    assert (options["n"], options["k"], options["exclude"]) == (4, 1, ["x"])
+    assert options["sampling"] == SamplingParams(
+        max_new_tokens=9, top_p=0.6, temperature=0.7, stop=("b", "c"), seed=0
+    )
+    assert own.options()["sampling"].stop == ("a",)
+    with pytest.raises(ValueError, match="n is 0"):
+        core.generate("?", **own.options({"n": 0}))
+
+
+def test_a_short_answer_may_be_shorter_than_the_least() -> None:
+    core = make(sampling=SamplingParams(max_new_tokens=50, min_new_tokens=20))
+    assert ICDPOSettings(icdpo=core, max_tokens=5).sampling().min_new_tokens == 5
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"n": "3"}, {"n": True}, {"temperature": "hot"}, {"top_p": 2}, {"x": 1}], ids=str
+)
+def test_wrong_settings_are_refused_at_once(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        ICDPOSettings(**wrong)
+
+
+def test_the_core_is_built_once_and_late(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    built: list[Any] = []
+
+    def build(model: str, **options: Any) -> ICDPO:
+        built.append((model, options))
+        return make()
+
+    monkeypatch.setattr(settings, "default_icdpo", build)
+    monkeypatch.setenv("ICDPO_MODEL", "some/model")
+    own = ICDPOSettings(store=tmp_path, against="base", dtype="float32")
+    assert own.sampling() == SamplingParams()
+    assert not built
+    assert own.core is own.core
+    assert built == [
+        (
+            "some/model",
+            {
+                "revision": None,
+                "store": str(tmp_path),
+                "against": "base",
+                "aggregate": "mean",
+                "dtype": "float32",
+                "device": None,
+            },
+        )
+    ]
