@@ -200,7 +200,7 @@ class ICDPO(Pipeline):
         responses = as_responses(responses)
         found = self.retrieve(conversation, k=k, exclude=exclude)
         stages.done("retrieved", demonstrations=tuple(found))
-        result = self._scored(self.encode(conversation, found, responses, ended=ended))
+        result = self.rank(self.encode(conversation, found, responses, ended=ended))
         stages.done("scored", candidates=result.candidates)
         return replace(result, timings=stages.timings())
 

@@ -1,15 +1,14 @@
-"""`Pipeline`: ICDPO's stages, one by one (arXiv 2402.09320): retrieve, sample or encode, select."""
+"""`Pipeline`: ICDPO's stages, one by one (arXiv 2402.09320): retrieve, sample or encode, rank, select."""
 
 from __future__ import annotations
 
-import math
 import secrets
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
-from icdpo_chains.errors import ContextOverflowError, NoCandidateError, NoDemonstrationsError
+from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
@@ -145,20 +144,41 @@ class Pipeline:
         )
         return Draft(contexts, tuple(demonstrations), answers)
 
+    def rank(self, draft: Draft) -> ICDPOResult:
+        """The third stage of `generate`: scores the candidates and ranks them, best first."""
+        began = time.perf_counter()
+        contexts = draft.contexts
+        other = contexts.base if contexts.rejected is None else contexts.rejected
+        unique = list(dict.fromkeys(answer.token_ids for answer in draft.answers))
+        contrast = dict(zip(unique, self.policy.logprobs(other, unique), strict=True))
+        candidates = [
+            answer.candidate(self.scorer.score(answer.logprobs, contrast[answer.token_ids]), i)
+            for i, answer in enumerate(draft.answers)
+        ]
+        candidates.sort(key=lambda candidate: -candidate.score)  # stable: ties stay in order
+        return ICDPOResult(
+            candidates=tuple(candidates),
+            demonstrations=draft.demonstrations[: len(contexts.used)],
+            dropped=contexts.dropped,
+            usage=Usage(
+                prompt_tokens=len(contexts.chosen),
+                contrast_tokens=len(other),
+                completion_tokens=sum(len(answer.token_ids) for answer in draft.answers),
+            ),
+            timings={"score": time.perf_counter() - began},
+            model=self.policy.name,
+            against=self.scorer.against,
+            aggregate=self.scorer.aggregate,
+            seed=draft.seed,
+        )
+
     def select(self, draft: Draft) -> ICDPOResult:
-        """The last stage of `generate`: scores the candidates and ranks them, best first.
+        """The last stages of `generate`: `rank`, and a check that there is an answer.
 
         Raises:
-            NoCandidateError: none of them can be scored.
+            NoCandidateError: none of the candidates can be scored.
         """
-        result = self._scored(draft)
-        if result.best.score == -math.inf:
-            raise NoCandidateError(
-                f"none of the {len(draft.answers)} candidates can be scored: they are blank, or their "
-                "log-probabilities are not finite. Sample more (n), or longer ones (min_new_tokens), or load "
-                "the model in float32"
-            )
-        return result
+        return self.rank(draft).checked()
 
     def _contexts(
         self,
@@ -184,31 +204,4 @@ class Pipeline:
             self.instructions,
             with_rejected=self.scorer.against == "rejected",
             budget=budget,
-        )
-
-    def _scored(self, draft: Draft) -> ICDPOResult:
-        began = time.perf_counter()
-        contexts = draft.contexts
-        other = contexts.base if contexts.rejected is None else contexts.rejected
-        unique = list(dict.fromkeys(answer.token_ids for answer in draft.answers))
-        contrast = dict(zip(unique, self.policy.logprobs(other, unique), strict=True))
-        candidates = [
-            answer.candidate(self.scorer.score(answer.logprobs, contrast[answer.token_ids]), i)
-            for i, answer in enumerate(draft.answers)
-        ]
-        candidates.sort(key=lambda candidate: -candidate.score)  # stable: ties stay in order
-        return ICDPOResult(
-            candidates=tuple(candidates),
-            demonstrations=draft.demonstrations[: len(contexts.used)],
-            dropped=contexts.dropped,
-            usage=Usage(
-                prompt_tokens=len(contexts.chosen),
-                contrast_tokens=len(other),
-                completion_tokens=sum(len(answer.token_ids) for answer in draft.answers),
-            ),
-            timings={"score": time.perf_counter() - began},
-            model=self.policy.name,
-            against=self.scorer.against,
-            aggregate=self.scorer.aggregate,
-            seed=draft.seed,
         )

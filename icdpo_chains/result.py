@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.errors import NoCandidateError
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.scoring import Score
 
@@ -145,6 +146,23 @@ class ICDPOResult:
     def text(self) -> str:
         """The text of the best candidate."""
         return self.best.text
+
+    def checked(self) -> ICDPOResult:
+        """Returns the result itself, if it has an answer.
+
+        Raises:
+            NoCandidateError: none of the candidates can be scored.
+        """
+        if self.best.score == -math.inf:
+            raise NoCandidateError(
+                f"none of the {len(self.candidates)} candidates can be scored: they are blank, or their "
+                "log-probabilities are not finite. Sample more (n), or longer ones (min_new_tokens), or load "
+                "the model in float32"
+            )
+        return self
+
+    def __str__(self) -> str:
+        return self.text
 
     def score_table(self) -> dict[str, Any]:
         """Returns the candidates, best first, and what they were scored with, as JSON values.

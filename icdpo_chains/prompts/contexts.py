@@ -10,7 +10,10 @@ from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import PromptFormat
 
-__all__ = ["Contexts", "Instructions", "build_contexts"]
+__all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "build_contexts"]
+
+FROM_DOCUMENTS = "Answer from the following documents. If they do not hold the answer, say so."
+"""What the integrations put before the documents of a RAG chain, in a system message of the conversation."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,10 @@ from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage, SystemMessage
 
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.prompts.contexts import FROM_DOCUMENTS
 from langchain_icdpo.messages import to_messages
 
 __all__ = ["to_question"]
-
-_CONTEXT = "Answer from the following documents. If they do not hold the answer, say so."
 
 
 def to_question(value: Any) -> list[BaseMessage]:
@@ -38,7 +37,7 @@ def to_question(value: Any) -> list[BaseMessage]:
     if not context.strip():
         return [*history, *question]
     # Next to the question: small models forget what stands far from it.
-    return [*history, SystemMessage(f"{_CONTEXT}\n\n{context}"), *question]
+    return [*history, SystemMessage(f"{FROM_DOCUMENTS}\n\n{context}"), *question]
 
 
 def _text(context: Any) -> str:
