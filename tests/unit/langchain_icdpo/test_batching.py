@@ -15,7 +15,7 @@ from icdpo_chains import ICDPO, SamplingParams
 from icdpo_chains.errors import ContextOverflowError, InvalidInputError
 from langchain_icdpo import ChatICDPO
 
-from .conftest import make_core
+from ..fake_core import make_core
 
 QUESTIONS = ["One?", "Two?", "Three?", "One?"]
 

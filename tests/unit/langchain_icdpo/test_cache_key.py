@@ -23,7 +23,7 @@ from icdpo_chains import (
 from langchain_icdpo import ChatICDPO
 from langchain_icdpo.cache_key import cache_key
 
-from .conftest import DEMONSTRATIONS, make_core
+from ..fake_core import DEMONSTRATIONS, make_core
 
 
 def test_the_same_question_is_answered_from_the_cache() -> None:

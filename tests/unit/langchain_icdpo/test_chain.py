@@ -24,7 +24,7 @@ from icdpo_chains.errors import InvalidInputError, NoDemonstrationsError
 from langchain_icdpo import ChatICDPO, create_icdpo_chain
 from langchain_icdpo.question import to_question
 
-from .conftest import DEMONSTRATIONS, KIND, RUDE, make_core
+from ..fake_core import DEMONSTRATIONS, KIND, RUDE, make_core
 
 QUESTION = "I lost my keys."
 RAG = {

@@ -30,7 +30,7 @@ from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, Sample, Samplin
 from icdpo_chains.errors import ContextOverflowError, InvalidInputError, PromptError
 from langchain_icdpo import ChatICDPO
 
-from .conftest import DEMONSTRATIONS, KIND, RUDE, make_core
+from ..fake_core import DEMONSTRATIONS, KIND, RUDE, make_core
 
 QUESTION = "I lost my keys."
 

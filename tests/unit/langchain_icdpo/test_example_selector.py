@@ -17,7 +17,7 @@ from icdpo_chains import Demonstration, DemonstrationStore, FixedDemonstrations,
 from icdpo_chains.errors import DemonstrationError, InvalidInputError, StoreError
 from langchain_icdpo import DemonstrationSelector
 
-from .conftest import DEMONSTRATIONS
+from ..fake_core import DEMONSTRATIONS
 
 BRACES = Demonstration("What is {x} in {{ f }}?", "It is {question}, or {0}.", "No {idea}.")
 

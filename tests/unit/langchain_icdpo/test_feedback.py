@@ -16,7 +16,7 @@ from icdpo_chains import ICDPO, Demonstration, DemonstrationStore, FakeEmbedder,
 from icdpo_chains.errors import DemonstrationError, InvalidInputError
 from langchain_icdpo import ChatICDPO, arecord_feedback, create_icdpo_chain, record_feedback
 
-from .conftest import DEMONSTRATIONS, KIND
+from ..fake_core import DEMONSTRATIONS, KIND
 
 QUESTION, BETTER = "I lost my hat.", "Oh no! Which colour has it?"
 EXCHANGE = [HumanMessage(QUESTION), AIMessage("Buy another.")]

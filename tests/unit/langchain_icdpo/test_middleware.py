@@ -18,7 +18,7 @@ from icdpo_chains import ICDPO
 from icdpo_chains.errors import InvalidInputError
 from langchain_icdpo import ChatICDPO, ICDPOMiddleware, create_icdpo_tool
 
-from .conftest import DEMONSTRATIONS, KIND, RUDE, make_core
+from ..fake_core import DEMONSTRATIONS, KIND, RUDE, make_core
 
 QUESTION = {"messages": [HumanMessage("I lost my keys.")]}
 SEARCH = AIMessage("", tool_calls=[{"name": "search", "args": {"place": "fridge"}, "id": "1"}])

@@ -16,7 +16,7 @@ from icdpo_chains import ICDPO
 from icdpo_chains.errors import InvalidInputError, NoCandidateError
 from langchain_icdpo import DemonstrationRetriever, InstantReranker, InstantScoreCompressor
 
-from .conftest import KIND, RUDE
+from ..fake_core import KIND, RUDE
 
 QUESTION = "I lost my keys."
 

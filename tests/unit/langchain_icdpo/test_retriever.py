@@ -16,7 +16,7 @@ from icdpo_chains import DemonstrationStore, FixedDemonstrations, TwoStageRetrie
 from icdpo_chains.errors import InvalidInputError
 from langchain_icdpo import DemonstrationRetriever
 
-from .conftest import DEMONSTRATIONS
+from ..fake_core import DEMONSTRATIONS
 
 
 def test_documents_are_what_the_core_finds_with_both_scores(store: DemonstrationStore) -> None:

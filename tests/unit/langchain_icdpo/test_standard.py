@@ -18,7 +18,8 @@ from langchain_tests.unit_tests import ChatModelUnitTests, ToolsUnitTests
 from icdpo_chains import FixedDemonstrations
 from langchain_icdpo import ChatICDPO, DemonstrationRetriever, create_icdpo_tool
 
-from .conftest import DEMONSTRATIONS, call_tools, make_core
+from ..fake_core import DEMONSTRATIONS, make_core
+from .conftest import call_tools
 
 # LangChain's deprecation of its own pydantic.v1 is not ours to mend.
 pytestmark = pytest.mark.filterwarnings("ignore")

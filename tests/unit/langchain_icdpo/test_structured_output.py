@@ -12,7 +12,7 @@ from icdpo_chains.errors import InvalidInputError
 from langchain_icdpo import ChatICDPO
 from langchain_icdpo.structured_output import JsonAnswer
 
-from .conftest import DEMONSTRATIONS, make_core
+from ..fake_core import DEMONSTRATIONS, make_core
 
 
 class Person(BaseModel):

@@ -10,7 +10,7 @@ from icdpo_chains import ICDPO
 from icdpo_chains.errors import InvalidInputError
 from langchain_icdpo import ChatICDPO, create_icdpo_tool
 
-from .conftest import KIND, RUDE
+from ..fake_core import KIND, RUDE
 
 CALL = {"name": "aligned_answer", "args": {"question": "I lost my keys."}, "id": "1", "type": "tool_call"}
 

@@ -17,7 +17,7 @@ from icdpo_chains.errors import PromptError
 from langchain_icdpo import ChatICDPO
 from langchain_icdpo.tool_calls import ToolUse, tool_options
 
-from .conftest import make_core
+from ..fake_core import make_core
 
 
 @tool

@@ -1,0 +1,190 @@
+"""`ICDPOLLM`: ICDPO as a LlamaIndex LLM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.base.llms.generic_utils import messages_to_prompt as generic_messages_to_prompt
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    ChatResponseAsyncGen,
+    ChatResponseGen,
+    CompletionResponse,
+    CompletionResponseAsyncGen,
+    CompletionResponseGen,
+    LLMMetadata,
+    MessageRole,
+)
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.llms.custom import CustomLLM
+from pydantic import ConfigDict
+
+from icdpo_chains.messages import Message
+from icdpo_chains.prompts.formats import ChatFormat
+from icdpo_chains.result import ICDPOResult
+from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
+from llama_index_icdpo.messages import to_conversation
+
+__all__ = ["ICDPOLLM"]
+
+_OTHERS = ("exclude",)
+
+
+class ICDPOLLM(ICDPOSettings, CustomLLM):
+    """A local LLM whose answers are the best of n, chosen by the instant scorer.
+
+    Without arguments it builds the default model, the default store and its starter demonstrations at the
+    first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `max_tokens`, `min_tokens`,
+    `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed` may also be given to a single call,
+    as may `exclude`: ids of demonstrations that must not be shown.
+
+    A response has the whole result in `raw`, as JSON values, and a short table of the candidates in
+    `additional_kwargs["icdpo"]`. A stream emits the answer once it is chosen, since before that there is
+    none. The asynchronous methods never block the event loop.
+
+    Messages are laid out by the model's own chat template. `system_prompt` is put before a conversation that
+    does not begin with it. A `messages_to_prompt` of one's own makes one user turn of a conversation, and
+    `completion_to_prompt` is applied to prompts that are not `formatted` yet.
+
+    Raises:
+        ValueError: a setting out of range, unknown, or at odds with another (pydantic's `ValidationError`).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Returns the name under which LlamaIndex serializes it."""
+        return "ICDPOLLM"
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        """What LlamaIndex has to know of the model; builds the core."""
+        core = self.core
+        return LLMMetadata(
+            context_window=core.max_context or DEFAULT_CONTEXT_WINDOW,
+            num_output=self.sampling().max_new_tokens,
+            is_chat_model=isinstance(core.format, ChatFormat),
+            is_function_calling_model=False,
+            model_name=self.model,
+        )
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """Answers a conversation."""
+        return _chat_response(self.core.generate(self.conversation(messages), **self._options(kwargs)))
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        """`chat` in a thread."""
+        conversation, options = self.conversation(messages), self._options(kwargs)
+        return _chat_response(await self.core.agenerate(conversation, **options))
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
+        """`chat`, as a stream of one piece."""
+
+        def stream() -> ChatResponseGen:
+            yield _chat_response(
+                self.core.generate(self.conversation(messages), **self._options(kwargs)), streamed=True
+            )
+
+        return stream()
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
+        """`stream_chat` in a thread."""
+
+        async def stream() -> ChatResponseAsyncGen:
+            conversation, options = self.conversation(messages), self._options(kwargs)
+            yield _chat_response(await self.core.agenerate(conversation, **options), streamed=True)
+
+        return stream()
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """Answers a prompt."""
+        return _completion(self.core.generate(self._prompt(prompt, formatted), **self._options(kwargs)))
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        """`complete` in a thread."""
+        conversation, options = self._prompt(prompt, formatted), self._options(kwargs)
+        return _completion(await self.core.agenerate(conversation, **options))
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        """`complete`, as a stream of one piece."""
+
+        def stream() -> CompletionResponseGen:
+            yield _completion(
+                self.core.generate(self._prompt(prompt, formatted), **self._options(kwargs)), streamed=True
+            )
+
+        return stream()
+
+    @llm_completion_callback()
+    async def astream_complete(
+        self, prompt: str, formatted: bool = False, **kwargs: Any
+    ) -> CompletionResponseAsyncGen:
+        """`stream_complete` in a thread."""
+
+        async def stream() -> CompletionResponseAsyncGen:
+            conversation, options = self._prompt(prompt, formatted), self._options(kwargs)
+            yield _completion(await self.core.agenerate(conversation, **options), streamed=True)
+
+        return stream()
+
+    def conversation(self, asked: str | Sequence[ChatMessage]) -> tuple[Message, ...]:
+        """Returns what a prompt or messages amount to, with this LLM's prompts put in.
+
+        Raises:
+            InvalidInputError: a message holds something else than text.
+        """
+        if isinstance(asked, str):
+            prompt = asked if self.completion_to_prompt is None else self.completion_to_prompt(asked)
+            return self._with_system_prompt((Message("user", prompt),))
+        render = self.messages_to_prompt
+        if render is not None and render is not generic_messages_to_prompt:
+            return self._with_system_prompt((Message("user", render(asked)),))
+        return self._with_system_prompt(to_conversation(asked))
+
+    def _prompt(self, prompt: str, formatted: bool) -> tuple[Message, ...]:
+        # What is formatted has all of it already.
+        return (Message("user", prompt),) if formatted else self.conversation(prompt)
+
+    def _with_system_prompt(self, conversation: tuple[Message, ...]) -> tuple[Message, ...]:
+        # LlamaIndex puts it there itself in `predict`, and not in `chat`.
+        if not self.system_prompt or any(self.system_prompt in turn.content for turn in conversation):
+            return conversation
+        return (Message("system", self.system_prompt), *conversation)
+
+    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
+        unknown = [name for name in given if name not in CALL_SETTINGS and name not in _OTHERS]
+        if unknown:
+            raise TypeError(
+                f"a call of ICDPOLLM takes no {', '.join(map(repr, unknown))}: it takes "
+                f"{', '.join((*CALL_SETTINGS, *_OTHERS))}; what belongs to the model goes to ICDPOLLM itself"
+            )
+        return self.options(given)
+
+
+def _chat_response(result: ICDPOResult, *, streamed: bool = False) -> ChatResponse:
+    return ChatResponse(
+        message=ChatMessage(role=MessageRole.ASSISTANT, content=result.text),
+        raw=result.to_dict(),
+        delta=result.text if streamed else None,
+        additional_kwargs={"icdpo": result.score_table()},
+    )
+
+
+def _completion(result: ICDPOResult, *, streamed: bool = False) -> CompletionResponse:
+    return CompletionResponse(
+        text=result.text,
+        raw=result.to_dict(),
+        delta=result.text if streamed else None,
+        additional_kwargs={"icdpo": result.score_table()},
+    )

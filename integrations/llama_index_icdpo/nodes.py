@@ -1,0 +1,65 @@
+"""From the core's demonstrations to LlamaIndex's nodes, and back."""
+
+from __future__ import annotations
+
+import json
+
+from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.errors import DemonstrationError
+
+__all__ = ["to_demonstration", "to_node", "to_node_with_score"]
+
+_EXACT = "demonstration"
+
+
+def to_node(demonstration: Demonstration) -> TextNode:
+    """Returns a demonstration as a node: its prompt as text, its answers and all of it in the metadata.
+
+    The metadata are flat, as vector stores want them: `chosen`, `rejected`, and `demonstration`, the whole as
+    JSON, of which `to_demonstration` makes it again. An embedding is of the prompt alone; an LLM that is
+    shown the node sees the prompt and the chosen answer.
+    """
+    hidden = ["rejected", _EXACT, "bm25_score", "similarity"]
+    return TextNode(
+        id_=demonstration.id,
+        text=demonstration.prompt_text,
+        metadata={
+            "chosen": demonstration.chosen,
+            "rejected": demonstration.rejected,
+            _EXACT: json.dumps(demonstration.to_dict()),
+        },
+        excluded_embed_metadata_keys=["chosen", *hidden],
+        excluded_llm_metadata_keys=hidden,
+    )
+
+
+def to_node_with_score(found: RetrievedDemonstration) -> NodeWithScore:
+    """Returns a demonstration that was retrieved, with both stages' scores in the node's metadata."""
+    node = to_node(found.demonstration)
+    node.metadata |= {"bm25_score": found.bm25_score, "similarity": found.similarity}
+    return NodeWithScore(node=node, score=found.similarity)
+
+
+def to_demonstration(node: BaseNode) -> Demonstration:
+    """Returns the demonstration that a node holds, whoever made it.
+
+    Args:
+        node: one of `to_node`, or one with the `chosen` answer in its metadata, and perhaps `rejected`; the
+            prompt is then the node's text.
+
+    Raises:
+        DemonstrationError: it has no chosen answer, or one that can't be used.
+    """
+    if isinstance(exact := node.metadata.get(_EXACT), str):
+        return Demonstration.from_dict(json.loads(exact))
+    if "chosen" not in node.metadata:
+        raise DemonstrationError(
+            f"the node {node.node_id} is no demonstration: its metadata need the 'chosen' answer (and "
+            "'rejected', for scoring against rejected answers)"
+        )
+    prompt = node.get_content(metadata_mode=MetadataMode.NONE)
+    # Chroma keeps no None, and LlamaIndex writes an empty text in its place.
+    return Demonstration(prompt, node.metadata["chosen"], node.metadata.get("rejected") or None)

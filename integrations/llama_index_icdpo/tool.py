@@ -1,0 +1,51 @@
+"""`create_icdpo_tool`: an aligned answer as a tool for agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llama_index.core.tools import FunctionTool
+
+from icdpo_chains.result import ICDPOResult
+from llama_index_icdpo.llm import ICDPOLLM
+
+__all__ = ["create_icdpo_tool"]
+
+_DESCRIPTION = (
+    "Answers a question in a helpful, honest, harmless and polite way, in the style of the answers that its "
+    "users preferred. Use it where tone or safety matter: advice, delicate subjects, messages to people. The "
+    "question has to say all that is needed to answer it."
+)
+
+
+def create_icdpo_tool(
+    llm: ICDPOLLM | None = None,
+    *,
+    name: str = "aligned_answer",
+    description: str = _DESCRIPTION,
+    **settings: Any,
+) -> FunctionTool:
+    """Returns a tool that answers by ICDPO.
+
+    The content of its output is the answer, and `raw_output` the core's `ICDPOResult`, with all candidates.
+
+    Args:
+        llm: whose core and settings are used; by default one with the `settings`.
+        name: what the agent's model calls it.
+        description: tells the agent's model when to use it.
+        settings: of `ICDPOLLM`, if none was given.
+
+    Raises:
+        ValueError: `settings` beside `llm`.
+    """
+    if llm is not None and settings:
+        raise ValueError(f"{', '.join(settings)} can't be changed in the LLM that was given: set them there")
+    model = llm or ICDPOLLM(**settings)
+
+    def answer(question: str) -> ICDPOResult:
+        return model.core.generate(question, **model.options())
+
+    async def aanswer(question: str) -> ICDPOResult:
+        return await model.core.agenerate(question, **model.options())
+
+    return FunctionTool.from_defaults(answer, async_fn=aanswer, name=name, description=description)
