@@ -9,6 +9,7 @@ from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel, Field
 
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.messages import search_text
 from langchain_icdpo import ChatICDPO
 from langchain_icdpo.structured_output import JsonAnswer
 
@@ -92,8 +93,6 @@ def test_the_model_is_told_the_schema_and_retrieval_does_not_look_at_it() -> Non
     model.with_structured_output(Person).invoke("Who?")
     assert '"description": "the first name"' in seen[0]
     assert "fits this JSON schema" in seen[0]
-    from icdpo_chains.messages import search_text
-
     assert search_text(asked[0]) == "Who?"
     assert DEMONSTRATIONS[0].chosen in seen[0]
 
