@@ -1,7 +1,7 @@
 """An agent with LlamaIndex: a ReActAgent whose tool answers by ICDPO.
 
-The agent's reasoning is scripted here, so that the example runs anywhere; put any LLM in its place. The tool is
-real: the default local model samples and scores.
+The agent's reasoning is scripted here, so that the example runs anywhere; put any LLM in its place. The tool
+is real: the default local model samples and scores.
 """
 
 import asyncio
