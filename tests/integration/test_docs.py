@@ -20,7 +20,9 @@ def section(heading: str) -> str:
 
 PAGES = {
     "docs/langchain.md": lambda: (ROOT / "docs/langchain.md").read_text("utf-8"),
+    "docs/llama_index.md": lambda: (ROOT / "docs/llama_index.md").read_text("utf-8"),
     "README: LangChain": lambda: section("LangChain"),
+    "README: LlamaIndex": lambda: section("LlamaIndex"),
 }
 
 
