@@ -78,8 +78,8 @@ def main(
     model: Annotated[str | None, typer.Option(help="A model in place of the default one.")] = None,
     plain: Annotated[bool, typer.Option(help="The plain format in place of the chat template.")] = False,
     max_context: Annotated[int, typer.Option(help="Longest context, in tokens.")] = 2048,
-    chosen_instruction: Annotated[str | None, typer.Option(help="In place of the default wording.")] = None,
-    rejected_instruction: Annotated[str | None, typer.Option(help="In place of the default wording.")] = None,
+    chosen_instruction: Annotated[str | None, typer.Option(help="Another wording; '' for none.")] = None,
+    rejected_instruction: Annotated[str | None, typer.Option(help="Another wording; '' for none.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the figures there.")] = None,
 ) -> None:
     """Prints the preference accuracy of each scorer, by file."""
@@ -87,7 +87,8 @@ def main(
     layout = PlainFormat(policy.tokenizer) if plain else prompt_format(policy.tokenizer, policy.eos_token_ids)
     default = Instructions()
     instructions = Instructions(
-        chosen_instruction or default.chosen, rejected_instruction or default.rejected
+        default.chosen if chosen_instruction is None else chosen_instruction,
+        default.rejected if rejected_instruction is None else rejected_instruction,
     )
     figures: dict[str, dict[str, tuple[float, float, float]]] = {}
     counts: dict[str, int] = {}
