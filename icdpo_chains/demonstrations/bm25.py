@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import unicodedata
 from collections import defaultdict
@@ -39,6 +40,8 @@ class BM25Index:
     def __init__(self, texts: Iterable[str]) -> None:
         import bm25s
 
+        # It sets itself to DEBUG on import, which everyone who logs to the terminal would see.
+        logging.getLogger("bm25s").setLevel(logging.NOTSET)
         vocabulary: defaultdict[str, int] = defaultdict()
         vocabulary.default_factory = vocabulary.__len__  # a new token gets the next number
         # By numbers of our own: from words, bm25s takes half as long again.

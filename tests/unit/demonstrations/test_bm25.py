@@ -103,3 +103,8 @@ def test_tokens(text: str, tokens: list[str]) -> None:
 def test_the_same_word_in_two_encodings_is_one_word() -> None:
     word = "Élève"
     assert tokenize(unicodedata.normalize("NFD", word)) == tokenize(unicodedata.normalize("NFC", word))
+
+
+def test_what_bm25s_does_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    BM25Index(["an apple", "a pear"])
+    assert not caplog.text
