@@ -113,7 +113,9 @@ def test_demonstrations_are_retrieved_as_the_core_does(core: ICDPO) -> None:
 def test_documents_and_demonstrations_in_one_index(core: ICDPO, tmp_path: Path) -> None:
     """An index that LlamaIndex builds itself, over a collection next to the demonstrations."""
     client = chromadb.PersistentClient(tmp_path)
-    store = ChromaVectorStore(chroma_collection=client.create_collection("documents", embedding_function=None))
+    store = ChromaVectorStore(
+        chroma_collection=client.create_collection("documents", embedding_function=None)
+    )
     context = StorageContext.from_defaults(vector_store=store)
     built = VectorStoreIndex.from_documents(
         [Document(text=text) for text in FACTS], storage_context=context, embed_model=ICDPOEmbedding()
