@@ -1,72 +1,106 @@
-"""A key-value cache that is allocated once, instead of copied at every step."""
+"""Key-value caches of many continuations: the prompt once for all of them, the rest allocated once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from transformers.cache_utils import DynamicLayer
+from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLayer
 
-if TYPE_CHECKING:
-    from transformers import Cache
-
-__all__ = ["widen"]
+__all__ = ["PromptStates", "SharedPromptLayer", "can_share", "share"]
 
 
-def widen(cache: Cache, rows: int, room: int) -> None:
-    """Turns the cache of one prompt into that of `rows` continuations of it, in place.
+@dataclass(frozen=True)
+class PromptStates:
+    """The keys and values of one prompt in one layer, [heads, prompt, head size]."""
 
-    Plain layers get room for what is still to come: transformers' own grow by concatenation, and copying them
-    takes half of the time of decoding on a CPU. Other layers (sliding windows, recurrent states) stay as they
-    are.
+    keys: torch.Tensor
+    values: torch.Tensor
+
+
+class SharedPromptLayer(DynamicLayer):  # type: ignore[misc]
+    """One layer's cache of continuations of one or several prompts.
+
+    transformers' own layer would hold the prompt once for each continuation, and be copied whole for every
+    token. `keys` and `values` are of the rows' own tokens alone, [rows, heads, length, head size]: views of
+    buffers with room for all that is to come. The attention finds the prompts by the attribute `layer` that
+    the keys it is given carry.
 
     Args:
-        cache: filled by a batch of one.
-        rows: how many continuations will be read.
-        room: how many tokens will follow, in each row.
+        prompts: of each prompt.
+        counts: how many rows continue it; the rows lie in this order.
+        room: how many tokens may follow, in each row.
     """
-    for i, layer in enumerate(cache.layers):
-        if type(layer) is DynamicLayer and layer.get_seq_length() > 0:
-            cache.layers[i] = _RoomyLayer(layer.keys, layer.values, rows, room)
-        else:
-            layer.reorder_cache(torch.zeros(rows, dtype=torch.long))
 
-
-class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
-    """A layer whose keys and values are views of larger buffers, [rows, heads, capacity, head size]."""
-
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, rows: int, room: int) -> None:
+    def __init__(self, prompts: Sequence[PromptStates], counts: Sequence[int], room: int) -> None:
         super().__init__()
+        self.prompts, self.counts = list(prompts), list(counts)
+        keys, values = prompts[0].keys, prompts[0].values
         self.dtype, self.device = keys.dtype, keys.device
-        self.length = keys.shape[-2]
-        self._keys = self._roomy(keys, rows, room)
-        self._values = self._roomy(values, rows, room)
-        self.keys, self.values = keys, values
+        rows = sum(counts)
+        self._keys = keys.new_empty(rows, keys.shape[0], room, keys.shape[2])
+        self._values = values.new_empty(rows, values.shape[0], room, values.shape[2])
+        self.keys, self.values = self._keys[:, :, :0], self._values[:, :, :0]
         self.is_initialized = True
-        self._show()
 
-    @staticmethod
-    def _roomy(states: torch.Tensor, rows: int, room: int) -> torch.Tensor:
-        _, heads, length, size = states.shape
-        buffer = states.new_empty(rows, heads, length + room, size)
-        buffer[:, :, :length] = states
-        return buffer
-
-    def _show(self) -> None:
-        self.keys = self._keys[:, :, : self.length]
-        self.values = self._values[:, :, : self.length]
+    @property
+    def longest(self) -> int:
+        """How many tokens the row with the longest past has."""
+        return max(prompt.keys.shape[1] for prompt in self.prompts) + int(self.keys.shape[2])
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        end = self.length + key_states.shape[-2]
-        self._keys[:, :, self.length : end] = key_states
-        self._values[:, :, self.length : end] = value_states
-        self.length = end
-        self._show()
-        return self.keys, self.values
+        """Takes up new tokens; returns all of the rows' own."""
+        begin = self.keys.shape[2]
+        end = begin + key_states.shape[2]
+        self._keys[:, :, begin:end] = key_states
+        self._values[:, :, begin:end] = value_states
+        self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]
+        keys = self.keys.view_as(self.keys)  # not `self.keys`: a circle would keep the memory
+        keys.layer = self  # type: ignore[attr-defined]
+        return keys, self.values
 
-    def reorder_cache(self, beam_idx: torch.Tensor) -> None:
-        self._keys = self._keys.index_select(0, beam_idx)
-        self._values = self._values.index_select(0, beam_idx)
-        self._show()
+    def keep(self, rows: torch.Tensor, counts: Sequence[int]) -> None:
+        """Drops all rows but these; a prompt without rows is let go.
+
+        Args:
+            rows: indices, int64 [rows kept], ascending.
+            counts: how many rows of each prompt are left.
+        """
+        left = [i for i, count in enumerate(counts) if count > 0]
+        self.prompts, self.counts = [self.prompts[i] for i in left], [counts[i] for i in left]
+        length = self.keys.shape[2]
+        self._keys = self._keys.index_select(0, rows)
+        self._values = self._values.index_select(0, rows)
+        self.keys, self.values = self._keys[:, :, :length], self._values[:, :, :length]
+
+
+def can_share(cache: Cache, room: int) -> bool:
+    """Whether each layer holds the whole past, and will when `room` more tokens have come."""
+    return all(
+        type(layer) is DynamicLayer
+        or (
+            type(layer) is DynamicSlidingWindowLayer
+            and layer.get_seq_length() + room < layer.sliding_window
+            and layer.keys.shape[-2] == layer.get_seq_length()
+        )
+        for layer in cache.layers
+    )
+
+
+def share(caches: Sequence[Cache], counts: Sequence[int], room: int) -> Cache:
+    """Returns the cache of continuations of prompts.
+
+    Args:
+        caches: of the prompts, each a batch of one; they are only read.
+        counts: how many rows continue each.
+        room: how many tokens will follow, in each row.
+    """
+    layers = [
+        SharedPromptLayer([PromptStates(each.keys[0], each.values[0]) for each in same], counts, room)
+        for same in zip(*(cache.layers for cache in caches), strict=True)
+    ]
+    return Cache(layers=layers)

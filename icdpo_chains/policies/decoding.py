@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.policies.sampling import Sample, SamplingParams, choose_tokens, penalize_repetition
+from icdpo_chains.policies.sampling import (
+    Sample,
+    SampleRequest,
+    SamplingParams,
+    choose_tokens,
+    penalize_repetition,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -23,78 +30,127 @@ the step before; `None` keeps all); returns the logits [rows, vocabulary] of the
 
 
 def decode(
-    first_logits: torch.Tensor,
+    first_logits: Sequence[torch.Tensor],
     step: Step,
-    n: int,
-    sampling: SamplingParams,
+    requests: Sequence[SampleRequest],
     *,
-    context: Sequence[int],
     eos_token_ids: Collection[int],
     tokenizer: Any,
-) -> list[Sample]:
-    """Samples n continuations of one context that has been read already.
+) -> list[list[Sample]]:
+    """Samples continuations of contexts that have been read already, all of them together.
 
     Rows that are finished leave the batch. The log-probabilities are recorded from the logits as the model
     gave them, before anything is done to them.
 
     Args:
-        first_logits: [vocabulary], the logits that follow the context.
-        step: reads one token a row.
-        n: how many continuations.
-        sampling: how they are sampled.
-        context: the ids of the context; the repetition penalty counts them.
+        first_logits: of each request, [vocabulary], the logits that follow its context.
+        step: reads one token a row; the rows are those of the first request, then of the second, ...
+        requests: what is sampled.
         eos_token_ids: the ids that end a continuation.
         tokenizer: decodes ids to text.
+
+    Returns:
+        The samples of each request.
 
     Raises:
         PolicyError: the model's logits are not numbers.
     """
     import torch
 
-    if torch.isnan(first_logits).any():
+    if any(bool(torch.isnan(logits).any()) for logits in first_logits):
         raise PolicyError(
             "the model's logits are NaN (not a number): its weights are broken, or its dtype overflows; "
             "load it with dtype='float32'"
         )
-    device = first_logits.device
-    eos = torch.tensor(sorted(eos_token_ids), dtype=torch.long, device=device)
-    seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
-    uniforms = torch.stack(
-        [
-            torch.from_numpy(np.random.default_rng([seed, row]).random(sampling.max_new_tokens))
-            for row in range(n)
-        ]
-    )
-    if device.type != "mps":  # which has no float64
-        uniforms = uniforms.to(device)
-    rows = [_Row(tokenizer, sampling.stop) for _ in range(n)]
-    live = torch.arange(n)
-    logits = first_logits.float().expand(n, -1)
-    seen: torch.Tensor | None = None
-    if sampling.repetition_penalty != 1:
-        seen = torch.zeros(logits.shape, dtype=torch.bool, device=device)
-        seen[:, torch.tensor(sorted(set(context)), dtype=torch.long, device=device)] = True
-
-    for position in range(sampling.max_new_tokens):
-        shaped = logits if seen is None else penalize_repetition(logits, seen, sampling.repetition_penalty)
-        if position < sampling.min_new_tokens:
-            shaped = shaped.index_fill(-1, eos, -torch.inf)
-        tokens = choose_tokens(shaped, uniforms[live, position], sampling)
-        chosen = logits.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)
-        if seen is not None:
-            seen.scatter_(-1, tokens[:, None], True)
-        for row, token, logprob in zip(live.tolist(), tokens.tolist(), chosen.tolist(), strict=True):
-            rows[row].append(token, logprob, ended=token in eos_token_ids)
-        going = torch.tensor([i for i, row in enumerate(live.tolist()) if not rows[row].finished])
-        if len(going) == 0 or position + 1 == sampling.max_new_tokens:
+    rows = [_Row(tokenizer, request, i) for request in requests for i in range(request.n)]
+    counts = torch.tensor([request.n for request in requests])
+    logits = torch.stack([logits.float() for logits in first_logits])
+    logits = logits.repeat_interleave(counts.to(logits.device), dim=0)
+    chooser = _Chooser(rows, logits, eos_token_ids)
+    recorded: list[tuple[list[int], torch.Tensor]] = []
+    live = list(range(len(rows)))
+    position = 0
+    while True:
+        tokens = chooser.tokens(logits, live, position)
+        # Fetched from the device at the end, in one go.
+        recorded.append((live, logits.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)))
+        for row, token in zip(live, tokens.tolist(), strict=True):
+            rows[row].append(token, ended=token in eos_token_ids)
+        going = [i for i, row in enumerate(live) if not rows[row].finished]
+        if not going:
             break
         kept = None
         if len(going) < len(live):
-            kept = going.to(device)
-            live, tokens = live[going], tokens[kept]
-            seen = None if seen is None else seen[kept]
+            kept = torch.tensor(going, device=tokens.device)
+            live, tokens = [live[i] for i in going], tokens[kept]
         logits = step(tokens, kept).float()
-    return [row.sample() for row in rows]
+        position += 1
+    for numbers, logprobs in recorded:
+        for row, logprob in zip(numbers, logprobs.tolist(), strict=True):
+            rows[row].logprobs.append(logprob)
+    samples = iter(row.sample() for row in rows)
+    return [list(itertools.islice(samples, request.n)) for request in requests]
+
+
+class _Chooser:
+    """Chooses the rows' tokens: those that are sampled alike together, with each row's own random numbers."""
+
+    def __init__(self, rows: Sequence[_Row], logits: torch.Tensor, eos_token_ids: Collection[int]) -> None:
+        import torch
+
+        device = logits.device
+        self._kinds = [replace(row.request.sampling, seed=None) for row in rows]
+        self._eos = torch.tensor(sorted(eos_token_ids), dtype=torch.long, device=device)
+        longest = max(kind.max_new_tokens for kind in self._kinds)
+        uniforms = np.zeros((len(rows), longest))
+        seeds: dict[int, int] = {}
+        for uniform, row in zip(uniforms, rows, strict=True):
+            seed = row.request.sampling.seed
+            if seed is None:  # one for all rows of a request
+                seed = seeds.setdefault(id(row.request), secrets.randbits(63))
+            count = row.request.sampling.max_new_tokens
+            uniform[:count] = np.random.default_rng([seed, row.index]).random(count)
+        self._uniforms = torch.from_numpy(uniforms)
+        if device.type != "mps":  # which has no float64
+            self._uniforms = self._uniforms.to(device)
+        self._seen: dict[int, torch.Tensor] = {}
+        for i, row in enumerate(rows):
+            if self._kinds[i].repetition_penalty != 1:
+                context = torch.tensor(sorted(set(row.request.context)), dtype=torch.long, device=device)
+                self._seen[i] = torch.zeros(logits.shape[-1], dtype=torch.bool, device=device)
+                self._seen[i][context] = True
+
+    def tokens(self, logits: torch.Tensor, live: list[int], position: int) -> torch.Tensor:
+        """Returns the next token of the rows that live, int64 [rows], from their logits."""
+        import torch
+
+        kinds: dict[SamplingParams, list[int]] = {}
+        for place, row in enumerate(live):
+            kinds.setdefault(self._kinds[row], []).append(place)
+        if len(kinds) == 1:
+            return self._alike(logits, live, position, *kinds)
+        tokens = torch.empty(len(live), dtype=torch.long, device=logits.device)
+        for kind, places in kinds.items():
+            rows = [live[place] for place in places]
+            tokens[places] = self._alike(logits[places], rows, position, kind)
+        return tokens
+
+    def _alike(
+        self, logits: torch.Tensor, rows: list[int], position: int, sampling: SamplingParams
+    ) -> torch.Tensor:
+        import torch
+
+        seen = None
+        if sampling.repetition_penalty != 1:
+            seen = torch.stack([self._seen[row] for row in rows])
+            logits = penalize_repetition(logits, seen, sampling.repetition_penalty)
+        if position < sampling.min_new_tokens:
+            logits = logits.index_fill(-1, self._eos, -torch.inf)
+        tokens = choose_tokens(logits, self._uniforms[rows, position], sampling)
+        if seen is not None:
+            for row, token in zip(rows, tokens, strict=True):
+                self._seen[row][token] = True
+        return tokens
 
 
 @dataclass
@@ -102,22 +158,26 @@ class _Row:
     """One continuation while it grows."""
 
     tokenizer: Any
-    stop: tuple[str, ...]
+    request: SampleRequest
+    index: int
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     text: str | None = None
-    finished: bool = False
+    ended: bool = False
 
-    def append(self, token: int, logprob: float, *, ended: bool) -> None:
+    @property
+    def finished(self) -> bool:
+        return self.ended or len(self.token_ids) == self.request.sampling.max_new_tokens
+
+    def append(self, token: int, *, ended: bool) -> None:
         self.token_ids.append(token)
-        self.logprobs.append(logprob)
-        self.finished = ended
-        if not ended and self.stop:
+        self.ended = ended
+        if not ended and self.request.sampling.stop:
             self._cut_at_stop_string()
 
     def _cut_at_stop_string(self) -> None:
         text = self._decoded(len(self.token_ids))
-        cuts = [at for at in (text.find(stop) for stop in self.stop) if at >= 0]
+        cuts = [at for at in (text.find(stop) for stop in self.request.sampling.stop) if at >= 0]
         if not cuts:
             return
         self.text = text[: min(cuts)]
@@ -125,8 +185,8 @@ class _Row:
         count = len(self.token_ids)
         while count > 0 and self._decoded(count - 1).startswith(self.text):
             count -= 1
-        del self.token_ids[count:], self.logprobs[count:]
-        self.finished = True
+        del self.token_ids[count:]
+        self.ended = True
 
     def _decoded(self, count: int) -> str:
         return str(
@@ -136,6 +196,7 @@ class _Row:
         )
 
     def sample(self) -> Sample:
-        reason: Literal["stop", "length"] = "stop" if self.finished else "length"
+        reason: Literal["stop", "length"] = "stop" if self.ended else "length"
         text = self._decoded(len(self.token_ids)) if self.text is None else self.text
-        return Sample(tuple(self.token_ids), tuple(self.logprobs), text, reason)
+        logprobs = tuple(self.logprobs[: len(self.token_ids)])
+        return Sample(tuple(self.token_ids), logprobs, text, reason)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SamplingParams, check_count
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams, check_count
 
 if TYPE_CHECKING:
     import torch
@@ -112,15 +112,14 @@ class FakePolicy:
         def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
             return torch.from_numpy(np.stack([table[token] for token in tokens.tolist()]))
 
-        return decode(
-            torch.from_numpy(table[context[-1]].copy()),
+        (samples,) = decode(
+            [torch.from_numpy(table[context[-1]].copy())],
             step,
-            n,
-            sampling,
-            context=context,
+            [SampleRequest(context, n, sampling)],
             eos_token_ids=self.eos_token_ids,
             tokenizer=self.tokenizer,
         )
+        return samples
 
     def _log_probabilities(self, context: Sequence[int]) -> defaultdict[int, np.ndarray]:
         """For each token before, float32 [vocabulary]: add-0.01 smoothed counts of what follows it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_CANDIDATES",
     "Sample",
+    "SampleRequest",
     "SamplingParams",
     "check_count",
     "choose_tokens",
@@ -91,6 +93,21 @@ class SamplingParams:
                 raise TypeError(f"seed must be a whole number or None, not {self.seed!r}")
             if not 0 <= self.seed < 2**63:
                 raise ValueError(f"seed is {self.seed}, and must be from 0 to 2**63 - 1")
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """What a policy is to sample: n continuations of a context.
+
+    Attributes:
+        context: token ids.
+        n: how many continuations.
+        sampling: how.
+    """
+
+    context: Sequence[int]
+    n: int
+    sampling: SamplingParams
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
-import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.errors import PolicyError
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SamplingParams, check_count
+from icdpo_chains.policies.sampling import (
+    MAX_CANDIDATES,
+    Sample,
+    SampleRequest,
+    SamplingParams,
+    check_count,
+)
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["TransformersPolicy"]
-
-# Logits that may be held at once, in numbers: 2**27 of float32 are 512 MiB.
-_MOST_LOGITS = 2**27
 
 
 class TransformersPolicy:
@@ -28,9 +28,12 @@ class TransformersPolicy:
         model: a `transformers` causal language model, in evaluation mode on the device where it shall run.
         tokenizer: its tokenizer.
         name: what it is called in results; the model's own name or path where not given.
+        max_rows: how many candidates are decoded together at most; more go on after them.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str | None = None) -> None:
+    def __init__(self, model: Any, tokenizer: Any, name: str | None = None, *, max_rows: int = 128) -> None:
+        from icdpo_chains.policies.engine import Engine
+
         self.model = model
         self.tokenizer = tokenizer
         self.name = name or str(model.config.name_or_path or type(model).__name__)
@@ -38,8 +41,9 @@ class TransformersPolicy:
         self.max_context: int | None = getattr(
             model.config.get_text_config(), "max_position_embeddings", None
         )
+        self.max_rows = check_count(max_rows, "max_rows", 100_000)
         self._lock = threading.RLock()
-        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._engine = Engine(model)
 
     @classmethod
     def from_pretrained(
@@ -70,121 +74,42 @@ class TransformersPolicy:
             PolicyError: the model can't be found or loaded.
             WeightsError: a packaged model can't be fetched.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from icdpo_chains.policies.loading import load
+        from icdpo_chains.weights import DEFAULT_MODEL
 
-        from icdpo_chains import weights
-
-        name = str(name_or_path or weights.DEFAULT_MODEL)
-        if name.startswith((".", "~", os.sep)) and not Path(name).expanduser().exists():
-            raise PolicyError(f"there is no {name!r}: give a model's directory, a GGUF file or a hub name")
-        source = weights.resolve(os.path.expanduser(name))
-        if gguf_file is None and source.lower().endswith(".gguf"):
-            source, gguf_file = str(Path(source).parent), Path(source).name
-        device = _device(device)
-        dtype = _dtype(dtype, device)
-        common: dict[str, Any] = {"revision": revision, "token": token, "trust_remote_code": False}
-        if gguf_file is not None:
-            common["gguf_file"] = gguf_file
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(source, **common)
-            model = AutoModelForCausalLM.from_pretrained(
-                source, dtype=dtype, use_safetensors=True, **_dense_gguf(gguf_file), **common
-            )
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise PolicyError(
-                f"the model {name!r} can't be loaded: {str(error).rstrip('.')}. Give a directory or a hub "
-                "name that holds safetensors weights or a GGUF file"
-            ) from error
-        try:
-            model = model.to(device)
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise PolicyError(
-                f"the model {name!r} can't be moved to the device {str(device)!r}: {error}. Use 'cpu', or a "
-                "smaller model or dtype"
-            ) from error
-        return cls(model.eval(), tokenizer, name)
+        name = str(name_or_path or DEFAULT_MODEL)
+        model, tokenizer = load(
+            name, dtype=dtype, device=device, gguf_file=gguf_file, revision=revision, token=token
+        )
+        return cls(model, tokenizer, name)
 
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
         """Samples n continuations; the context is read once for all of them. See `Policy.sample`."""
-        import torch
+        return self.sample_batch([SampleRequest(context, n, sampling)])[0]
 
-        from icdpo_chains.policies.cache import widen
-        from icdpo_chains.policies.decoding import decode
+    def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        """Samples for several contexts, as many together as `max_rows` allows; equal to one `sample` each.
 
-        check_count(n, "n", MAX_CANDIDATES)
-        self._check_fits(context, sampling.max_new_tokens)
-        with self._lock, torch.inference_mode():
-            first_logits, cache = self._prefill(context)
-            widen(cache, n, room=sampling.max_new_tokens)
+        Args:
+            requests: the contexts, and what is sampled for each.
 
-            def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
-                if kept is not None:
-                    cache.reorder_cache(kept)
-                return self._forward(tokens[:, None], cache, logits_to_keep=1)[:, -1]
-
-            return decode(
-                first_logits,
-                step,
-                n,
-                sampling,
-                context=context,
-                eos_token_ids=self.eos_token_ids,
-                tokenizer=self.tokenizer,
-            )
+        Raises:
+            ValueError: as `Policy.sample`; then nothing is sampled.
+        """
+        for request in requests:
+            check_count(request.n, "n", MAX_CANDIDATES)
+            self._check_fits(request.context, request.sampling.max_new_tokens)
+        results: list[list[Sample]] = []
+        with self._lock:
+            for batch in _batches(requests, self.max_rows):
+                results += self._engine.sample(batch, self.eos_token_ids, self.tokenizer)
+        return results
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
-        import torch
-
-        from icdpo_chains.policies.cache import widen
-
-        longest = max(map(len, continuations), default=0)
-        self._check_fits(context, longest)
-        if longest == 0:
-            return [[] for _ in continuations]
-        vocabulary = self.model.config.get_text_config().vocab_size
-        rows = max(1, _MOST_LOGITS // (longest * vocabulary))
-        result: list[list[float]] = []
-        with self._lock, torch.inference_mode():
-            for begin in range(0, len(continuations), rows):
-                batch = continuations[begin : begin + rows]
-                # Prefilled again for each batch: a layer that is not ours can't be wound back.
-                first_logits, cache = self._prefill(context)
-                widen(cache, len(batch), room=longest)
-                result += self._continuation_logprobs(first_logits, cache, batch)
-        return result
-
-    def _continuation_logprobs(
-        self, first_logits: torch.Tensor, cache: Any, continuations: Sequence[Sequence[int]]
-    ) -> list[list[float]]:
-        import torch
-
-        longest = max(1, *map(len, continuations))
-        # Padded on the right, where no other token looks, so that no mask is needed.
-        ids = torch.zeros(len(continuations), longest, dtype=torch.long)
-        for row, continuation in enumerate(continuations):
-            ids[row, : len(continuation)] = torch.tensor(continuation, dtype=torch.long)
-        ids = ids.to(first_logits.device)
-        logits = first_logits.float().expand(len(continuations), 1, -1)
-        chosen = [_token_logprobs(logits, ids[:, :1])]
-        if longest > 1:
-            chosen.append(_token_logprobs(self._forward(ids[:, :-1], cache), ids[:, 1:]))
-        table = torch.cat(chosen, dim=1).tolist()
-        return [row[: len(ids)] for row, ids in zip(table, continuations, strict=True)]
-
-    def _prefill(self, context: Sequence[int]) -> tuple[torch.Tensor, Any]:
-        """Reads the context: the logits [vocabulary] that follow it, and its cache."""
-        import torch
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self.model.config)
-        ids = torch.tensor([list(context)], dtype=torch.long, device=self.model.device)
-        return self._forward(ids, cache, logits_to_keep=1)[0, -1], cache
-
-    def _forward(self, ids: torch.Tensor, cache: Any, logits_to_keep: int = 0) -> torch.Tensor:
-        keep = {"logits_to_keep": logits_to_keep} if self._takes_logits_to_keep else {}
-        logits: torch.Tensor = self.model(input_ids=ids, past_key_values=cache, use_cache=True, **keep).logits
-        return logits
+        self._check_fits(context, max(map(len, continuations), default=0))
+        with self._lock:
+            return self._engine.logprobs(context, continuations)
 
     def _check_fits(self, context: Sequence[int], new_tokens: int) -> None:
         if len(context) == 0:
@@ -196,65 +121,19 @@ class TransformersPolicy:
             )
 
 
-def _token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Log-softmax of [rows, length, vocabulary] at the ids [rows, length], in float32, row by row."""
-    import torch
-
-    rows = [
-        scores.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(scores, dim=-1)
-        for scores, tokens in ((logits[i].float(), ids[i]) for i in range(len(ids)))
-    ]
-    return torch.stack(rows)
+def _batches(requests: Sequence[SampleRequest], max_rows: int) -> Iterator[list[SampleRequest]]:
+    """Cuts requests into batches of at most `max_rows` rows; one that has more by itself is alone."""
+    batch: list[SampleRequest] = []
+    for request in requests:
+        if batch and sum(other.n for other in batch) + request.n > max_rows:
+            yield batch
+            batch = []
+        batch.append(request)
+    if batch:
+        yield batch
 
 
 def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
     listed = getattr(model.generation_config, "eos_token_id", None)
     ids = set(listed) if isinstance(listed, (list, tuple)) else {listed}
     return frozenset(int(token) for token in ids | {tokenizer.eos_token_id} if token is not None)
-
-
-def _device(wanted: str | torch.device | None) -> torch.device:
-    import torch
-
-    if wanted is not None:
-        try:
-            return torch.device(wanted)
-        except RuntimeError:
-            raise PolicyError(f"the device {wanted!r} is unknown: use 'cuda', 'mps' or 'cpu'") from None
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _dtype(wanted: str | torch.dtype | None, device: torch.device) -> torch.dtype:
-    import torch
-
-    if isinstance(wanted, str):
-        named = getattr(torch, wanted.removeprefix("torch."), None)
-        if not isinstance(named, torch.dtype) or not named.is_floating_point:
-            raise PolicyError(f"the dtype {wanted!r} is unknown: use 'float32', 'bfloat16' or 'float16'")
-        return named
-    if wanted is not None:
-        return wanted
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "mps":
-        return torch.bfloat16 if torch.backends.mps.is_macos_or_newer(14, 0) else torch.float32
-    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
-
-
-def _cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself. Without that, bfloat16 is slower than float32."""
-    import torch
-
-    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
-    return any(bool(probe()) for probe in (getattr(torch.cpu, name, None) for name in probes) if probe)
-
-
-def _dense_gguf(gguf_file: str | None) -> dict[str, Any]:
-    """Options that unpack GGUF weights: newer versions of transformers leave them packed, which is slow."""
-    import transformers
-
-    if gguf_file is None or not hasattr(transformers, "GgufConfig"):
-        return {}
-    return {"quantization_config": transformers.GgufConfig(dequantize=True)}

@@ -3,7 +3,7 @@ import torch
 
 from icdpo_chains.policies.decoding import decode
 from icdpo_chains.policies.fake import byte_tokenizer
-from icdpo_chains.policies.sampling import Sample, SamplingParams
+from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 
 
 def spell(texts: list[str], sampling: SamplingParams) -> list[Sample]:
@@ -31,15 +31,14 @@ def spell(texts: list[str], sampling: SamplingParams) -> list[Sample]:
 
     first = logits_now()
     assert (first == first[0]).all(), "the texts have to begin alike"
-    return decode(
-        first[0],
+    (samples,) = decode(
+        [first[0]],
         step,
-        len(texts),
-        sampling,
-        context=[1],
+        [SampleRequest([1], len(texts), sampling)],
         eos_token_ids={tokenizer.eos_token_id},
         tokenizer=tokenizer,
     )
+    return samples
 
 
 def test_rows_that_end_leave_and_the_others_go_on() -> None:

@@ -137,7 +137,7 @@ def test_every_one_of_several_end_tokens_ends(llama: TransformersPolicy) -> None
 def test_scoring_in_several_batches_gives_the_same(llama: TransformersPolicy, monkeypatch) -> None:
     continuations = [list(b"one"), list(b"three"), list(b"seventeen"), list(b"x")]
     at_once = llama.logprobs(CONTEXT, continuations)
-    monkeypatch.setattr("icdpo_chains.policies.transformers._MOST_LOGITS", 1)
+    monkeypatch.setattr("icdpo_chains.policies.engine._MOST_LOGITS", 1)
     for one, other in zip(at_once, llama.logprobs(CONTEXT, continuations), strict=True):
         assert one == pytest.approx(other, abs=1e-4)
 

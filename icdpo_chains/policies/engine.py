@@ -1,0 +1,128 @@
+"""`Engine`: a model that reads prompts once, samples continuations of them, and scores given ones."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from icdpo_chains.policies.branches import Branches, CopiedBranches, Prompt, SharedBranches, sharing_is_exact
+from icdpo_chains.policies.cache import can_share
+from icdpo_chains.policies.decoding import decode
+from icdpo_chains.policies.sampling import Sample, SampleRequest
+
+__all__ = ["Engine"]
+
+_log = logging.getLogger(__name__)
+
+# Logits that may be held at once, in numbers: 2**27 of float32 are 512 MiB.
+_MOST_LOGITS = 2**27
+
+
+class Engine:
+    """What `TransformersPolicy` computes with. Not thread-safe.
+
+    Args:
+        model: a `transformers` causal language model.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._shares: bool | None = None  # not tried yet
+
+    @torch.inference_mode()
+    def sample(
+        self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
+    ) -> list[list[Sample]]:
+        """Samples for several contexts, all rows together."""
+        prompts = [self._prefill(request.context) for request in requests]
+        room = max(request.sampling.max_new_tokens for request in requests)
+        if not self._can_share(prompts, room) and len(requests) > 1:
+            return [self.sample([request], eos_token_ids, tokenizer)[0] for request in requests]
+        branches = self._branches(prompts, [request.n for request in requests], room)
+
+        def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+            if kept is not None:
+                branches.keep(kept)
+            return branches.read(tokens[:, None])[:, -1]
+
+        first = [prompt.logits for prompt in prompts]
+        return decode(first, step, requests, eos_token_ids=eos_token_ids, tokenizer=tokenizer)
+
+    @torch.inference_mode()
+    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Returns the log-probability of each token of each continuation."""
+        longest = max(map(len, continuations), default=0)
+        if longest == 0:
+            return [[] for _ in continuations]
+        vocabulary = self._model.config.get_text_config().vocab_size
+        rows = max(1, _MOST_LOGITS // (longest * vocabulary))
+        result: list[list[float]] = []
+        prompt = self._prefill(context)
+        for begin in range(0, len(continuations), rows):
+            if begin and not self._can_share([prompt], longest):
+                prompt = self._prefill(context)  # the rows before took its cache over
+            result += self._continuation_logprobs(prompt, continuations[begin : begin + rows])
+        return result
+
+    def _can_share(self, prompts: Sequence[Prompt], room: int) -> bool:
+        if self._shares is None:
+            self._shares = sharing_is_exact(self._model)
+            if not self._shares:
+                _log.warning(
+                    "the attention of %s can't share a prompt between candidates: they are sampled with a "
+                    "cache each, which gives the same answers more slowly",
+                    type(self._model).__name__,
+                )
+        return self._shares and all(can_share(prompt.cache, room) for prompt in prompts)
+
+    def _branches(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Branches:
+        """Rows that continue prompts; several prompts have to be able to share."""
+        if self._can_share(prompts, room):
+            return SharedBranches(self._model, prompts, counts, room)
+        return CopiedBranches(self._model, prompts[0], counts[0])
+
+    def _continuation_logprobs(
+        self, prompt: Prompt, continuations: Sequence[Sequence[int]]
+    ) -> list[list[float]]:
+        longest = max(1, *map(len, continuations))
+        # Padded on the right, where no other token looks, so that no mask is needed.
+        ids = torch.zeros(len(continuations), longest, dtype=torch.long)
+        for row, continuation in enumerate(continuations):
+            ids[row, : len(continuation)] = torch.tensor(continuation, dtype=torch.long)
+        ids = ids.to(prompt.logits.device)
+        logits = prompt.logits.float().expand(len(continuations), 1, -1)
+        chosen = [_token_logprobs(logits, ids[:, :1])]
+        if longest > 1:
+            branches = self._branches([prompt], [len(continuations)], longest)
+            chosen.append(_token_logprobs(branches.read(ids[:, :-1]), ids[:, 1:]))
+        table = torch.cat(chosen, dim=1).tolist()
+        return [row[: len(ids)] for row, ids in zip(table, continuations, strict=True)]
+
+    def _prefill(self, context: Sequence[int]) -> Prompt:
+        """Reads a context."""
+        cache = DynamicCache(config=self._model.config)
+        ids = torch.tensor([list(context)], dtype=torch.long, device=self._model.device)
+        keep = {"logits_to_keep": 1} if self._takes_logits_to_keep else {}
+        out = self._model(input_ids=ids, past_key_values=cache, use_cache=True, **keep)
+        return Prompt(len(context), out.logits[0, -1], cache)
+
+
+def _token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Log-softmax of [rows, length, vocabulary] at the ids [rows, length], in float32, row by row."""
+    rows = [
+        scores.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(scores, dim=-1)
+        for scores, tokens in ((logits[i].float(), ids[i]) for i in range(len(ids)))
+    ]
+    return torch.stack(rows)
+
+
+def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    listed = getattr(model.generation_config, "eos_token_id", None)
+    ids = set(listed) if isinstance(listed, (list, tuple)) else {listed}
+    return frozenset(int(token) for token in ids | {tokenizer.eos_token_id} if token is not None)
