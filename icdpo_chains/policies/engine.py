@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from icdpo_chains.policies.branches import Branches, CopiedBranches, Prompt, SharedBranches, sharing_is_exact
 from icdpo_chains.policies.cache import can_share
 from icdpo_chains.policies.decoding import decode
+from icdpo_chains.policies.linears import PackedLinears
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 
 __all__ = ["Engine"]
@@ -28,22 +29,37 @@ class Engine:
 
     Args:
         model: a `transformers` causal language model.
+        most_packed: see `PackedLinears`.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, most_packed: int | None) -> None:
         self._model = model
+        self._linears = PackedLinears(model, most_packed)
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._shares: bool | None = None  # not tried yet
 
-    @torch.inference_mode()
     def sample(
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
     ) -> list[list[Sample]]:
         """Samples for several contexts, all rows together."""
+        with torch.inference_mode(), self._linears.used():
+            return self._sample(requests, eos_token_ids, tokenizer)
+
+    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Returns the log-probability of each token of each continuation."""
+        longest = max(map(len, continuations), default=0)
+        if longest == 0:
+            return [[] for _ in continuations]
+        with torch.inference_mode(), self._linears.used():
+            return self._logprobs(context, continuations, longest)
+
+    def _sample(
+        self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
+    ) -> list[list[Sample]]:
         prompts = [self._prefill(request.context) for request in requests]
         room = max(request.sampling.max_new_tokens for request in requests)
         if not self._can_share(prompts, room) and len(requests) > 1:
-            return [self.sample([request], eos_token_ids, tokenizer)[0] for request in requests]
+            return [self._sample([request], eos_token_ids, tokenizer)[0] for request in requests]
         branches = self._branches(prompts, [request.n for request in requests], room)
 
         def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
@@ -54,12 +70,9 @@ class Engine:
         first = [prompt.logits for prompt in prompts]
         return decode(first, step, requests, eos_token_ids=eos_token_ids, tokenizer=tokenizer)
 
-    @torch.inference_mode()
-    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Returns the log-probability of each token of each continuation."""
-        longest = max(map(len, continuations), default=0)
-        if longest == 0:
-            return [[] for _ in continuations]
+    def _logprobs(
+        self, context: Sequence[int], continuations: Sequence[Sequence[int]], longest: int
+    ) -> list[list[float]]:
         vocabulary = self._model.config.get_text_config().vocab_size
         rows = max(1, _MOST_LOGITS // (longest * vocabulary))
         result: list[list[float]] = []

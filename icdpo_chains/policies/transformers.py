@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TransformersPolicy"]
 
+_MOST_PACKED = 4 * 2**30
+
 
 class TransformersPolicy:
     """A causal language model and its tokenizer. Thread-safe: calls wait for one another.
@@ -29,9 +31,19 @@ class TransformersPolicy:
         tokenizer: its tokenizer.
         name: what it is called in results; the model's own name or path where not given.
         max_rows: how many candidates are decoded together at most; more go on after them.
+        pack_weights: on a CPU, keep a second copy of the weights that is faster to compute with; by default
+            if it takes no more than 4 GiB.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str | None = None, *, max_rows: int = 128) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        name: str | None = None,
+        *,
+        max_rows: int = 128,
+        pack_weights: bool | None = None,
+    ) -> None:
         from icdpo_chains.policies.engine import Engine
 
         self.model = model
@@ -43,7 +55,8 @@ class TransformersPolicy:
         )
         self.max_rows = check_count(max_rows, "max_rows", 100_000)
         self._lock = threading.RLock()
-        self._engine = Engine(model)
+        most_packed = _MOST_PACKED if pack_weights is None else None if pack_weights else 0
+        self._engine = Engine(model, most_packed)
 
     @classmethod
     def from_pretrained(
