@@ -5,13 +5,19 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
 from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
-from icdpo_chains.policies.policy import Policy
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
+from icdpo_chains.policies.policy import BatchPolicy, Policy
+from icdpo_chains.policies.sampling import (
+    MAX_CANDIDATES,
+    Sample,
+    SampleRequest,
+    SamplingParams,
+    check_count,
+)
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
 from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
@@ -96,6 +102,54 @@ class Pipeline:
                 `generate`.
             TypeError, ValueError: as `generate`.
         """
+        asked = self._ask(prompt, demonstrations, n=n, sampling=sampling, seed=seed)
+        return asked.draft(self.policy.sample(asked.request.context, asked.request.n, asked.request.sampling))
+
+    def sample_batch(
+        self,
+        prompts: Sequence[Conversation],
+        demonstrations: Sequence[Sequence[RetrievedDemonstration]],
+        *,
+        n: int | None = None,
+        sampling: SamplingParams | None = None,
+        seed: int | None = None,
+    ) -> list[Draft]:
+        """`sample` for several questions, together where the policy has a `sample_batch`.
+
+        Args:
+            prompts: the questions.
+            demonstrations: of each question.
+            n: how many candidates of each.
+            sampling: in place of the instance's own.
+            seed: used for each question anew.
+
+        Raises:
+            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: as
+                `generate`; then nothing is sampled.
+            TypeError, ValueError: as `generate`.
+        """
+        asked = [
+            self._ask(prompt, found, n=n, sampling=sampling, seed=seed)
+            for prompt, found in zip(prompts, demonstrations, strict=True)
+        ]
+        if isinstance(self.policy, BatchPolicy):
+            samples = self.policy.sample_batch([each.request for each in asked])
+        else:
+            samples = [
+                self.policy.sample(each.request.context, each.request.n, each.request.sampling)
+                for each in asked
+            ]
+        return [each.draft(own) for each, own in zip(asked, samples, strict=True)]
+
+    def _ask(
+        self,
+        prompt: Conversation,
+        demonstrations: Sequence[RetrievedDemonstration],
+        *,
+        n: int | None,
+        sampling: SamplingParams | None,
+        seed: int | None,
+    ) -> _Asked:
         conversation = as_conversation(prompt)
         n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
         sampling = sampling or self.sampling
@@ -103,14 +157,9 @@ class Pipeline:
             # Drawn here, so that the result can name it and any answer can be had again.
             seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
         contexts = self._contexts(conversation, demonstrations, sampling.max_new_tokens)
-        stop = (*self.format.stop, *sampling.stop)
-        samples = self.policy.sample(contexts.chosen, n, replace(sampling, seed=seed, stop=stop))
-        answers = tuple(
-            # The log-probabilities were recorded while sampling: the expert side of the score is free.
-            Answer(self.format.answer_text(item.text), item.token_ids, item.logprobs, item.finish_reason)
-            for item in samples
-        )
-        return Draft(contexts, tuple(demonstrations), answers, seed)
+        sampling = replace(sampling, seed=seed, stop=(*self.format.stop, *sampling.stop))
+        request = SampleRequest(contexts.chosen, n, sampling)
+        return _Asked(request, contexts, tuple(demonstrations), self.format)
 
     def encode(
         self,
@@ -205,3 +254,21 @@ class Pipeline:
             with_rejected=self.scorer.against == "rejected",
             budget=budget,
         )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a policy is asked to sample, and what its samples become."""
+
+    request: SampleRequest
+    contexts: Contexts
+    demonstrations: tuple[RetrievedDemonstration, ...]
+    format: PromptFormat
+
+    def draft(self, samples: Sequence[Sample]) -> Draft:
+        answers = tuple(
+            # The log-probabilities were recorded while sampling: the expert side of the score is free.
+            Answer(self.format.answer_text(item.text), item.token_ids, item.logprobs, item.finish_reason)
+            for item in samples
+        )
+        return Draft(self.contexts, self.demonstrations, answers, self.request.sampling.seed)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Literal, TypeVar
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.policies.micro_batches import cancellation
 from icdpo_chains.result import Answer, Candidate, json_safe
 
 __all__ = ["OnProgress", "Progress", "Stages", "in_thread"]
@@ -77,10 +82,26 @@ class Stages:
         return {**self._seconds, "total": self._last - self._began}
 
 
+@cache
+def _threads() -> ThreadPoolExecutor:
+    # Those that wait for the model are answered together: asyncio's own few would keep batches small.
+    return ThreadPoolExecutor(64, thread_name_prefix="icdpo")
+
+
 async def in_thread(call: Callable[..., T], *args: Any, **options: Any) -> T:
-    """Makes a call in a thread, so that the event loop goes on; `on_progress` is called on the loop."""
+    """Makes a call in a thread, so that the event loop goes on; `on_progress` is called on the loop.
+
+    Where the task is cancelled, what the call has a policy sample is taken back.
+    """
+    loop = asyncio.get_running_loop()
     on_progress: OnProgress | None = options.get("on_progress")
     if on_progress is not None:
-        loop = asyncio.get_running_loop()
         options["on_progress"] = lambda progress: loop.call_soon_threadsafe(on_progress, progress)
-    return await asyncio.to_thread(call, *args, **options)
+    cancelled = threading.Event()
+    context = contextvars.copy_context()
+    context.run(cancellation.set, cancelled)
+    try:
+        return await loop.run_in_executor(_threads(), partial(context.run, call, *args, **options))
+    except asyncio.CancelledError:
+        cancelled.set()
+        raise

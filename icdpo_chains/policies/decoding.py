@@ -167,6 +167,8 @@ class _Row:
 
     @property
     def finished(self) -> bool:
+        if self.request.cancelled is not None and self.request.cancelled.is_set():
+            return True
         return self.ended or len(self.token_ids) == self.request.sampling.max_new_tokens
 
     def append(self, token: int, *, ended: bool) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from icdpo_chains.policies.sampling import Sample, SamplingParams
+from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 
-__all__ = ["Policy"]
+__all__ = ["BatchPolicy", "Policy"]
 
 
 @runtime_checkable
@@ -52,5 +52,21 @@ class Policy(Protocol):
 
         Raises:
             ValueError: an empty context, or a continuation that does not fit behind it.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchPolicy(Policy, Protocol):
+    """A policy that samples for several contexts together; one that does not is asked one by one."""
+
+    def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        """Samples for several contexts; equal to one `sample` each.
+
+        Args:
+            requests: the contexts, and what is sampled for each.
+
+        Raises:
+            ValueError: as `sample`; then nothing is sampled.
         """
         ...

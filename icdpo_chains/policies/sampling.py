@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,11 +104,13 @@ class SampleRequest:
         context: token ids.
         n: how many continuations.
         sampling: how.
+        cancelled: where it is set, no more is sampled.
     """
 
     context: Sequence[int]
     n: int
     sampling: SamplingParams
+    cancelled: threading.Event | None = None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.sampling import (
     MAX_CANDIDATES,
     Sample,
@@ -24,7 +25,7 @@ _MOST_PACKED = 4 * 2**30
 
 
 class TransformersPolicy:
-    """A causal language model and its tokenizer. Thread-safe: calls wait for one another.
+    """A causal language model and its tokenizer. Thread-safe: what waits is sampled together.
 
     Args:
         model: a `transformers` causal language model, in evaluation mode on the device where it shall run.
@@ -57,6 +58,7 @@ class TransformersPolicy:
         self._lock = threading.RLock()
         most_packed = _MOST_PACKED if pack_weights is None else None if pack_weights else 0
         self._engine = Engine(model, most_packed)
+        self._batches = MicroBatches(self._sample_together, self.max_rows, self._lock)
 
     @classmethod
     def from_pretrained(
@@ -112,17 +114,16 @@ class TransformersPolicy:
         for request in requests:
             check_count(request.n, "n", MAX_CANDIDATES)
             self._check_fits(request.context, request.sampling.max_new_tokens)
-        results: list[list[Sample]] = []
-        with self._lock:
-            for batch in _batches(requests, self.max_rows):
-                results += self._engine.sample(batch, self.eos_token_ids, self.tokenizer)
-        return results
+        return self._batches.sample(requests)
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
         self._check_fits(context, max(map(len, continuations), default=0))
         with self._lock:
             return self._engine.logprobs(context, continuations)
+
+    def _sample_together(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        return self._engine.sample(requests, self.eos_token_ids, self.tokenizer)
 
     def _check_fits(self, context: Sequence[int], new_tokens: int) -> None:
         if len(context) == 0:
@@ -132,18 +133,6 @@ class TransformersPolicy:
                 f"{len(context)} tokens of context and {new_tokens} new ones exceed the {self.max_context} "
                 f"tokens that {self.name} can read: shorten the context or ask for fewer"
             )
-
-
-def _batches(requests: Sequence[SampleRequest], max_rows: int) -> Iterator[list[SampleRequest]]:
-    """Cuts requests into batches of at most `max_rows` rows; one that has more by itself is alone."""
-    batch: list[SampleRequest] = []
-    for request in requests:
-        if batch and sum(other.n for other in batch) + request.n > max_rows:
-            yield batch
-            batch = []
-        batch.append(request)
-    if batch:
-        yield batch
 
 
 def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:

@@ -23,6 +23,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "llama": TINY,
     "qwen3": TINY,
     "mistral": {**TINY, "sliding_window": 24},
+    "gemma2": {**TINY, "sliding_window": 16, "query_pre_attn_scalar": 12},
     "gemma3_text": {**TINY, "sliding_window": 16, "layer_types": ["sliding_attention", "full_attention"]},
     "gpt2": {"n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 256, "initializer_range": 0.4},
     "gpt_neox": {**TINY, "rotary_pct": 0.5},

@@ -1,5 +1,6 @@
 """The fast paths against their slow, obvious twins, on tiny models of several architectures, in fp32."""
 
+import gc
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +18,13 @@ from transformers import (
 )
 
 from icdpo_chains.errors import PolicyError
+from icdpo_chains.policies.cache import SharedPromptLayer
 from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.policies.policy import Policy
-from icdpo_chains.policies.sampling import SamplingParams
+from icdpo_chains.policies.sampling import SampleRequest, SamplingParams
 from icdpo_chains.policies.transformers import TransformersPolicy
+
+from .conftest import ARCHITECTURES, tiny_policy
 
 CONTEXT = byte_tokenizer()("Is it true that every fast path has a slow twin? ").input_ids
 
@@ -99,6 +103,126 @@ def test_what_was_recorded_while_sampling_is_what_scoring_finds(policy: Transfor
     scored = policy.logprobs(CONTEXT, [sample.token_ids for sample in samples])
     for sample, logprobs in zip(samples, scored, strict=True):
         assert sample.logprobs == pytest.approx(logprobs, abs=1e-4)
+
+
+def test_a_batch_equals_single_calls(policy: TransformersPolicy) -> None:
+    requests = [
+        SampleRequest(CONTEXT, 3, SamplingParams(max_new_tokens=30, seed=1)),
+        SampleRequest(CONTEXT[:5], 1, SamplingParams(max_new_tokens=30, seed=2)),
+        SampleRequest(CONTEXT[2:30], 4, SamplingParams(max_new_tokens=12, seed=3, top_k=5, min_new_tokens=9)),
+        SampleRequest([7], 2, SamplingParams(max_new_tokens=20, seed=1, repetition_penalty=1.3, stop=("e",))),
+        SampleRequest(CONTEXT[:5], 2, SamplingParams(max_new_tokens=30, seed=2)),
+    ]
+    for request, samples in zip(requests, policy.sample_batch(requests), strict=True):
+        alone = policy.sample(request.context, request.n, request.sampling)
+        assert [sample.token_ids for sample in samples] == [sample.token_ids for sample in alone]
+        assert [sample.text for sample in samples] == [sample.text for sample in alone]
+        for sample, other in zip(samples, alone, strict=True):
+            assert sample.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+            assert sample.finish_reason == other.finish_reason
+    assert policy.sample_batch([]) == []
+
+
+def test_a_batch_is_cut_into_what_fits_together(llama: TransformersPolicy) -> None:
+    small = TransformersPolicy(llama.model, llama.tokenizer, max_rows=4)
+    read: list[int] = []
+    hook = llama.model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(len(kwargs["input_ids"])), with_kwargs=True
+    )
+    requests = [
+        SampleRequest(CONTEXT, n, SamplingParams(max_new_tokens=2, min_new_tokens=2, seed=n))
+        for n in (2, 2, 1, 9, 1)
+    ]
+    small.sample([5], 1, SamplingParams(max_new_tokens=1))  # tries whether prompts can be shared
+    read.clear()
+    try:
+        small.sample_batch(requests)
+    finally:
+        hook.remove()
+    assert read == [1, 1, 4, 1, 1, 1, 9, 1, 1]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_which_architectures_share_prompts(architecture: str, caplog: pytest.LogCaptureFixture) -> None:
+    shares = architecture != "gemma2"  # it caps its scores; windows matter to longer contexts alone
+    policy = tiny_policy(architecture)
+    for _ in range(2):
+        policy.sample([1, 2, 3], 2, SamplingParams(max_new_tokens=3, seed=0))
+    assert policy._engine._shares is shares
+    assert caplog.text.count("can't share a prompt") == (not shares)
+
+
+def test_an_attention_with_something_of_its_own_does_not_share(caplog: pytest.LogCaptureFixture) -> None:
+    """As gpt-oss has sinks and Gemma 2 a soft cap: the model is asked, not a list of names."""
+    policy = tiny_policy("llama")
+    for layer in policy.model.model.layers:
+        layer.self_attn.register_forward_pre_hook(
+            lambda module, args, kwargs: (args, {**kwargs, "s_aux": torch.ones(4)}), with_kwargs=True
+        )
+    samples = policy.sample(CONTEXT, 3, SamplingParams(max_new_tokens=9, seed=1))
+    plain = tiny_policy("llama").sample(CONTEXT, 3, SamplingParams(max_new_tokens=9, seed=1))
+    assert [sample.token_ids for sample in samples] == [sample.token_ids for sample in plain]
+    assert "can't share a prompt" in caplog.text
+
+
+def test_the_model_is_left_as_it_was(llama: TransformersPolicy) -> None:
+    before = llama.model.config._attn_implementation
+    llama.sample(CONTEXT, 2, SamplingParams(max_new_tokens=3))
+    assert llama.model.config._attn_implementation == before
+    assert all("forward" not in vars(module) for module in llama.model.modules())
+    ids = torch.tensor([CONTEXT])
+    assert llama.model.generate(ids, max_new_tokens=3, do_sample=False).shape[0] == 1
+
+
+def test_another_thread_may_use_the_model_meanwhile(llama: TransformersPolicy) -> None:
+    """The attention is swapped for a moment, and has to be the usual one for whoever else comes along."""
+    from icdpo_chains.policies.attention import shared_prompt_attention
+
+    ids = torch.tensor([CONTEXT, CONTEXT[::-1]])
+    mask = torch.ones_like(ids)
+    mask[0, :3] = 0
+    alone = llama.model(ids, attention_mask=mask).logits
+    found: list[torch.Tensor] = []
+    with shared_prompt_attention(llama.model):
+        thread = threading.Thread(target=lambda: found.append(llama.model(ids, attention_mask=mask).logits))
+        thread.start()
+        thread.join()
+    torch.testing.assert_close(found[0][:, 3:], alone[:, 3:])
+
+
+def test_nothing_is_kept_of_a_call(llama: TransformersPolicy) -> None:
+    llama.sample(CONTEXT, 2, SamplingParams(max_new_tokens=3))
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(item) is SharedPromptLayer for item in gc.get_objects())
+        llama.sample(CONTEXT, 2, SamplingParams(max_new_tokens=3))
+        llama.logprobs(CONTEXT, [[1, 2], [3]])
+        assert sum(type(item) is SharedPromptLayer for item in gc.get_objects()) == before
+    finally:
+        gc.enable()
+
+
+def test_what_is_cancelled_samples_no_more(llama: TransformersPolicy) -> None:
+    cancelled = threading.Event()
+    steps = []
+
+    def count(module: object, args: object, kwargs: dict[str, Any]) -> None:
+        steps.append(len(kwargs["input_ids"]))
+        if len(steps) == 4:
+            cancelled.set()
+
+    sampling = SamplingParams(max_new_tokens=12, min_new_tokens=12, seed=1)
+    requests = [SampleRequest(CONTEXT, 2, sampling, cancelled), SampleRequest(CONTEXT, 1, sampling)]
+    expected = llama.sample(CONTEXT, 1, sampling)
+    hook = llama.model.register_forward_pre_hook(count, with_kwargs=True)
+    try:
+        taken_back, other = llama._engine.sample(requests, llama.eos_token_ids, llama.tokenizer)
+    finally:
+        hook.remove()
+    assert steps == [1, 1, 3, 3, *[1] * 9]
+    assert [len(sample.token_ids) for sample in taken_back] == [3, 3]
+    assert other[0].token_ids == expected[0].token_ids
 
 
 def test_a_smaller_n_gives_the_first_of_a_larger_one(llama: TransformersPolicy) -> None:

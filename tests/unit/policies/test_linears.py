@@ -1,0 +1,87 @@
+"""Packed weights compute what the model's own do, and leave the model alone."""
+
+import pytest
+import torch
+from torch import nn
+
+from icdpo_chains.policies.linears import PackedLinears
+
+
+def model_of(dtype: torch.dtype) -> nn.Sequential:
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(40, 96), nn.SiLU(), nn.Linear(96, 24, bias=False)).to(dtype)
+
+
+@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
+def model(request: pytest.FixtureRequest) -> nn.Sequential:
+    return model_of(request.param)
+
+
+def rows(count: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.randn(count, 40, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def packed(model: nn.Module, given: torch.Tensor, linears: PackedLinears) -> torch.Tensor:
+    with torch.inference_mode(), linears.used():
+        out: torch.Tensor = model(given)
+    return out
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 100])
+def test_the_results_are_the_models_own(model: nn.Sequential, count: int) -> None:
+    given = rows(count, model[0].weight.dtype)
+    linears = PackedLinears(model, None)
+    assert linears._linears, "nothing is packed on this CPU"
+    tolerance = 1e-5 if given.dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(packed(model, given, linears), model(given), rtol=tolerance, atol=tolerance)
+    in_three_dimensions = packed(model, given[None], linears)
+    torch.testing.assert_close(in_three_dimensions[0], packed(model, given, linears), rtol=0, atol=0)
+
+
+def test_a_row_does_not_depend_on_the_rows_beside_it(model: nn.Sequential) -> None:
+    given = rows(100, model[0].weight.dtype)
+    linears = PackedLinears(model, None)
+    whole = packed(model, given, linears)
+    for count in (1, 2, 8, 17, 40):
+        assert torch.equal(packed(model, given[:count], linears), whole[:count])
+
+
+def test_the_model_is_changed_within_the_block_alone(model: nn.Sequential) -> None:
+    linears = PackedLinears(model, None)
+    with linears.used():
+        assert "forward" in vars(model[0])
+    with pytest.raises(RuntimeError), linears.used():
+        model(rows(2, torch.float64))
+    assert all("forward" not in vars(module) for module in model)
+    assert set(model.state_dict()) == {"0.weight", "0.bias", "2.weight"}
+    model(rows(2, model[0].weight.dtype)).sum().backward()  # it can still be trained
+
+
+def test_a_weight_that_was_changed_is_packed_anew(model: nn.Sequential) -> None:
+    given = rows(4, model[0].weight.dtype)
+    linears = PackedLinears(model, None)
+    before = packed(model, given, linears)
+    with torch.no_grad():
+        model[2].weight.mul_(-2)
+    assert torch.equal(packed(model, given, linears), -2 * before)
+    model[2].weight = nn.Parameter(torch.zeros_like(model[2].weight))
+    assert not packed(model, given, linears).any()
+
+
+def test_a_model_that_is_too_large_is_left_as_it_is() -> None:
+    model = model_of(torch.float32)
+    size = 4 * (40 * 96 + 96 * 24)
+    assert PackedLinears(model, size)._linears
+    assert not PackedLinears(model, size - 1)._linears
+
+
+def test_what_cannot_be_packed_is_left_as_it_is() -> None:
+    model = model_of(torch.float64)  # which oneDNN does not know
+    given = rows(3, torch.float64)
+    torch.testing.assert_close(packed(model, given, PackedLinears(model, None)), model(given))
+
+
+def test_a_layer_that_another_library_has_hooked_is_left_to_it() -> None:
+    model = model_of(torch.float32)
+    model[2].forward = lambda given: given[:, :24] * 0 + 7  # type: ignore[method-assign]
+    assert bool((packed(model, rows(2, torch.float32), PackedLinears(model, None)) == 7).all())

@@ -1,0 +1,165 @@
+"""Many callers and one model: what runs together, in which order, and what goes wrong for whom."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+
+import pytest
+
+from icdpo_chains.policies.micro_batches import MicroBatches
+from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
+from icdpo_chains.progress import in_thread
+
+
+def request(number: int, n: int = 1) -> SampleRequest:
+    return SampleRequest((number,), n, SamplingParams())
+
+
+class Model:
+    """Gives back the context as the sample; waits for `go`, fails for contexts that are in `broken`."""
+
+    def __init__(self, max_rows: int = 8) -> None:
+        self.ran: list[list[int]] = []
+        self.broken: dict[int, BaseException] = {}
+        self.go = threading.Event()
+        self.go.set()
+        self.busy = threading.Event()
+        self.batches = MicroBatches(self.run, max_rows, threading.RLock())
+
+    def run(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        numbers = [item.context[0] for item in requests]
+        self.ran.append(numbers)
+        self.busy.set()
+        assert self.go.wait(10)
+        for number in numbers:
+            if number in self.broken:
+                raise self.broken[number]
+        return [[Sample((item.context[0],), (0.0,), "", "stop")] * item.n for item in requests]
+
+    def ask(self, number: int, n: int = 1) -> int:
+        ((sample, *others),) = self.batches.sample([request(number, n)])
+        assert len(others) == n - 1
+        return sample.token_ids[0]
+
+    def occupied(self, pool: ThreadPoolExecutor) -> None:
+        """Has the model at work on request 0, until `go` is set."""
+        self.go.clear()
+        pool.submit(self.ask, 0)
+        assert self.busy.wait(10)
+
+    def waits_for(self, count: int) -> None:
+        while len(self.batches._waiting) < count:
+            threading.Event().wait(0.001)
+
+
+def test_64_callers_get_their_own_in_the_order_of_their_coming() -> None:
+    model = Model()
+    with ThreadPoolExecutor(65) as pool:
+        model.occupied(pool)
+        results = []
+        for number in range(1, 65):
+            results.append(pool.submit(model.ask, number))
+            model.waits_for(number)
+        model.go.set()
+        assert [result.result(10) for result in results] == list(range(1, 65))
+    assert model.ran == [[0], *([*range(i, i + 8)] for i in range(1, 65, 8))]
+
+
+def test_a_lone_caller_waits_for_nobody() -> None:
+    model = Model()
+    assert model.ask(5) == 5
+    assert [item[0].token_ids for item in model.batches.sample([request(1), request(2, 3)])] == [(1,), (2,)]
+    assert model.ran == [[5], [1, 2]]
+
+
+def test_a_request_with_more_rows_than_a_batch_has_is_run_alone() -> None:
+    model = Model()
+    assert len(model.batches.sample([request(1, 2), request(2, 20), request(3, 8), request(4, 1)])) == 4
+    assert model.ran == [[1], [2], [3], [4]]
+
+
+def test_an_error_is_its_own_callers_alone() -> None:
+    model = Model()
+    model.broken[2] = ValueError("two")
+    with ThreadPoolExecutor(4) as pool:
+        model.occupied(pool)
+        results = []
+        for number in (1, 2, 3):
+            results.append(pool.submit(model.ask, number))
+            model.waits_for(number)
+        model.go.set()
+        assert results[0].result(10) == 1
+        assert results[2].result(10) == 3
+        with pytest.raises(ValueError, match="two"):
+            results[1].result(10)
+
+
+def test_ctrl_c_in_the_thread_that_works_for_all_loses_nobody_elses_request() -> None:
+    model = Model()
+    interrupted = threading.Event()
+
+    def run(requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        if [item.context[0] for item in requests] == [1, 2] and not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+        return Model.run(model, requests)
+
+    model.batches._run = run
+    with ThreadPoolExecutor(4) as pool:
+        model.occupied(pool)
+        results = []
+        for number in (1, 2):
+            results.append(pool.submit(model.ask, number))
+            model.waits_for(number)
+        model.go.set()
+        outcomes = [result.exception(10) for result in results]
+        # One of them worked for both and was interrupted; the other one has its answer.
+        assert sorted(map(type, outcomes), key=str) == sorted([KeyboardInterrupt, type(None)], key=str)
+        assert model.ask(3) == 3
+
+
+async def test_a_cancelled_task_frees_its_place() -> None:
+    model = Model()
+    with ThreadPoolExecutor(1) as pool:
+        model.occupied(pool)
+        tasks = []
+        for number in (1, 2, 3):
+            tasks.append(asyncio.create_task(in_thread(model.ask, number)))
+            await asyncio.to_thread(model.waits_for, number)
+        tasks[1].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await tasks[1]
+        model.go.set()
+        assert [await tasks[0], await tasks[2]] == [1, 3]
+    assert model.ran == [[0], [1, 3]]
+
+
+async def test_what_is_cancelled_while_it_is_sampled_stops_there() -> None:
+    model = Model()
+    model.go.clear()
+    seen: list[SampleRequest] = []
+
+    def run(requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        seen.extend(requests)
+        return Model.run(model, requests)
+
+    model.batches._run = run
+    ended = threading.Event()
+
+    def ask() -> None:
+        try:
+            model.ask(1)
+        except CancelledError:
+            ended.set()
+
+    task = asyncio.create_task(in_thread(ask))
+    assert await asyncio.to_thread(model.busy.wait, 10)
+    assert seen[0].cancelled is not None
+    assert not seen[0].cancelled.is_set()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert seen[0].cancelled.is_set()
+    model.go.set()
+    assert await asyncio.to_thread(ended.wait, 10)
