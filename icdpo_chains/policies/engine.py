@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from icdpo_chains.policies.branches import Branches, CopiedBranches, Prompt, SharedBranches, sharing_is_exact
 from icdpo_chains.policies.cache import can_share
 from icdpo_chains.policies.decoding import decode
 from icdpo_chains.policies.linears import PackedLinears
+from icdpo_chains.policies.prefix_cache import BLOCK, PrefixCache
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 
 __all__ = ["Engine"]
@@ -30,10 +32,12 @@ class Engine:
     Args:
         model: a `transformers` causal language model.
         most_packed: see `PackedLinears`.
+        most_prefixes: see `PrefixCache`.
     """
 
-    def __init__(self, model: Any, most_packed: int | None) -> None:
+    def __init__(self, model: Any, most_packed: int | None, most_prefixes: int) -> None:
         self._model = model
+        self._prefixes = PrefixCache(most_prefixes)
         self._linears = PackedLinears(model, most_packed)
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._shares: bool | None = None  # not tried yet
@@ -118,12 +122,28 @@ class Engine:
         return [row[: len(ids)] for row, ids in zip(table, continuations, strict=True)]
 
     def _prefill(self, context: Sequence[int]) -> Prompt:
-        """Reads a context."""
+        """Reads a context, or what is not known of it."""
         cache = DynamicCache(config=self._model.config)
-        ids = torch.tensor([list(context)], dtype=torch.long, device=self._model.device)
+        if not self._keeps_prefixes(cache):
+            return Prompt(len(context), self._read(context, cache), cache)
+        for begin in range(self._prefixes.fill(cache, context), len(context), BLOCK):
+            logits = self._read(context[begin : begin + BLOCK], cache)
+        self._prefixes.keep(cache, context)
+        return Prompt(len(context), logits, cache)
+
+    def _keeps_prefixes(self, cache: Any) -> bool:
+        # A layer with a window does not hold its whole past, one with a state holds no tokens at all.
+        plain = len(cache.layers) > 0 and all(type(layer) is DynamicLayer for layer in cache.layers)
+        return plain and self._prefixes.max_bytes > 0
+
+    def _read(self, ids: Sequence[int], cache: Any) -> torch.Tensor:
+        """Feeds tokens; returns the logits [vocabulary] that follow the last one."""
+        tensor = torch.tensor([list(ids)], dtype=torch.long, device=self._model.device)
         keep = {"logits_to_keep": 1} if self._takes_logits_to_keep else {}
-        out = self._model(input_ids=ids, past_key_values=cache, use_cache=True, **keep)
-        return Prompt(len(context), out.logits[0, -1], cache)
+        logits: torch.Tensor = self._model(
+            input_ids=tensor, past_key_values=cache, use_cache=True, **keep
+        ).logits
+        return logits[0, -1]
 
 
 def _token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:

@@ -31,9 +31,12 @@ class TransformersPolicy:
         model: a `transformers` causal language model, in evaluation mode on the device where it shall run.
         tokenizer: its tokenizer.
         name: what it is called in results; the model's own name or path where not given.
-        max_rows: how many candidates are decoded together at most; more go on after them.
+        max_rows: how many candidates are decoded together at most; more go on after them. By default 64 on a
+            CPU and 256 elsewhere.
         pack_weights: on a CPU, keep a second copy of the weights that is faster to compute with; by default
             if it takes no more than 4 GiB.
+        prefix_cache: how many bytes of key-value states of prompts' beginnings are kept, for prompts that
+            begin alike; 0 keeps none.
     """
 
     def __init__(
@@ -42,8 +45,9 @@ class TransformersPolicy:
         tokenizer: Any,
         name: str | None = None,
         *,
-        max_rows: int = 128,
+        max_rows: int | None = None,
         pack_weights: bool | None = None,
+        prefix_cache: int = 512 * 2**20,
     ) -> None:
         from icdpo_chains.policies.engine import Engine
 
@@ -54,10 +58,14 @@ class TransformersPolicy:
         self.max_context: int | None = getattr(
             model.config.get_text_config(), "max_position_embeddings", None
         )
+        if max_rows is None:
+            max_rows = 64 if model.device.type == "cpu" else 256
         self.max_rows = check_count(max_rows, "max_rows", 100_000)
+        if prefix_cache < 0:
+            raise ValueError(f"prefix_cache is {prefix_cache} bytes, and must be 0 (none) or more")
         self._lock = threading.RLock()
         most_packed = _MOST_PACKED if pack_weights is None else None if pack_weights else 0
-        self._engine = Engine(model, most_packed)
+        self._engine = Engine(model, most_packed, prefix_cache)
         self._batches = MicroBatches(self._sample_together, self.max_rows, self._lock)
 
     @classmethod

@@ -1,0 +1,79 @@
+"""`PrefixCache`: the key-value states of prompts' beginnings, for the next prompt that begins alike."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+__all__ = ["BLOCK", "PrefixCache"]
+
+BLOCK = 128
+"""Prompts are read, kept and found again in blocks of this many tokens. Since the blocks are the same whether
+anything is found or not, so are the results, to the last bit."""
+
+
+@dataclass(frozen=True)
+class _Block:
+    layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
+    """Keys and values of each layer, [1, heads, BLOCK, head size]."""
+
+    @property
+    def size(self) -> int:
+        return sum(keys.nbytes + values.nbytes for keys, values in self.layers)
+
+
+class PrefixCache:
+    """Blocks of prompts, the least recently used of which are let go.
+
+    Args:
+        max_bytes: the most memory that they may take; 0 keeps none.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.size = 0
+        self._blocks: OrderedDict[tuple[int, ...], _Block] = OrderedDict()
+
+    def fill(self, cache: Any, context: Sequence[int]) -> int:
+        """Fills an empty cache with the longest beginning of a prompt that is known; returns its length.
+
+        The last token is always left: reading it gives the logits that follow.
+        """
+        found: list[_Block] = []
+        for end in range(BLOCK, len(context), BLOCK):
+            block = self._blocks.get(tuple(context[:end]))
+            if block is None:
+                break
+            found.append(block)
+        if found:
+            for i, same in enumerate(zip(*(block.layers for block in found), strict=True)):
+                keys, values = zip(*same, strict=True)
+                cache.update(torch.cat(keys, dim=2), torch.cat(values, dim=2), i)
+        return len(found) * BLOCK
+
+    def keep(self, cache: Any, context: Sequence[int]) -> None:
+        """Keeps the whole blocks of a prompt, from the cache that has read it."""
+        if self.max_bytes == 0:
+            return
+        # The first block last: without it those behind it can't be found, so that it has to be the youngest.
+        for begin in reversed(range(0, len(context) - BLOCK + 1, BLOCK)):
+            end = begin + BLOCK
+            prefix = tuple(context[:end])
+            if prefix not in self._blocks:
+                # Copies: a view would keep the whole cache.
+                block = _Block(
+                    tuple(
+                        (layer.keys[:, :, begin:end].clone(), layer.values[:, :, begin:end].clone())
+                        for layer in cache.layers
+                    )
+                )
+                self._blocks[prefix] = block
+                self.size += block.size
+            self._blocks.move_to_end(prefix)
+        while self.size > self.max_bytes:
+            _, block = self._blocks.popitem(last=False)
+            self.size -= block.size
