@@ -27,6 +27,7 @@ def answer_batch(
     sampling: SamplingParams | None = None,
     seed: int | None = None,
     exclude: Collection[str] = (),
+    finalists: int | None = None,
     on_progress: OnProgress | None = None,
 ) -> list[ICDPOResult | Exception]:
     """Takes all questions through one stage, then through the next; see `ICDPO.generate_batch`."""
@@ -36,7 +37,7 @@ def answer_batch(
     found = each(lambda asked: pipeline.retrieve(asked, k=k, exclude=exclude), conversations)
     each(lambda stage, item: stage.done("retrieved", demonstrations=tuple(item)), stages, found)
 
-    options: dict[str, Any] = {"n": n, "sampling": sampling, "seed": seed}
+    options: dict[str, Any] = {"n": n, "sampling": sampling, "seed": seed, "finalists": finalists}
     asked = [i for i, item in enumerate(found) if not isinstance(item, Exception)]
     drafts: list[Draft | Exception] = list(found)
     try:

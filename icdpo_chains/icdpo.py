@@ -40,6 +40,8 @@ class ICDPO(Pipeline):
         instructions: what stands before chosen and before rejected answers.
         format: how texts are laid out; by default the tokenizer's chat template if it has one.
         max_context: the most tokens that context and answer may have; the model's own limit holds as well.
+        finalists: where given, candidates that fall behind are rejected while they are sampled, until this
+            many are left: faster for a large `n`, and mostly the same answer (see `docs/speed.md`).
 
     Raises:
         TypeError, ValueError: an argument that can't be used.
@@ -56,6 +58,7 @@ class ICDPO(Pipeline):
         against: Against = "rejected",
         aggregate: Aggregate = "mean",
         sampling: SamplingParams | None = None,
+        finalists: int | None = None,
         dtype: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
     ) -> ICDPO:
@@ -69,6 +72,7 @@ class ICDPO(Pipeline):
             against: see `InstantScorer`.
             aggregate: see `InstantScorer`.
             sampling: see `SamplingParams`.
+            finalists: see `ICDPO`.
             dtype: of the model, see `TransformersPolicy.from_pretrained`.
             device: of the model, likewise.
 
@@ -90,7 +94,7 @@ class ICDPO(Pipeline):
         retriever = TwoStageRetriever(store, k=k, require_rejected=against == "rejected")
         if model is None or isinstance(model, (str, Path)):
             model = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device)
-        return cls(model, retriever, scorer, n=n, k=k, sampling=sampling)
+        return cls(model, retriever, scorer, n=n, k=k, sampling=sampling, finalists=finalists)
 
     def generate(
         self,
@@ -101,6 +105,7 @@ class ICDPO(Pipeline):
         sampling: SamplingParams | None = None,
         seed: int | None = None,
         exclude: Collection[str] = (),
+        finalists: int | None = None,
         on_progress: OnProgress | None = None,
     ) -> ICDPOResult:
         """Answers a question.
@@ -112,6 +117,7 @@ class ICDPO(Pipeline):
             sampling: how candidates are sampled, in place of the instance's own.
             seed: makes the answer reproducible; goes before the seed in `sampling`.
             exclude: ids of demonstrations that must not be shown.
+            finalists: how many candidates are sampled to the end, in place of the instance's own.
             on_progress: called after each stage.
 
         Raises:
@@ -127,7 +133,7 @@ class ICDPO(Pipeline):
         n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
         found = self.retrieve(conversation, k=k, exclude=exclude)
         stages.done("retrieved", demonstrations=tuple(found))
-        draft = self.sample(conversation, found, n=n, sampling=sampling, seed=seed)
+        draft = self.sample(conversation, found, n=n, sampling=sampling, seed=seed, finalists=finalists)
         stages.done("sampled", answers=draft.answers)
         result = self.select(draft)
         stages.done("scored", candidates=result.candidates)

@@ -39,6 +39,8 @@ class Pipeline:
         instructions: what stands before chosen and before rejected answers.
         format: how texts are laid out; by default the tokenizer's chat template if it has one.
         max_context: the most tokens that context and answer may have; the model's own limit holds as well.
+        finalists: where given, candidates that fall behind are rejected while they are sampled, until this
+            many are left: faster for a large `n`, and mostly the same answer (see `docs/speed.md`).
 
     Raises:
         TypeError, ValueError: an argument that can't be used.
@@ -56,6 +58,7 @@ class Pipeline:
         instructions: Instructions | None = None,
         format: PromptFormat | None = None,
         max_context: int | None = None,
+        finalists: int | None = None,
     ) -> None:
         self.policy = policy
         self.retriever = retriever
@@ -63,6 +66,9 @@ class Pipeline:
         self.n = check_count(n, "n", MAX_CANDIDATES)
         self.k = k if k is None else check_count(k, "k", 10_000)
         self.sampling = sampling or SamplingParams()
+        self.finalists = (
+            finalists if finalists is None else check_count(finalists, "finalists", MAX_CANDIDATES)
+        )
         self.instructions = instructions or Instructions()
         self.format = format or prompt_format(policy.tokenizer, policy.eos_token_ids)
         limits = [limit for limit in (policy.max_context, max_context) if limit is not None]
@@ -87,6 +93,7 @@ class Pipeline:
         n: int | None = None,
         sampling: SamplingParams | None = None,
         seed: int | None = None,
+        finalists: int | None = None,
     ) -> Draft:
         """The second stage of `generate`: samples candidates with the chosen answers in context.
 
@@ -96,14 +103,16 @@ class Pipeline:
             n: how many candidates.
             sampling: in place of the instance's own.
             seed: goes before the seed in `sampling`.
+            finalists: in place of the instance's own.
 
         Raises:
             InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: as
                 `generate`.
             TypeError, ValueError: as `generate`.
         """
-        asked = self._ask(prompt, demonstrations, n=n, sampling=sampling, seed=seed)
-        return asked.draft(self.policy.sample(asked.request.context, asked.request.n, asked.request.sampling))
+        return self.sample_batch(
+            [prompt], [demonstrations], n=n, sampling=sampling, seed=seed, finalists=finalists
+        )[0]
 
     def sample_batch(
         self,
@@ -113,6 +122,7 @@ class Pipeline:
         n: int | None = None,
         sampling: SamplingParams | None = None,
         seed: int | None = None,
+        finalists: int | None = None,
     ) -> list[Draft]:
         """`sample` for several questions, together where the policy has a `sample_batch`.
 
@@ -122,6 +132,7 @@ class Pipeline:
             n: how many candidates of each.
             sampling: in place of the instance's own.
             seed: used for each question anew.
+            finalists: in place of the instance's own.
 
         Raises:
             InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: as
@@ -129,7 +140,7 @@ class Pipeline:
             TypeError, ValueError: as `generate`.
         """
         asked = [
-            self._ask(prompt, found, n=n, sampling=sampling, seed=seed)
+            self._ask(prompt, found, n, sampling, seed, finalists)
             for prompt, found in zip(prompts, demonstrations, strict=True)
         ]
         if isinstance(self.policy, BatchPolicy):
@@ -145,10 +156,10 @@ class Pipeline:
         self,
         prompt: Conversation,
         demonstrations: Sequence[RetrievedDemonstration],
-        *,
         n: int | None,
         sampling: SamplingParams | None,
         seed: int | None,
+        finalists: int | None,
     ) -> _Asked:
         conversation = as_conversation(prompt)
         n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
@@ -158,7 +169,13 @@ class Pipeline:
             seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
         contexts = self._contexts(conversation, demonstrations, sampling.max_new_tokens)
         sampling = replace(sampling, seed=seed, stop=(*self.format.stop, *sampling.stop))
-        request = SampleRequest(contexts.chosen, n, sampling)
+        finalists = (
+            self.finalists if finalists is None else check_count(finalists, "finalists", MAX_CANDIDATES)
+        )
+        if finalists is not None and finalists >= n:
+            finalists = None  # nothing to reject
+        contrast = contexts.contrast if finalists is not None else ()
+        request = SampleRequest(contexts.chosen, n, sampling, finalists=finalists, contrast=contrast)
         return _Asked(request, contexts, tuple(demonstrations), self.format)
 
     def encode(
@@ -197,9 +214,16 @@ class Pipeline:
         """The third stage of `generate`: scores the candidates and ranks them, best first."""
         began = time.perf_counter()
         contexts = draft.contexts
-        other = contexts.base if contexts.rejected is None else contexts.rejected
-        unique = list(dict.fromkeys(answer.token_ids for answer in draft.answers))
-        contrast = dict(zip(unique, self.policy.logprobs(other, unique), strict=True))
+        contrast = {
+            answer.token_ids: answer.contrast_logprobs
+            for answer in draft.answers
+            if answer.contrast_logprobs is not None
+        }
+        others = [answer.token_ids for answer in draft.answers if answer.token_ids not in contrast]
+        if others:
+            unique = list(dict.fromkeys(others))
+            rows = self.policy.logprobs(contexts.contrast, unique)
+            contrast |= zip(unique, map(tuple, rows), strict=True)
         candidates = [
             answer.candidate(self.scorer.score(answer.logprobs, contrast[answer.token_ids]), i)
             for i, answer in enumerate(draft.answers)
@@ -211,7 +235,7 @@ class Pipeline:
             dropped=contexts.dropped,
             usage=Usage(
                 prompt_tokens=len(contexts.chosen),
-                contrast_tokens=len(other),
+                contrast_tokens=len(contexts.contrast),
                 completion_tokens=sum(len(answer.token_ids) for answer in draft.answers),
             ),
             timings={"score": time.perf_counter() - began},
@@ -268,7 +292,13 @@ class _Asked:
     def draft(self, samples: Sequence[Sample]) -> Draft:
         answers = tuple(
             # The log-probabilities were recorded while sampling: the expert side of the score is free.
-            Answer(self.format.answer_text(item.text), item.token_ids, item.logprobs, item.finish_reason)
+            Answer(
+                self.format.answer_text(item.text),
+                item.token_ids,
+                item.logprobs,
+                item.finish_reason,
+                item.contrast_logprobs,
+            )
             for item in samples
         )
         return Draft(self.contexts, self.demonstrations, answers, self.request.sampling.seed)

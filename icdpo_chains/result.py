@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
 from icdpo_chains.errors import NoCandidateError
+from icdpo_chains.policies.sampling import FinishReason
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.scoring import Score
 
@@ -22,13 +23,14 @@ class Candidate:
 
     Attributes:
         text: the answer.
-        score: higher is better; -infinity where it can't be scored (blank, or not a number).
+        score: higher is better; -infinity where it can't be scored (blank, or not a number) or was rejected.
         expert_logprob: log pi(y | d+, x), nats, summed over the tokens.
         contrast_logprob: the same in the context that the scorer compares with.
         num_tokens: how many tokens were scored, the end token included where the answer ended by itself.
         token_ids: these tokens.
         token_scores: what each of them adds to the score.
-        finish_reason: `"stop"`, `"length"`, or `None` for an answer that was given rather than sampled.
+        finish_reason: `"stop"`, `"length"`, `"rejected"` (it fell behind and was not sampled to the end), or
+            `None` for an answer that was given rather than sampled.
         index: its place among the candidates as sampled, or as given.
     """
 
@@ -39,7 +41,7 @@ class Candidate:
     num_tokens: int
     token_ids: tuple[int, ...]
     token_scores: tuple[float, ...]
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: FinishReason | None
     index: int
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,18 +59,21 @@ class Answer:
         token_ids: what is scored.
         logprobs: log pi(token | d+, x, earlier tokens), for each token.
         finish_reason: see `Candidate`.
+        contrast_logprobs: the same in the context that the scorer compares with, where it is known already.
     """
 
     text: str
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
-    finish_reason: Literal["stop", "length"] | None
+    finish_reason: FinishReason | None
+    contrast_logprobs: tuple[float, ...] | None = None
 
     def candidate(self, score: Score, index: int) -> Candidate:
-        """Returns the candidate; a blank one can't be scored, so that it never wins."""
+        """Returns the candidate; a blank one and one that was rejected can't win."""
+        can_win = self.text.strip() and self.finish_reason != "rejected"
         return Candidate(
             text=self.text,
-            score=score.value if self.text.strip() else -math.inf,
+            score=score.value if can_win else -math.inf,
             expert_logprob=score.expert_logprob,
             contrast_logprob=score.contrast_logprob,
             num_tokens=len(self.token_ids),

@@ -12,7 +12,7 @@ from transformers import DynamicCache
 from icdpo_chains.policies.attention import shared_prompt_attention
 from icdpo_chains.policies.cache import share
 
-__all__ = ["Branches", "CopiedBranches", "Prompt", "SharedBranches", "sharing_is_exact"]
+__all__ = ["Branches", "CopiedBranches", "Prompt", "SharedBranches", "sharing_is_exact", "token_logprobs"]
 
 
 @dataclass(frozen=True)
@@ -129,3 +129,18 @@ def sharing_is_exact(model: Any) -> bool:
     # Rounding differs; another attention differs by far more.
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
     return bool((shared - plain).norm() <= tolerance * (plain - plain.mean(-1, keepdim=True)).norm())
+
+
+def token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Log-softmax of [rows, length, vocabulary] at the ids [rows, length], in float32, row by row."""
+    rows = [
+        scores.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(scores, dim=-1)
+        for scores, tokens in ((logits[i].float(), ids[i]) for i in range(len(ids)))
+    ]
+    return torch.stack(rows)
+
+
+def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    listed = getattr(model.generation_config, "eos_token_id", None)
+    ids = set(listed) if isinstance(listed, (list, tuple)) else {listed}
+    return frozenset(int(token) for token in ids | {tokenizer.eos_token_id} if token is not None)

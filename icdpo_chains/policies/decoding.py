@@ -6,12 +6,13 @@ import itertools
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.sampling import (
+    FinishReason,
     Sample,
     SampleRequest,
     SamplingParams,
@@ -22,7 +23,9 @@ from icdpo_chains.policies.sampling import (
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Step", "decode"]
+    from icdpo_chains.policies.halving import Halving
+
+__all__ = ["Row", "Step", "decode"]
 
 Step = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
 """`step(tokens, kept)`: feeds one token a row, after dropping all rows but `kept` (indices into the rows of
@@ -36,6 +39,7 @@ def decode(
     *,
     eos_token_ids: Collection[int],
     tokenizer: Any,
+    halving: Halving | None = None,
 ) -> list[list[Sample]]:
     """Samples continuations of contexts that have been read already, all of them together.
 
@@ -48,6 +52,7 @@ def decode(
         requests: what is sampled.
         eos_token_ids: the ids that end a continuation.
         tokenizer: decodes ids to text.
+        halving: rejects rows that fall behind.
 
     Returns:
         The samples of each request.
@@ -62,20 +67,29 @@ def decode(
             "the model's logits are NaN (not a number): its weights are broken, or its dtype overflows; "
             "load it with dtype='float32'"
         )
-    rows = [_Row(tokenizer, request, i) for request in requests for i in range(request.n)]
+    rows = [Row(tokenizer, request, i) for request in requests for i in range(request.n)]
     counts = torch.tensor([request.n for request in requests])
     logits = torch.stack([logits.float() for logits in first_logits])
     logits = logits.repeat_interleave(counts.to(logits.device), dim=0)
     chooser = _Chooser(rows, logits, eos_token_ids)
-    recorded: list[tuple[list[int], torch.Tensor]] = []
+    # Fetched from the device when they are needed, in one go.
+    pending: list[tuple[list[int], torch.Tensor]] = []
+
+    def record() -> None:
+        for numbers, logprobs in pending:
+            for row, logprob in zip(numbers, logprobs.tolist(), strict=True):
+                rows[row].logprobs.append(logprob)
+        pending.clear()
+
     live = list(range(len(rows)))
     position = 0
     while True:
         tokens = chooser.tokens(logits, live, position)
-        # Fetched from the device at the end, in one go.
-        recorded.append((live, logits.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)))
+        pending.append((live, logits.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)))
         for row, token in zip(live, tokens.tolist(), strict=True):
             rows[row].append(token, ended=token in eos_token_ids)
+        if halving is not None:
+            halving.look(rows, [row for row in live if not rows[row].finished], record)
         going = [i for i, row in enumerate(live) if not rows[row].finished]
         if not going:
             break
@@ -85,9 +99,9 @@ def decode(
             live, tokens = [live[i] for i in going], tokens[kept]
         logits = step(tokens, kept).float()
         position += 1
-    for numbers, logprobs in recorded:
-        for row, logprob in zip(numbers, logprobs.tolist(), strict=True):
-            rows[row].logprobs.append(logprob)
+    record()
+    if halving is not None:
+        halving.read(rows)
     samples = iter(row.sample() for row in rows)
     return [list(itertools.islice(samples, request.n)) for request in requests]
 
@@ -95,7 +109,7 @@ def decode(
 class _Chooser:
     """Chooses the rows' tokens: those that are sampled alike together, with each row's own random numbers."""
 
-    def __init__(self, rows: Sequence[_Row], logits: torch.Tensor, eos_token_ids: Collection[int]) -> None:
+    def __init__(self, rows: Sequence[Row], logits: torch.Tensor, eos_token_ids: Collection[int]) -> None:
         import torch
 
         device = logits.device
@@ -154,24 +168,40 @@ class _Chooser:
 
 
 @dataclass
-class _Row:
-    """One continuation while it grows."""
+class Row:
+    """One continuation while it grows.
+
+    Attributes:
+        tokenizer: decodes its ids.
+        request: what it is sampled for.
+        index: its number within the request.
+        token_ids: what was sampled.
+        logprobs: of these tokens, as far as they were fetched.
+        contrast_logprobs: the same in the request's contrast context, as far as they were read.
+        text: cut before a stop string, once there was one.
+        ended: by an end token or a stop string.
+        rejected: it has fallen behind.
+    """
 
     tokenizer: Any
     request: SampleRequest
     index: int
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    contrast_logprobs: list[float] = field(default_factory=list)
     text: str | None = None
     ended: bool = False
+    rejected: bool = False
 
     @property
     def finished(self) -> bool:
+        """Whether no more tokens follow."""
         if self.request.cancelled is not None and self.request.cancelled.is_set():
             return True
-        return self.ended or len(self.token_ids) == self.request.sampling.max_new_tokens
+        return self.rejected or self.ended or len(self.token_ids) == self.request.sampling.max_new_tokens
 
     def append(self, token: int, *, ended: bool) -> None:
+        """Takes up a token; looks for stop strings."""
         self.token_ids.append(token)
         self.ended = ended
         if not ended and self.request.sampling.stop:
@@ -198,7 +228,15 @@ class _Row:
         )
 
     def sample(self) -> Sample:
-        reason: Literal["stop", "length"] = "stop" if self.ended else "length"
+        """Returns what has become of it."""
+        reason: FinishReason = "rejected" if self.rejected else "stop" if self.ended else "length"
         text = self._decoded(len(self.token_ids)) if self.text is None else self.text
-        logprobs = tuple(self.logprobs[: len(self.token_ids)])
-        return Sample(tuple(self.token_ids), logprobs, text, reason)
+        count = len(self.token_ids)  # tokens behind a stop string are gone
+        contrast = None if self.request.finalists is None else tuple(self.contrast_logprobs[:count])
+        return Sample(
+            tuple(self.token_ids),
+            tuple(self.logprobs[:count]),
+            text,
+            reason,
+            contrast if contrast is not None and len(contrast) == count else None,
+        )

@@ -11,9 +11,17 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from icdpo_chains.policies.branches import Branches, CopiedBranches, Prompt, SharedBranches, sharing_is_exact
+from icdpo_chains.policies.branches import (
+    Branches,
+    CopiedBranches,
+    Prompt,
+    SharedBranches,
+    sharing_is_exact,
+    token_logprobs,
+)
 from icdpo_chains.policies.cache import can_share
 from icdpo_chains.policies.decoding import decode
+from icdpo_chains.policies.halving import Halving
 from icdpo_chains.policies.linears import PackedLinears
 from icdpo_chains.policies.prefix_cache import BLOCK, PrefixCache
 from icdpo_chains.policies.sampling import Sample, SampleRequest
@@ -71,8 +79,25 @@ class Engine:
                 branches.keep(kept)
             return branches.read(tokens[:, None])[:, -1]
 
-        first = [prompt.logits for prompt in prompts]
-        return decode(first, step, requests, eos_token_ids=eos_token_ids, tokenizer=tokenizer)
+        return decode(
+            [prompt.logits for prompt in prompts],
+            step,
+            requests,
+            eos_token_ids=eos_token_ids,
+            tokenizer=tokenizer,
+            halving=self._halving(requests),
+        )
+
+    def _halving(self, requests: Sequence[SampleRequest]) -> Halving | None:
+        watched = [request for request in requests if request.finalists is not None]
+        if not watched:
+            return None
+        room = max(request.sampling.max_new_tokens for request in watched)
+        prompts = [self._prefill(request.contrast) for request in watched]
+        if not self._can_share(prompts, room):
+            return None
+        branches = self._branches(prompts, [request.n for request in watched], room)
+        return Halving(branches, prompts, requests, _MOST_LOGITS)
 
     def _logprobs(
         self, context: Sequence[int], continuations: Sequence[Sequence[int]], longest: int
@@ -114,10 +139,10 @@ class Engine:
             ids[row, : len(continuation)] = torch.tensor(continuation, dtype=torch.long)
         ids = ids.to(prompt.logits.device)
         logits = prompt.logits.float().expand(len(continuations), 1, -1)
-        chosen = [_token_logprobs(logits, ids[:, :1])]
+        chosen = [token_logprobs(logits, ids[:, :1])]
         if longest > 1:
             branches = self._branches([prompt], [len(continuations)], longest)
-            chosen.append(_token_logprobs(branches.read(ids[:, :-1]), ids[:, 1:]))
+            chosen.append(token_logprobs(branches.read(ids[:, :-1]), ids[:, 1:]))
         table = torch.cat(chosen, dim=1).tolist()
         return [row[: len(ids)] for row, ids in zip(table, continuations, strict=True)]
 
@@ -144,18 +169,3 @@ class Engine:
             input_ids=tensor, past_key_values=cache, use_cache=True, **keep
         ).logits
         return logits[0, -1]
-
-
-def _token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Log-softmax of [rows, length, vocabulary] at the ids [rows, length], in float32, row by row."""
-    rows = [
-        scores.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(scores, dim=-1)
-        for scores, tokens in ((logits[i].float(), ids[i]) for i in range(len(ids)))
-    ]
-    return torch.stack(rows)
-
-
-def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    listed = getattr(model.generation_config, "eos_token_id", None)
-    ids = set(listed) if isinstance(listed, (list, tuple)) else {listed}
-    return frozenset(int(token) for token in ids | {tokenizer.eos_token_id} if token is not None)

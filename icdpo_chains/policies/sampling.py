@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_CANDIDATES",
+    "FinishReason",
     "Sample",
     "SampleRequest",
     "SamplingParams",
@@ -20,6 +21,8 @@ __all__ = [
     "choose_tokens",
     "penalize_repetition",
 ]
+
+FinishReason = Literal["stop", "length", "rejected"]
 
 MAX_CANDIDATES = 256
 """The most candidates that one call may ask for: a typing mistake must not fill the memory."""
@@ -105,12 +108,17 @@ class SampleRequest:
         n: how many continuations.
         sampling: how.
         cancelled: where it is set, no more is sampled.
+        finalists: where given, candidates that fall behind by the instant score are rejected while they are
+            sampled, until this many are left; a policy that can't do that samples all to the end.
+        contrast: the other context of the score, which `finalists` needs.
     """
 
     context: Sequence[int]
     n: int
     sampling: SamplingParams
     cancelled: threading.Event | None = None
+    finalists: int | None = None
+    contrast: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -122,13 +130,15 @@ class Sample:
         logprobs: one a token: its log-probability under the model's unmodified distribution, that is before
             temperature, top-p, top-k and penalties; natural logarithm.
         text: the text of these tokens without control tokens, cut before a stop string.
-        finish_reason: `"stop"` (the model ended, or a stop string came) or `"length"`.
+        finish_reason: `"stop"` (the model ended, or a stop string came), `"length"`, or `"rejected"`.
+        contrast_logprobs: the log-probabilities in the request's `contrast`, where `finalists` had them read.
     """
 
     token_ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: FinishReason
+    contrast_logprobs: tuple[float, ...] | None = None
 
 
 def choose_tokens(logits: torch.Tensor, uniforms: torch.Tensor, sampling: SamplingParams) -> torch.Tensor:

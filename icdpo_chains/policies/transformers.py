@@ -122,6 +122,9 @@ class TransformersPolicy:
         for request in requests:
             check_count(request.n, "n", MAX_CANDIDATES)
             self._check_fits(request.context, request.sampling.max_new_tokens)
+            if request.finalists is not None:
+                check_count(request.finalists, "finalists", MAX_CANDIDATES)
+                self._check_fits(request.contrast, request.sampling.max_new_tokens)
         return self._batches.sample(requests)
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:

@@ -53,6 +53,11 @@ class Contexts:
     used: tuple[Demonstration, ...]
     dropped: tuple[Demonstration, ...]
 
+    @property
+    def contrast(self) -> tuple[int, ...]:
+        """The other context of the score."""
+        return self.base if self.rejected is None else self.rejected
+
 
 def build_contexts(
     prompt_format: PromptFormat,

@@ -33,6 +33,7 @@ def cache_key(icdpo: ICDPO) -> str:
         "instructions": repr(icdpo.instructions),
         "format": _format(icdpo),
         "max_context": icdpo.max_context,
+        "finalists": icdpo.finalists,
     }
     return repr(sorted(parts.items()))
 
