@@ -29,6 +29,9 @@ def ask(
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Only the likeliest tokens up to this probability.")] = 0.8,
+    finalists: Annotated[
+        int | None, typer.Option(help="Sample no more candidates than these to their end; for a large n.")
+    ] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
     model: options.Model = None,
     store: options.StorePath = None,
@@ -55,6 +58,7 @@ def ask(
             device=device,
             n=n,
             sampling=sampling,
+            finalists=finalists,
         )
         status.update("Retrieving demonstrations ...")
         result = icdpo.generate(prompt, on_progress=on_stage(status))

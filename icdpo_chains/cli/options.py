@@ -107,6 +107,7 @@ def build_icdpo(
     device: str | None,
     n: int = 8,
     sampling: SamplingParams | None = None,
+    finalists: int | None = None,
 ) -> ICDPO:
     """Loads models and store, and says what takes so long."""
     from icdpo_chains import weights
@@ -116,6 +117,8 @@ def build_icdpo(
         # Before anything is loaded, so that a slip of the keyboard is answered at once.
         check_count(n, "--n", MAX_CANDIDATES)
         check_count(k, "--k", 10_000)
+        if finalists is not None:
+            check_count(finalists, "--finalists", MAX_CANDIDATES)
     for name in (model or weights.DEFAULT_MODEL, weights.DEFAULT_EMBEDDER):
         weights.resolve(name, on_progress=status.update)
     status.update("Loading the model ...")
@@ -129,6 +132,7 @@ def build_icdpo(
         against=against,
         aggregate=aggregate,
         sampling=sampling,
+        finalists=finalists,
     )
 
 

@@ -13,7 +13,7 @@ from icdpo_chains import ICDPO, FixedDemonstrations, ICDPOResult, Progress, Samp
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.transformers import TransformersPolicy
 
-from .fake_core import DEMONSTRATIONS
+from .fake_core import DEMONSTRATIONS, make_core
 from .policies.conftest import tiny_policy
 
 QUESTIONS = ["Why?", "How do I apologise to a friend?", "Now tell me about the sea.", "x"]
@@ -128,3 +128,42 @@ def test_without_a_seed_the_questions_of_a_batch_differ(icdpo: ICDPO) -> None:
     first, second = icdpo.generate_batch(["Why?", "Why?"])
     assert first.seed != second.seed
     assert alike(icdpo.generate("Why?", sampling=replace(icdpo.sampling, seed=first.seed))) == alike(first)
+
+
+def test_early_rejection_returns_the_best_of_those_that_were_left(
+    icdpo: ICDPO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = icdpo.generate(QUESTIONS[1], n=12, seed=3)
+    by_index = {candidate.index: candidate for candidate in full.candidates}
+
+    def scored_twice(*args: object) -> None:
+        raise AssertionError("the candidates were scored while they were sampled")
+
+    monkeypatch.setattr(icdpo.policy, "logprobs", scored_twice)
+    result = icdpo.generate(QUESTIONS[1], n=12, seed=3, finalists=2)
+    left = [candidate for candidate in result.candidates if candidate.finish_reason != "rejected"]
+    assert 2 <= len(left) < 12
+    assert result.candidates[: len(left)] == tuple(left), "those that were rejected stand last"
+    for candidate in result.candidates:
+        twin = by_index[candidate.index]
+        if candidate in left:
+            assert candidate.token_ids == twin.token_ids
+            assert candidate.score == pytest.approx(twin.score, abs=1e-4)
+        else:
+            assert candidate.token_ids == twin.token_ids[: candidate.num_tokens]
+            assert candidate.score == float("-inf")
+    assert result.usage.completion_tokens < full.usage.completion_tokens
+
+
+def test_as_many_finalists_as_candidates_are_all_of_them(icdpo: ICDPO) -> None:
+    assert alike(icdpo.generate("Why?", seed=1, finalists=3)) == alike(icdpo.generate("Why?", seed=1))
+    for finalists, kind in ((0, ValueError), (True, TypeError), (10**9, ValueError)):
+        with pytest.raises(kind, match="finalists"):
+            icdpo.generate("Why?", finalists=finalists)
+        with pytest.raises(kind, match="finalists"):
+            ICDPO(icdpo.policy, icdpo.retriever, finalists=finalists)
+
+
+def test_a_policy_that_cannot_reject_samples_all_to_the_end() -> None:
+    plain = make_core(None, n=6, sampling=SamplingParams(max_new_tokens=12))
+    assert alike(plain.generate("Why?", seed=1, finalists=1)) == alike(plain.generate("Why?", seed=1))
