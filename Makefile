@@ -22,9 +22,12 @@ check: $(VENV)/installed
 	$(BIN)/mypy
 
 bench: $(VENV)/installed
-	$(BIN)/python benchmarks/pipeline.py
-	$(BIN)/python benchmarks/curves.py
-	$(BIN)/python benchmarks/retrieval.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[bench]"
+	mkdir -p benchmarks/results
+	$(BIN)/python benchmarks/pipeline.py --json benchmarks/results/pipeline.json
+	$(BIN)/python benchmarks/curves.py --json benchmarks/results/curves.json
+	$(BIN)/python benchmarks/plots.py benchmarks/results/curves.json benchmarks/results/speed.svg
+	$(BIN)/python benchmarks/retrieval.py --json benchmarks/results/retrieval.json
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
