@@ -168,7 +168,8 @@ def choose_tokens(logits: torch.Tensor, uniforms: torch.Tensor, sampling: Sampli
     while True:
         likeliest, tokens = scaled.topk(width, dim=-1)
         norm = torch.logsumexp(likeliest, dim=-1, keepdim=True) if total is None else total
-        probabilities = (likeliest - norm).exp().double()
+        # Where the uniform numbers are: Apple's GPUs have no float64.
+        probabilities = (likeliest - norm).to(uniforms.device).exp().double()
         cumulative = probabilities.cumsum(dim=-1)
         # Exact: unless the likeliest reach top-p in every row, look at all tokens.
         if total is None or width == vocabulary or bool((cumulative[:, -1] >= sampling.top_p).all()):
@@ -181,7 +182,8 @@ def choose_tokens(logits: torch.Tensor, uniforms: torch.Tensor, sampling: Sampli
     target = uniforms[:, None] * cumulative[:, -1:]
     picked = torch.searchsorted(cumulative, target, right=True)
     last = (probabilities > 0).sum(dim=-1, keepdim=True) - 1
-    return tokens.gather(-1, torch.minimum(picked, last))[:, 0]
+    chosen = tokens.to(uniforms.device).gather(-1, torch.minimum(picked, last))[:, 0]
+    return chosen.to(logits.device)
 
 
 def penalize_repetition(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
