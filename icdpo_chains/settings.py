@@ -33,7 +33,7 @@ _SAMPLING = {
 }
 """The frameworks' name of each sampling setting, and that in `SamplingParams`."""
 
-CALL_SETTINGS = ("n", "k", *_SAMPLING)
+CALL_SETTINGS = ("n", "k", "finalists", *_SAMPLING)
 """The settings that a single call may change."""
 
 
@@ -53,6 +53,7 @@ class ICDPOSettings(BaseModel):
         device: of the model, such as `"cuda"`.
         n: how many candidates are sampled.
         k: how many demonstrations are shown.
+        finalists: how many candidates are sampled to their end; see `ICDPO`.
         max_tokens: the longest answer, in tokens.
         min_tokens: the shortest.
         temperature: 0 always takes the likeliest token, so that all candidates are the same.
@@ -78,6 +79,7 @@ class ICDPOSettings(BaseModel):
     device: str | None = None
     n: StrictInt | None = None
     k: StrictInt | None = None
+    finalists: StrictInt | None = None
     max_tokens: StrictInt | None = None
     min_tokens: StrictInt | None = None
     temperature: StrictFloat | StrictInt | None = None
@@ -116,7 +118,7 @@ class ICDPOSettings(BaseModel):
             # Not by assignment, which would count the model as given.
             self.__dict__["model"] = self.icdpo.policy.name
         InstantScorer(self.against, self.aggregate)  # type: ignore[arg-type]  # this is the check
-        for name, most in (("n", MAX_CANDIDATES), ("k", 10_000)):
+        for name, most in (("n", MAX_CANDIDATES), ("k", 10_000), ("finalists", MAX_CANDIDATES)):
             if getattr(self, name) is not None:
                 check_count(getattr(self, name), name, most)
         self.sampling()
@@ -166,6 +168,7 @@ class ICDPOSettings(BaseModel):
         return {
             "n": self._setting("n", given),
             "k": self._setting("k", given),
+            "finalists": self._setting("finalists", given),
             "sampling": self.sampling(given),
             "exclude": given.get("exclude") or (),
         }

@@ -70,23 +70,27 @@ class Engine:
     ) -> list[list[Sample]]:
         prompts = [self._prefill(request.context) for request in requests]
         room = max(request.sampling.max_new_tokens for request in requests)
-        if not self._can_share(prompts, room) and len(requests) > 1:
-            return [self._sample([request], eos_token_ids, tokenizer)[0] for request in requests]
-        branches = self._branches(prompts, [request.n for request in requests], room)
+        together = [(requests, prompts)]
+        if not self._can_share(prompts, room):
+            together = [([request], [prompt]) for request, prompt in zip(requests, prompts, strict=True)]
+        samples: list[list[Sample]] = []
+        for some, read in together:
+            branches = self._branches(read, [request.n for request in some], room)
 
-        def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
-            if kept is not None:
-                branches.keep(kept)
-            return branches.read(tokens[:, None])[:, -1]
+            def step(tokens: torch.Tensor, kept: torch.Tensor | None, branches: Branches = branches) -> Any:
+                if kept is not None:
+                    branches.keep(kept)
+                return branches.read(tokens[:, None])[:, -1]
 
-        return decode(
-            [prompt.logits for prompt in prompts],
-            step,
-            requests,
-            eos_token_ids=eos_token_ids,
-            tokenizer=tokenizer,
-            halving=self._halving(requests),
-        )
+            samples += decode(
+                [prompt.logits for prompt in read],
+                step,
+                some,
+                eos_token_ids=eos_token_ids,
+                tokenizer=tokenizer,
+                halving=self._halving(some),
+            )
+        return samples
 
     def _halving(self, requests: Sequence[SampleRequest]) -> Halving | None:
         watched = [request for request in requests if request.finalists is not None]

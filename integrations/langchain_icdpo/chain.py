@@ -93,8 +93,8 @@ class _Steps:
     def sample(self, state: Mapping[str, Any]) -> Draft:
         call = self._chat._call(state["messages"], {})
         found = [to_retrieved(document) for document in state["demonstrations"]]
-        sampling = call.options["sampling"]
-        return call.icdpo.sample(call.conversation, found, n=call.options["n"], sampling=sampling)
+        options = {name: call.options[name] for name in ("n", "sampling", "finalists")}
+        return call.icdpo.sample(call.conversation, found, **options)
 
     def rerank(self, state: Mapping[str, Any]) -> AIMessage:
         candidates = state["candidates"]

@@ -36,9 +36,9 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
     """A local chat model whose answers are the best of n, chosen by the instant scorer.
 
     Without arguments it builds the default model, the default store and its starter demonstrations at the
-    first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `max_tokens`, `min_tokens`,
-    `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed` may also be given to a single call
-    or by `bind`, as may `exclude`: ids of demonstrations that must not be shown.
+    first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
+    `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed` may also
+    be given to a single call or by `bind`, as may `exclude`: ids of demonstrations that must not be shown.
 
     The answer carries all candidates, their scores and the demonstrations in `response_metadata["icdpo"]`. A
     stream emits the answer once it is chosen, since before that there is none.

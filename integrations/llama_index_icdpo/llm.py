@@ -37,9 +37,9 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
     """A local LLM whose answers are the best of n, chosen by the instant scorer.
 
     Without arguments it builds the default model, the default store and its starter demonstrations at the
-    first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `max_tokens`, `min_tokens`,
-    `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed` may also be given to a single call,
-    as may `exclude`: ids of demonstrations that must not be shown.
+    first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
+    `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed` may also
+    be given to a single call, as may `exclude`: ids of demonstrations that must not be shown.
 
     A response has the whole result in `raw`, as JSON values, and a short table of the candidates in
     `additional_kwargs["icdpo"]`. A stream emits the answer once it is chosen, since before that there is

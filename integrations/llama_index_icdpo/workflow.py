@@ -86,11 +86,8 @@ class ICDPOWorkflow(Workflow):
     @step
     async def sample(self, ctx: Context, ev: Retrieved) -> Sampled:
         """Samples candidates with the demonstrations in context."""
-        draft = await in_thread(
-            lambda: self._core.sample(
-                ev.conversation, ev.demonstrations, n=ev.options["n"], sampling=ev.options["sampling"]
-            )
-        )
+        options = {name: ev.options[name] for name in ("n", "sampling", "finalists")}
+        draft = await in_thread(lambda: self._core.sample(ev.conversation, ev.demonstrations, **options))
         return _streamed(ctx, Sampled(draft=draft))
 
     @step
