@@ -17,7 +17,13 @@ def make(**options: Any) -> ICDPO:
 def test_what_is_not_set_is_left_to_the_core() -> None:
     core = make(n=3, sampling=SamplingParams(max_new_tokens=9, top_p=0.5))
     options = ICDPOSettings(icdpo=core).options()
-    assert options == {"n": None, "k": None, "sampling": core.sampling, "exclude": ()}
+    assert options == {
+        "n": None,
+        "k": None,
+        "finalists": None,
+        "sampling": core.sampling,
+        "exclude": (),
+    }
     assert len(core.generate("?", **options).candidates) == 3
 
 
@@ -73,3 +79,11 @@ def test_the_core_is_built_once_and_late(monkeypatch: pytest.MonkeyPatch, tmp_pa
             },
         )
     ]
+
+
+def test_early_rejection_is_a_setting_of_the_model_and_of_a_call() -> None:
+    settings = ICDPOSettings(icdpo=make_core(), n=4, finalists=2)
+    assert settings.options()["finalists"] == 2
+    assert settings.options({"finalists": 3})["finalists"] == 3
+    with pytest.raises(ValueError, match="finalists is 0"):
+        ICDPOSettings(icdpo=make_core(), finalists=0)

@@ -123,7 +123,7 @@ def test_a_stop_string_is_obeyed_and_left_out(chat: ChatICDPO) -> None:
 
 
 def test_an_unknown_setting_of_a_call_is_an_error_that_names_those_known(chat: ChatICDPO) -> None:
-    with pytest.raises(TypeError, match=r"no 'temprature': it takes n, k, max_tokens"):
+    with pytest.raises(TypeError, match=r"no 'temprature': it takes n, k, finalists, max_tokens"):
         chat.invoke(QUESTION, temprature=0.5)
 
 

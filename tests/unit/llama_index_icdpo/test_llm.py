@@ -94,7 +94,9 @@ def test_settings_of_a_call() -> None:
     assert len(llm.complete(QUESTION).raw["candidates"]) == 3
     excluded = llm.complete(QUESTION, exclude=[DEMONSTRATIONS[0].id]).raw["demonstrations"]
     assert DEMONSTRATIONS[0].id not in [item["id"] for item in excluded]
-    with pytest.raises(TypeError, match=r"ICDPOLLM takes no 'temprature': it takes n, k, max_tokens"):
+    with pytest.raises(
+        TypeError, match=r"ICDPOLLM takes no 'temprature': it takes n, k, finalists, max_tokens"
+    ):
         llm.complete(QUESTION, temprature=1)
 
 
