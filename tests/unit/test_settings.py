@@ -82,8 +82,8 @@ def test_the_core_is_built_once_and_late(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_early_rejection_is_a_setting_of_the_model_and_of_a_call() -> None:
-    settings = ICDPOSettings(icdpo=make_core(), n=4, finalists=2)
-    assert settings.options()["finalists"] == 2
-    assert settings.options({"finalists": 3})["finalists"] == 3
+    given = ICDPOSettings(icdpo=make(), n=4, finalists=2)
+    assert given.options()["finalists"] == 2
+    assert given.options({"finalists": 3})["finalists"] == 3
     with pytest.raises(ValueError, match="finalists is 0"):
-        ICDPOSettings(icdpo=make_core(), finalists=0)
+        ICDPOSettings(icdpo=make(), finalists=0)
