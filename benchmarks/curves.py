@@ -13,8 +13,6 @@ import json
 import multiprocessing
 import platform
 import resource
-import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,13 +20,12 @@ from typing import Annotated, Any
 
 import torch
 import typer
+from pipeline import FILLER, seconds
 from rich.console import Console
 from rich.table import Table
 
 from icdpo_chains.policies.sampling import SampleRequest, SamplingParams
 from icdpo_chains.policies.transformers import TransformersPolicy
-
-FILLER = "An honest answer names what it does not know, and a kind one says so without making anybody small. "
 
 
 @dataclass(frozen=True)
@@ -70,15 +67,6 @@ class Machine:
             large.nbytes / min(seconds(lambda: large.sum().item()) for _ in range(5)),
             2 * 2048**3 / min(seconds(lambda: (square @ square)[0, 0].item()) for _ in range(5)),
         )
-
-
-def seconds(call: Callable[[], object]) -> float:
-    """Times one call, the device's work included."""
-    began = time.perf_counter()
-    call()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
 
 
 def floor(policy: TransformersPolicy, machine: Machine, given: Setting) -> float:
@@ -202,9 +190,8 @@ def main(
         )
         figures["memory"] = [{"loaded_bytes": loaded_bytes, "peak_bytes": full_bytes}]
     if json_path is not None:
-        json_path.write_text(
-            json.dumps({"model": policy.name, "machine": name, "figures": figures}, indent=2)
-        )
+        whole = {"model": policy.name, "machine": name, **asdict(machine), "figures": figures}
+        json_path.write_text(json.dumps(whole, indent=2))
 
 
 if __name__ == "__main__":

@@ -40,25 +40,25 @@ def main(
     ways: dict[str, dict[str, int]] = {f"best of {n}": {}, f"best of {fewer}": {"n": fewer}}
     ways |= {f"best of {n}, {count} finalists": {"finalists": count} for count in finalists}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
-    losses: dict[str, list[float]] = {name: [] for name in ways}
+    losses: dict[str, list[float]] = {name: [] for name in ways}  # of those questions with another pick
     for i, row in enumerate(track(rows[:questions])):
-        best = None
+        scores: dict[int, float] = {}  # of all candidates, sampled to their ends
         for name, options in ways.items():
             began = time.perf_counter()
-            winner = icdpo.generate(row.messages, seed=i, exclude=[row.id], **options).best
+            result = icdpo.generate(row.messages, seed=i, exclude=[row.id], **options)
             seconds[name].append(time.perf_counter() - began)
-            best = best or winner
-            same = winner.index == best.index
-            losses[name].append(0.0 if same else max(0.0, best.score - winner.score))
+            scores = scores or {candidate.index: candidate.score for candidate in result.candidates}
+            best = max(scores, key=scores.__getitem__)
+            if result.best.index != best:
+                losses[name].append(scores[best] - scores[result.best.index])
     table = Table("", "seconds, mean", "same pick", "loss where it differs, mean", "largest loss")
-    for name in ways:
-        lost = [loss for loss in losses[name] if loss > 0]
+    for name, lost in losses.items():
         table.add_row(
             name,
             f"{statistics.mean(seconds[name]):.2f}",
-            f"{1 - len(lost) / len(losses[name]):.0%}",
+            f"{1 - len(lost) / len(seconds[name]):.0%}",
             f"{statistics.mean(lost):.3f}" if lost else "",
-            f"{max(losses[name]):.3f}",
+            f"{max(lost, default=0):.3f}",
         )
     Console().print(table)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from icdpo_chains.asked import Asked
 from icdpo_chains.messages import Conversation, as_conversation
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.sampling import SamplingParams
@@ -37,23 +38,12 @@ def answer_batch(
     found = each(lambda asked: pipeline.retrieve(asked, k=k, exclude=exclude), conversations)
     each(lambda stage, item: stage.done("retrieved", demonstrations=tuple(item)), stages, found)
 
-    options: dict[str, Any] = {"n": n, "sampling": sampling, "seed": seed, "finalists": finalists}
-    asked = [i for i, item in enumerate(found) if not isinstance(item, Exception)]
-    drafts: list[Draft | Exception] = list(found)
-    try:
-        sampled: list[Draft | Exception] = list(
-            pipeline.sample_batch([conversations[i] for i in asked], [found[i] for i in asked], **options)
-        )
-    except Exception:
-        if not return_exceptions:
-            raise
-        # One of them can't be answered, and the others have nothing to do with it.
-        sampled = each(
-            lambda i: pipeline.sample(conversations[i], found[i], **options),
-            asked,
-        )
-    for i, draft in zip(asked, sampled, strict=True):
-        drafts[i] = draft
+    asked = each(
+        lambda prompt, own: pipeline.ask(prompt, own, n=n, sampling=sampling, seed=seed, finalists=finalists),
+        conversations,
+        found,
+    )
+    drafts = _sampled(pipeline, each, asked)
     each(lambda stage, draft: stage.done("sampled", answers=draft.answers), stages, drafts)
 
     def ranked(stage: Stages, draft: Draft) -> ICDPOResult:
@@ -64,11 +54,24 @@ def answer_batch(
     return each(ranked, stages, drafts)
 
 
+def _sampled(pipeline: Pipeline, each: _Each, asked: list[Asked | Exception]) -> list[Draft | Exception]:
+    """Samples for all that could be asked; errors stay where they are."""
+    askable = [item for item in asked if isinstance(item, Asked)]
+    try:
+        drafts = iter(pipeline.sample_asked(askable))
+    except Exception:
+        if not each.return_exceptions:
+            raise
+        # The model itself has failed, for one of them it may be; alone, each has its own answer or error.
+        return each(lambda item: pipeline.sample_asked([item])[0], asked)
+    return [next(drafts) if isinstance(item, Asked) else item for item in asked]
+
+
 class _Each:
     """Makes a call for each question; an error takes the place of what would have been returned."""
 
     def __init__(self, return_exceptions: bool) -> None:
-        self._return_exceptions = return_exceptions
+        self.return_exceptions = return_exceptions
 
     def __call__(self, call: Callable[..., T], *columns: Sequence[Any]) -> list[Any]:
         return [self._one(call, row) for row in zip(*columns, strict=True)]
@@ -80,6 +83,6 @@ class _Each:
         try:
             return call(*row)
         except Exception as error:
-            if not self._return_exceptions:
+            if not self.return_exceptions:
                 raise
             return error

@@ -5,19 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from icdpo_chains.asked import Asked
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
 from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
 from icdpo_chains.policies.policy import BatchPolicy, Policy
-from icdpo_chains.policies.sampling import (
-    MAX_CANDIDATES,
-    Sample,
-    SampleRequest,
-    SamplingParams,
-    check_count,
-)
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams, check_count
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
 from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
@@ -110,57 +105,20 @@ class Pipeline:
                 `generate`.
             TypeError, ValueError: as `generate`.
         """
-        return self.sample_batch(
-            [prompt], [demonstrations], n=n, sampling=sampling, seed=seed, finalists=finalists
-        )[0]
+        asked = self.ask(prompt, demonstrations, n=n, sampling=sampling, seed=seed, finalists=finalists)
+        return self.sample_asked([asked])[0]
 
-    def sample_batch(
+    def ask(
         self,
-        prompts: Sequence[Conversation],
-        demonstrations: Sequence[Sequence[RetrievedDemonstration]],
+        prompt: Conversation,
+        demonstrations: Sequence[RetrievedDemonstration],
         *,
         n: int | None = None,
         sampling: SamplingParams | None = None,
         seed: int | None = None,
         finalists: int | None = None,
-    ) -> list[Draft]:
-        """`sample` for several questions, together where the policy has a `sample_batch`.
-
-        Args:
-            prompts: the questions.
-            demonstrations: of each question.
-            n: how many candidates of each.
-            sampling: in place of the instance's own.
-            seed: used for each question anew.
-            finalists: in place of the instance's own.
-
-        Raises:
-            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: as
-                `generate`; then nothing is sampled.
-            TypeError, ValueError: as `generate`.
-        """
-        asked = [
-            self._ask(prompt, found, n, sampling, seed, finalists)
-            for prompt, found in zip(prompts, demonstrations, strict=True)
-        ]
-        if isinstance(self.policy, BatchPolicy):
-            samples = self.policy.sample_batch([each.request for each in asked])
-        else:
-            samples = [
-                self.policy.sample(each.request.context, each.request.n, each.request.sampling)
-                for each in asked
-            ]
-        return [each.draft(own) for each, own in zip(asked, samples, strict=True)]
-
-    def _ask(
-        self,
-        prompt: Conversation,
-        demonstrations: Sequence[RetrievedDemonstration],
-        n: int | None,
-        sampling: SamplingParams | None,
-        seed: int | None,
-        finalists: int | None,
-    ) -> _Asked:
+    ) -> Asked:
+        """The first half of `sample`, with its arguments and errors: lays the question out for the policy."""
         conversation = as_conversation(prompt)
         n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
         sampling = sampling or self.sampling
@@ -176,7 +134,16 @@ class Pipeline:
             finalists = None  # nothing to reject
         contrast = contexts.contrast if finalists is not None else ()
         request = SampleRequest(contexts.chosen, n, sampling, finalists=finalists, contrast=contrast)
-        return _Asked(request, contexts, tuple(demonstrations), self.format)
+        return Asked(request, contexts, tuple(demonstrations), self.format)
+
+    def sample_asked(self, asked: Sequence[Asked]) -> list[Draft]:
+        """The second half of `sample`, for one or several questions: together, if the policy can do that."""
+        requests = [each.request for each in asked]
+        if isinstance(self.policy, BatchPolicy):
+            samples = self.policy.sample_batch(requests)
+        else:
+            samples = [self.policy.sample(each.context, each.n, each.sampling) for each in requests]
+        return [each.draft(own) for each, own in zip(asked, samples, strict=True)]
 
     def encode(
         self,
@@ -278,27 +245,3 @@ class Pipeline:
             with_rejected=self.scorer.against == "rejected",
             budget=budget,
         )
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What a policy is asked to sample, and what its samples become."""
-
-    request: SampleRequest
-    contexts: Contexts
-    demonstrations: tuple[RetrievedDemonstration, ...]
-    format: PromptFormat
-
-    def draft(self, samples: Sequence[Sample]) -> Draft:
-        answers = tuple(
-            # The log-probabilities were recorded while sampling: the expert side of the score is free.
-            Answer(
-                self.format.answer_text(item.text),
-                item.token_ids,
-                item.logprobs,
-                item.finish_reason,
-                item.contrast_logprobs,
-            )
-            for item in samples
-        )
-        return Draft(self.contexts, self.demonstrations, answers, self.request.sampling.seed)

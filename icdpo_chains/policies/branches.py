@@ -138,9 +138,3 @@ def token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         for scores, tokens in ((logits[i].float(), ids[i]) for i in range(len(ids)))
     ]
     return torch.stack(rows)
-
-
-def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    listed = getattr(model.generation_config, "eos_token_id", None)
-    ids = set(listed) if isinstance(listed, (list, tuple)) else {listed}
-    return frozenset(int(token) for token in ids | {tokenizer.eos_token_id} if token is not None)

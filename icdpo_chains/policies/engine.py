@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from icdpo_chains.policies.attention import UnsupportedAttentionError
 from icdpo_chains.policies.branches import (
     Branches,
     CopiedBranches,
@@ -27,6 +28,8 @@ from icdpo_chains.policies.prefix_cache import BLOCK, PrefixCache
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 
 __all__ = ["Engine"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -54,16 +57,23 @@ class Engine:
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
     ) -> list[list[Sample]]:
         """Samples for several contexts, all rows together."""
-        with torch.inference_mode(), self._linears.used():
-            return self._sample(requests, eos_token_ids, tokenizer)
+        return self._computed(lambda: self._sample(requests, eos_token_ids, tokenizer))
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Returns the log-probability of each token of each continuation."""
         longest = max(map(len, continuations), default=0)
         if longest == 0:
             return [[] for _ in continuations]
+        return self._computed(lambda: self._logprobs(context, continuations, longest))
+
+    def _computed(self, call: Callable[[], T]) -> T:
         with torch.inference_mode(), self._linears.used():
-            return self._logprobs(context, continuations, longest)
+            try:
+                return call()
+            except UnsupportedAttentionError as error:
+                # A few tokens did not show it: say, a window that only longer contexts leave.
+                self._stop_sharing(error)
+                return call()
 
     def _sample(
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
@@ -94,7 +104,7 @@ class Engine:
 
     def _halving(self, requests: Sequence[SampleRequest]) -> Halving | None:
         watched = [request for request in requests if request.finalists is not None]
-        if not watched:
+        if not watched or not self._shares:
             return None
         room = max(request.sampling.max_new_tokens for request in watched)
         prompts = [self._prefill(request.contrast) for request in watched]
@@ -120,12 +130,17 @@ class Engine:
         if self._shares is None:
             self._shares = sharing_is_exact(self._model)
             if not self._shares:
-                _log.warning(
-                    "the attention of %s can't share a prompt between candidates: they are sampled with a "
-                    "cache each, which gives the same answers more slowly",
-                    type(self._model).__name__,
-                )
+                self._stop_sharing("it gives other logits")
         return self._shares and all(can_share(prompt.cache, room) for prompt in prompts)
+
+    def _stop_sharing(self, reason: object) -> None:
+        self._shares = False
+        _log.warning(
+            "the attention of %s can't share a prompt between candidates (%s): they are sampled with a cache "
+            "each, which gives the same answers more slowly",
+            type(self._model).__name__,
+            reason,
+        )
 
     def _branches(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Branches:
         """Rows that continue prompts; several prompts have to be able to share."""

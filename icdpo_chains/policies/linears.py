@@ -16,15 +16,15 @@ __all__ = ["PackedLinears"]
 
 _log = logging.getLogger(__name__)
 
-# Laid out for a batch of this size. From 8 on, a row's result does not depend on the rows beside it.
+# Laid out for a batch of this size. From 8 on, a row's result was not seen to depend on the rows beside it.
 _ROWS = 8
 
 
 class PackedLinears:
     """The linear layers of a model, with oneDNN's layout of their weights beside their own.
 
-    oneDNN lays a weight out anew at each product, which takes longer than a product with few rows. What is
-    packed here is the same numbers, in as much memory again. The model is changed only within `used`: for
+    oneDNN lays a weight out anew at each product, which costs much of the time where there are few rows. What
+    is packed here is the same numbers, in as much memory again. The model is changed only within `used`: for
     its owner it stays as it is.
 
     Args:

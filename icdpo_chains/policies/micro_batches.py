@@ -82,6 +82,8 @@ class MicroBatches:
     def _work(self) -> None:
         """Runs the next batch."""
         batch = self._next_batch()
+        if not batch:  # all that waited were abandoned
+            return
         try:
             samples = self._run([job.request for job in batch])
             for job, own in zip(batch, samples, strict=True):

@@ -81,6 +81,29 @@ def test_a_question_that_fails_while_sampling_leaves_the_others_their_answers(
         icdpo.generate_batch(QUESTIONS, seed=4)
 
 
+def test_a_question_that_cannot_be_asked_leaves_the_others_together(
+    icdpo: ICDPO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = icdpo.policy._engine.sample  # type: ignore[attr-defined]
+    sizes: list[int] = []
+
+    def sample(requests: Sequence[SampleRequest], *others: object) -> list[list[Sample]]:
+        sizes.append(len(requests))
+        return run(requests, *others)
+
+    monkeypatch.setattr(icdpo.policy._engine, "sample", sample)  # type: ignore[attr-defined]
+    prompts = [QUESTIONS[0], "", QUESTIONS[1], "too long " * 500, QUESTIONS[2]]
+    outcomes = icdpo.generate_batch(prompts, seed=4, return_exceptions=True)
+    assert [type(outcome).__name__ for outcome in outcomes] == [
+        "ICDPOResult",
+        "InvalidInputError",
+        "ICDPOResult",
+        "ContextOverflowError",
+        "ICDPOResult",
+    ]
+    assert sizes == [3]
+
+
 def test_64_callers_at_once_get_each_their_own_answer(icdpo: ICDPO) -> None:
     asked = [(f"Question {i}?", i) for i in range(64)]
     alone = [alike(icdpo.generate(question, seed=seed)) for question, seed in asked]

@@ -99,8 +99,15 @@ def test_reading_the_contrast_in_pieces_gives_the_same(
 def test_a_model_that_cannot_share_prompts_samples_all_to_the_end() -> None:
     policy = tiny_policy("gemma2")
     request = SampleRequest(CONTEXT, 4, SAMPLING, finalists=1, contrast=CONTRAST)
+    policy.sample([1], 1, SamplingParams(max_new_tokens=1))  # tries whether prompts can be shared
+    read: list[list[int]] = []
+    hook = policy.model.register_forward_pre_hook(
+        lambda module, args, kwargs: read.append(kwargs["input_ids"][0].tolist()), with_kwargs=True
+    )
     (samples,) = policy.sample_batch([request])
+    hook.remove()
     assert samples == policy.sample(CONTEXT, 4, SAMPLING)
+    assert CONTRAST not in read, "the other context was read for nothing"
 
 
 def test_finalists_need_a_contrast(llama: TransformersPolicy) -> None:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from icdpo_chains.policies import linears as packing
 from icdpo_chains.policies.linears import PackedLinears
 
 
@@ -14,6 +15,8 @@ def model_of(dtype: torch.dtype) -> nn.Sequential:
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16], ids=str)
 def model(request: pytest.FixtureRequest) -> nn.Sequential:
+    if not packing._works(request.param):
+        pytest.skip(f"oneDNN does not multiply {request.param} on this CPU")
     return model_of(request.param)
 
 
@@ -31,7 +34,7 @@ def packed(model: nn.Module, given: torch.Tensor, linears: PackedLinears) -> tor
 def test_the_results_are_the_models_own(model: nn.Sequential, count: int) -> None:
     given = rows(count, model[0].weight.dtype)
     linears = PackedLinears(model, None)
-    assert linears._linears, "nothing is packed on this CPU"
+    assert linears._linears
     tolerance = 1e-5 if given.dtype == torch.float32 else 2e-2
     torch.testing.assert_close(packed(model, given, linears), model(given), rtol=tolerance, atol=tolerance)
     in_three_dimensions = packed(model, given[None], linears)
@@ -68,9 +71,8 @@ def test_a_weight_that_was_changed_is_packed_anew(model: nn.Sequential) -> None:
     assert not packed(model, given, linears).any()
 
 
-def test_a_model_that_is_too_large_is_left_as_it_is() -> None:
-    model = model_of(torch.float32)
-    size = 4 * (40 * 96 + 96 * 24)
+def test_a_model_that_is_too_large_is_left_as_it_is(model: nn.Sequential) -> None:
+    size = model[0].weight.itemsize * (40 * 96 + 96 * 24)
     assert PackedLinears(model, size)._linears
     assert not PackedLinears(model, size - 1)._linears
 

@@ -163,3 +163,17 @@ async def test_what_is_cancelled_while_it_is_sampled_stops_there() -> None:
     assert seen[0].cancelled.is_set()
     model.go.set()
     assert await asyncio.to_thread(ended.wait, 10)
+
+
+async def test_where_all_are_cancelled_nothing_is_run() -> None:
+    model = Model()
+    with ThreadPoolExecutor(1) as pool:
+        model.occupied(pool)
+        task = asyncio.create_task(in_thread(model.ask, 1))
+        await asyncio.to_thread(model.waits_for, 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        model.go.set()
+    await asyncio.to_thread(model.ask, 2)
+    assert [numbers for numbers in model.ran if numbers != [2]] == [[0]]

@@ -165,6 +165,32 @@ def test_an_attention_with_something_of_its_own_does_not_share(caplog: pytest.Lo
     assert "can't share a prompt" in caplog.text
 
 
+@pytest.mark.parametrize("score", [False, True], ids=["sampling", "scoring"])
+def test_a_window_that_a_few_tokens_do_not_show_ends_the_sharing(
+    score: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = tiny_policy("llama")
+    for layer in policy.model.model.layers:  # which sdpa does not look at, so that the answers stay the same
+        layer.self_attn.register_forward_pre_hook(
+            lambda module, args, kwargs: (args, {**kwargs, "sliding_window": 40}), with_kwargs=True
+        )
+    sampling = SamplingParams(max_new_tokens=9, seed=1)
+    plain = tiny_policy("llama")
+    policy.sample(CONTEXT[:5], 2, sampling)
+    assert policy._engine._shares
+    assert len(CONTEXT) > 40
+    if score:
+        for row, twin in zip(
+            policy.logprobs(CONTEXT, [[1, 2], [3]]), plain.logprobs(CONTEXT, [[1, 2], [3]]), strict=True
+        ):
+            assert row == pytest.approx(twin, abs=1e-4)
+    else:
+        ids = [sample.token_ids for sample in policy.sample(CONTEXT, 3, sampling)]
+        assert ids == [sample.token_ids for sample in plain.sample(CONTEXT, 3, sampling)]
+    assert policy._engine._shares is False
+    assert caplog.text.count("can't share a prompt") == 1
+
+
 def test_the_model_is_left_as_it_was(llama: TransformersPolicy) -> None:
     before = llama.model.config._attn_implementation
     llama.sample(CONTEXT, 2, SamplingParams(max_new_tokens=3))

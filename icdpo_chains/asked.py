@@ -1,0 +1,46 @@
+"""`Asked`: a question laid out for the policy, between retrieving and sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.policies.sampling import Sample, SampleRequest
+from icdpo_chains.prompts.contexts import Contexts
+from icdpo_chains.prompts.formats import PromptFormat
+from icdpo_chains.result import Answer, Draft
+
+__all__ = ["Asked"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a policy is asked to sample, and what its samples become.
+
+    Attributes:
+        request: to the policy.
+        contexts: what the model is shown, as token ids.
+        demonstrations: those that were to be shown, best first.
+        format: how texts are laid out.
+    """
+
+    request: SampleRequest
+    contexts: Contexts
+    demonstrations: tuple[RetrievedDemonstration, ...]
+    format: PromptFormat
+
+    def draft(self, samples: Sequence[Sample]) -> Draft:
+        """Returns the samples as answers that are not scored yet."""
+        answers = tuple(
+            # The log-probabilities were recorded while sampling: the expert side of the score is free.
+            Answer(
+                self.format.answer_text(item.text),
+                item.token_ids,
+                item.logprobs,
+                item.finish_reason,
+                item.contrast_logprobs,
+            )
+            for item in samples
+        )
+        return Draft(self.contexts, self.demonstrations, answers, self.request.sampling.seed)
