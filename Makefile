@@ -1,7 +1,7 @@
 # make demo   sets everything up and answers a question by ICDPO
 # make test   sets everything up and runs the tests
 # make check  linters, types and formatting, as the pre-commit hooks and CI run them
-# make bench  the measurements (about fifteen minutes); make clean removes what make made
+# make bench  the measurements (about twenty minutes); make clean removes what make made
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
