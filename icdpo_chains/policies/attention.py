@@ -24,6 +24,9 @@ __all__ = ["UnsupportedAttentionError", "shared_prompt_attention"]
 
 _NAME = "icdpo_shared_prompt"
 
+# Queries at once in `_products`: their scores stay in the processor's cache, and few are masked.
+_BLOCK = 128
+
 # What models pass on that says nothing about which token looks at which, or how much.
 _HARMLESS = frozenset(
     {"position_ids", "cache_position", "use_cache", "output_attentions", "is_causal", "output_hidden_states"}
@@ -38,7 +41,10 @@ class UnsupportedAttentionError(Exception):
 
 @contextmanager
 def shared_prompt_attention(model: Any) -> Iterator[None]:
-    """Lets a model's attention read prompts from `SharedPromptLayer`s, in this thread and this block."""
+    """Lets a model's attention read prompts from `SharedPromptLayer`s, in this thread and this block.
+
+    A cache of other layers has to hold the whole past of a batch of one: then it is a prompt that is read.
+    """
     config = model.config.get_text_config(decoder=True)
     before = config._attn_implementation
     config._attn_implementation = _NAME
@@ -68,13 +74,19 @@ def _attention(
     layer: SharedPromptLayer | None = getattr(key, "layer", None)
     window = others.pop("sliding_window", None)
     unknown = [name for name, given in others.items() if given is not None and name not in _HARMLESS]
-    if layer is None or attention_mask is not None or unknown:
+    if attention_mask is not None or unknown:
         raise UnsupportedAttentionError(f"{type(module).__name__} with {unknown}")
-    if window is not None and layer.longest > window:
-        raise UnsupportedAttentionError(f"{layer.longest} tokens in a window of {window}")
+    longest = key.shape[2] if layer is None else layer.longest
+    if window is not None and longest > window:
+        raise UnsupportedAttentionError(f"{longest} tokens in a window of {window}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    attend = _attend_one if query.shape[2] == 1 else _attend_many
-    return attend(query, layer, scale).transpose(1, 2).contiguous(), None
+    if layer is None:
+        result = _causal(query[0], key[0], value[0], scale)[None]
+    elif query.shape[2] == 1:
+        result = _attend_one(query, layer, scale)
+    else:
+        result = _attend_many(query, layer, scale)
+    return result.transpose(1, 2).contiguous(), None
 
 
 def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> torch.Tensor:
@@ -112,28 +124,62 @@ def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> 
 
 def _attend_many(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> torch.Tensor:
     """Several new tokens a row: query and result are [rows, heads, new, head size]. A row at a time."""
-    _, heads, new, _ = query.shape
-    length = layer.keys.shape[2]
     results = []
     begin = 0
     for prompt, count in zip(layer.prompts, layer.counts, strict=True):
-        # A new token sees the prompt, and its row up to itself.
-        past = prompt.keys.shape[1] + length - new
-        seen = torch.ones(new, past + new, dtype=torch.bool, device=query.device).tril(past)
         for row in range(begin, begin + count):
             keys = torch.cat([prompt.keys, layer.keys[row]], dim=1)
             values = torch.cat([prompt.values, layer.values[row]], dim=1)
-            results.append(
-                F.scaled_dot_product_attention(
-                    query[row : row + 1],
-                    keys.repeat_interleave(heads // len(keys), 0)[None],
-                    values.repeat_interleave(heads // len(keys), 0)[None],
-                    attn_mask=seen,
-                    scale=scale,
-                )
-            )
+            results.append(_causal(query[row], keys, values, scale))
         begin += count
-    return torch.cat(results)
+    return torch.stack(results)
+
+
+def _causal(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
+    """Attention of the last tokens of a sequence to all of it up to themselves.
+
+    Args:
+        query: [heads, new, head size].
+        keys: [key heads, length, head size].
+        values: likewise.
+        scale: of the products.
+
+    Returns:
+        [heads, new, head size].
+    """
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        return _products(query, keys, values, scale)
+    shared, new, length = query.shape[0] // keys.shape[0], query.shape[1], keys.shape[1]
+    # Without a past, the kernel knows by itself which tokens see which.
+    seen = None
+    if new < length:
+        seen = torch.ones(new, length, dtype=torch.bool, device=query.device).tril(length - new)
+    return F.scaled_dot_product_attention(
+        query[None],
+        keys.repeat_interleave(shared, 0)[None],
+        values.repeat_interleave(shared, 0)[None],
+        attn_mask=seen,
+        is_causal=seen is None,
+        scale=scale,
+    )[0]
+
+
+def _products(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
+    """`_causal` by plain matrix products, which in bfloat16 on a CPU are faster than torch's own kernel."""
+    heads, new, size = query.shape
+    groups, length, _ = keys.shape
+    query = query * scale
+    results = []
+    for begin in range(0, new, _BLOCK):
+        count = min(_BLOCK, new - begin)
+        end = length - new + begin + count  # of what this block sees
+        queries = query[:, begin : begin + count].reshape(groups, -1, size)
+        scores = torch.bmm(queries, keys[:, :end].mT).view(heads, count, end)
+        later = torch.ones(count, count, dtype=torch.bool, device=query.device).triu(1)
+        scores[..., end - count :].masked_fill_(later, float("-inf"))
+        weights = scores.softmax(dim=-1).view(groups, -1, end)
+        results.append(torch.bmm(weights, values[:, :end]).view(heads, count, size))
+    return torch.cat(results, dim=1)
 
 
 def _mask(*args: Any, **options: Any) -> torch.Tensor | None:

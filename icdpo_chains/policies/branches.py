@@ -14,6 +14,9 @@ from icdpo_chains.policies.cache import share
 
 __all__ = ["Branches", "CopiedBranches", "Prompt", "SharedBranches", "sharing_is_exact", "token_logprobs"]
 
+# Tokens whose log-softmax is taken at once: as float32, these fit into a processor's cache.
+_TOKENS = 16
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -110,11 +113,6 @@ def sharing_is_exact(model: Any) -> bool:
     ids = (torch.arange(1, 12, device=model.device) * 7919) % vocabulary
     lengths, rows, new = (3, 6), (0, 0, 1), 3
     follow = torch.stack([ids[i : i + new] for i in (8, 2, 5)])
-    prompts = []
-    for length in lengths:
-        cache = DynamicCache(config=model.config)
-        out = model(input_ids=ids[None, :length], past_key_values=cache, use_cache=True)
-        prompts.append(Prompt(length, out.logits[0, -1], cache))
     plain = torch.stack(
         [
             model(input_ids=torch.cat([ids[: lengths[owner]], row])[None], use_cache=False).logits[0, -new:]
@@ -122,6 +120,12 @@ def sharing_is_exact(model: Any) -> bool:
         ]
     ).float()
     try:
+        prompts = []
+        for length in lengths:
+            cache = DynamicCache(config=model.config)
+            with shared_prompt_attention(model):
+                out = model(input_ids=ids[None, :length], past_key_values=cache, use_cache=True)
+            prompts.append(Prompt(length, out.logits[0, -1], cache))
         branches = SharedBranches(model, prompts, [2, 1], new)
         shared = torch.cat([branches.read(follow[:, :1]), branches.read(follow[:, 1:])], dim=1).float()
     except Exception:  # whatever an unknown architecture raises where a part of its own is missing
@@ -132,9 +136,10 @@ def sharing_is_exact(model: Any) -> bool:
 
 
 def token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Log-softmax of [rows, length, vocabulary] at the ids [rows, length], in float32, row by row."""
-    rows = [
-        scores.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(scores, dim=-1)
-        for scores, tokens in ((logits[i].float(), ids[i]) for i in range(len(ids)))
-    ]
-    return torch.stack(rows)
+    """Log-softmax of [rows, length, vocabulary] at the ids [rows, length], in float32."""
+    parts = []
+    flat = zip(torch.split(logits.flatten(0, 1), _TOKENS), torch.split(ids.flatten(), _TOKENS), strict=True)
+    for some, tokens in flat:
+        scores = some.float()
+        parts.append(scores.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(scores, dim=-1))
+    return torch.cat(parts).view_as(ids)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from icdpo_chains.policies.attention import UnsupportedAttentionError
+from icdpo_chains.policies.attention import UnsupportedAttentionError, shared_prompt_attention
 from icdpo_chains.policies.branches import (
     Branches,
     CopiedBranches,
@@ -127,11 +128,14 @@ class Engine:
         return result
 
     def _can_share(self, prompts: Sequence[Prompt], room: int) -> bool:
+        return self._sharing() and all(can_share(prompt.cache, room) for prompt in prompts)
+
+    def _sharing(self) -> bool:
         if self._shares is None:
             self._shares = sharing_is_exact(self._model)
             if not self._shares:
                 self._stop_sharing("it gives other logits")
-        return self._shares and all(can_share(prompt.cache, room) for prompt in prompts)
+        return self._shares
 
     def _stop_sharing(self, reason: object) -> None:
         self._shares = False
@@ -168,17 +172,20 @@ class Engine:
     def _prefill(self, context: Sequence[int]) -> Prompt:
         """Reads a context, or what is not known of it."""
         cache = DynamicCache(config=self._model.config)
-        if not self._keeps_prefixes(cache):
-            return Prompt(len(context), self._read(context, cache), cache)
-        for begin in range(self._prefixes.fill(cache, context), len(context), BLOCK):
-            logits = self._read(context[begin : begin + BLOCK], cache)
+        # A layer with a window does not hold its whole past, one with a state holds no tokens at all.
+        plain = len(cache.layers) > 0 and all(type(layer) is DynamicLayer for layer in cache.layers)
+        with self._reading(plain):
+            if not plain or self._prefixes.max_bytes == 0:
+                return Prompt(len(context), self._read(context, cache), cache)
+            for begin in range(self._prefixes.fill(cache, context), len(context), BLOCK):
+                logits = self._read(context[begin : begin + BLOCK], cache)
         self._prefixes.keep(cache, context)
         return Prompt(len(context), logits, cache)
 
-    def _keeps_prefixes(self, cache: Any) -> bool:
-        # A layer with a window does not hold its whole past, one with a state holds no tokens at all.
-        plain = len(cache.layers) > 0 and all(type(layer) is DynamicLayer for layer in cache.layers)
-        return plain and self._prefixes.max_bytes > 0
+    def _reading(self, plain: bool) -> AbstractContextManager[None]:
+        """The attention that reads prompts: ours where it is the faster one, and can be used."""
+        faster = self._model.device.type == "cpu" and self._model.dtype == torch.bfloat16
+        return shared_prompt_attention(self._model) if faster and plain and self._sharing() else nullcontext()
 
     def _read(self, ids: Sequence[int], cache: Any) -> torch.Tensor:
         """Feeds tokens; returns the logits [vocabulary] that follow the last one."""

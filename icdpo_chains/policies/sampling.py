@@ -165,25 +165,37 @@ def choose_tokens(logits: torch.Tensor, uniforms: torch.Tensor, sampling: Sampli
     # The mass that probabilities are relative to: of all tokens, or of the k likeliest.
     total = torch.logsumexp(scaled, dim=-1, keepdim=True) if top_k == vocabulary else None
     width = top_k if top_k < vocabulary else min(_LIKELIEST, vocabulary)
-    while True:
-        likeliest, tokens = scaled.topk(width, dim=-1)
-        norm = torch.logsumexp(likeliest, dim=-1, keepdim=True) if total is None else total
-        # Where the uniform numbers are: Apple's GPUs have no float64.
-        probabilities = (likeliest - norm).to(uniforms.device).exp().double()
-        cumulative = probabilities.cumsum(dim=-1)
-        # Exact: unless the likeliest reach top-p in every row, look at all tokens.
-        if total is None or width == vocabulary or bool((cumulative[:, -1] >= sampling.top_p).all()):
-            break
-        width = vocabulary
-    if sampling.top_p < 1:
+    chosen, mass = _invert(scaled, total, width, uniforms, sampling.top_p)
+    if total is not None and width < vocabulary:
+        # Exact: a row whose likeliest tokens do not reach top-p is chosen from all of them. That row alone,
+        # since another number of tokens may put two that are equally likely in another order.
+        short = mass < sampling.top_p
+        if bool(short.any()):
+            few = short.to(scaled.device)
+            chosen[short], _ = _invert(scaled[few], total[few], vocabulary, uniforms[short], sampling.top_p)
+    return chosen.to(logits.device)
+
+
+def _invert(
+    scaled: torch.Tensor, total: torch.Tensor | None, width: int, uniforms: torch.Tensor, top_p: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Chooses among the `width` likeliest tokens; returns tokens and the mass that they have, both [rows]."""
+    import torch
+
+    likeliest, tokens = scaled.topk(width, dim=-1)
+    norm = torch.logsumexp(likeliest, dim=-1, keepdim=True) if total is None else total
+    # Where the uniform numbers are: Apple's GPUs have no float64.
+    probabilities = (likeliest - norm).to(uniforms.device).exp().double()
+    cumulative = probabilities.cumsum(dim=-1)
+    mass = cumulative[:, -1]
+    if top_p < 1:
         # A token stays if those before it do not reach top-p yet; the first always stays.
-        probabilities = probabilities * (cumulative - probabilities < sampling.top_p)
+        probabilities = probabilities * (cumulative - probabilities < top_p)
         cumulative = probabilities.cumsum(dim=-1)
     target = uniforms[:, None] * cumulative[:, -1:]
     picked = torch.searchsorted(cumulative, target, right=True)
     last = (probabilities > 0).sum(dim=-1, keepdim=True) - 1
-    chosen = tokens.to(uniforms.device).gather(-1, torch.minimum(picked, last))[:, 0]
-    return chosen.to(logits.device)
+    return tokens.to(uniforms.device).gather(-1, torch.minimum(picked, last))[:, 0], mass
 
 
 def penalize_repetition(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:

@@ -49,6 +49,23 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(model: nn.Sequential) -> No
         assert torch.equal(packed(model, given[:count], linears), whole[:count])
 
 
+@pytest.mark.parametrize("width", [1536, 4096])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_nor_does_a_row_by_itself(dtype: torch.dtype, width: int) -> None:
+    """Of wide layers, oneDNN adds a single row up in another order than several."""
+    if not packing._works(dtype):
+        pytest.skip(f"oneDNN does not multiply {dtype} on this CPU")
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(width, 576)).to(dtype)
+    linears = PackedLinears(model, None)
+    for _ in range(5):
+        given = (torch.randn(8, 1, width) * torch.randn(8, 1, width).abs()).to(dtype)
+        whole = packed(model, given, linears)
+        for count in (1, 2, 3):
+            assert torch.equal(packed(model, given[:count], linears), whole[:count])
+        assert torch.equal(packed(model, given[0, 0], linears), whole[0, 0])
+
+
 def test_the_model_is_changed_within_the_block_alone(model: nn.Sequential) -> None:
     linears = PackedLinears(model, None)
     with linears.used():
