@@ -34,8 +34,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-# Logits that may be held at once, in numbers: 2**27 of float32 are 512 MiB.
-_MOST_LOGITS = 2**27
+# Logits that may be held at once, in numbers: 2**26 of float32 are 256 MiB.
+_MOST_LOGITS = 2**26
 
 
 class Engine:
