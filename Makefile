@@ -1,13 +1,18 @@
 # make demo   sets everything up and answers a question by ICDPO
 # make test   sets everything up and runs the tests
 # make check  linters, types and formatting, as the pre-commit hooks and CI run them
+# make eval   compares ICDPO with its rivals on preferences, and writes a report (about twenty minutes)
 # make bench  the measurements (about twenty minutes); make clean removes what make made
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 QUESTION ?= I am nervous about my first day at a new job. Any advice?
 
-.PHONY: demo test check bench clean
+# Real preferences where they are at hand, else the demonstrations that come with the package.
+PREFERENCES ?= $(firstword $(wildcard ../shared/data/hh_harmless_dev.jsonl.gz) icdpo_chains/demonstrations/starter.jsonl)
+EVAL ?= eval
+
+.PHONY: demo test check eval bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -21,6 +26,12 @@ check: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+eval: $(VENV)/installed
+	$(BIN)/icdpo models fetch
+	$(BIN)/icdpo eval generate $(PREFERENCES) --out $(EVAL) --prompts 16 --n 4 --max-tokens 64
+	$(BIN)/icdpo eval judge $(EVAL)
+	$(BIN)/icdpo eval report $(EVAL)
+
 bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[bench]"
 	mkdir -p benchmarks/results
@@ -30,7 +41,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/retrieval.py --json benchmarks/results/retrieval.json
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The constraints pin what the project was tested with; pyproject.toml allows ranges.

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from icdpo_chains.config import ICDPOConfig
     from icdpo_chains.demonstrations.demonstration import Demonstration
     from icdpo_chains.demonstrations.embedding import Embedder, FakeEmbedder, SentenceTransformerEmbedder
     from icdpo_chains.demonstrations.files import RefusedRow, read_demonstrations
@@ -54,6 +55,7 @@ _MODULE_OF = {
     "FakePolicy": "icdpo_chains.policies.fake",
     "FixedDemonstrations": "icdpo_chains.demonstrations.retrieval",
     "ICDPO": "icdpo_chains.icdpo",
+    "ICDPOConfig": "icdpo_chains.config",
     "ICDPOError": "icdpo_chains.errors",
     "ICDPOResult": "icdpo_chains.result",
     "InstantScorer": "icdpo_chains.scoring",
@@ -87,6 +89,7 @@ __all__ = [
     "FakeEmbedder",
     "FakePolicy",
     "FixedDemonstrations",
+    "ICDPOConfig",
     "ICDPOError",
     "ICDPOResult",
     "InstantScorer",

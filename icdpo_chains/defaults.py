@@ -11,6 +11,7 @@ from icdpo_chains.demonstrations.retrieval import Retriever, TwoStageRetriever
 from icdpo_chains.icdpo import ICDPO
 
 if TYPE_CHECKING:
+    from icdpo_chains.config import ICDPOConfig
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
 __all__ = ["default_icdpo", "default_retriever"]
@@ -28,6 +29,7 @@ def default_icdpo(
     aggregate: str = "mean",
     dtype: str | None = None,
     device: str | None = None,
+    config: ICDPOConfig | None = None,
 ) -> ICDPO:
     """Returns `ICDPO.from_defaults(...)`, the same object for the same settings.
 
@@ -42,13 +44,19 @@ def default_icdpo(
         aggregate: see `InstantScorer`.
         dtype: of the model.
         device: of the model.
+        config: in place of all other settings: those of a file, by `ICDPO.from_config`.
 
     Raises:
         PolicyError, StoreError, WeightsError: as `ICDPO.from_defaults`.
     """
     global _latest
-    place = str(store) if isinstance(store, (str, Path)) else store or str(default_store_path())
-    settings = (model, revision, place, against, aggregate, dtype, device)
+    if isinstance(store, (str, Path)) or store is None:
+        place: Any = str(default_store_path() if store is None else store)
+    else:
+        place = store
+    settings: Any = (model, revision, place, against, aggregate, dtype, device)
+    if config is not None:
+        settings = (config.model_dump_json(), place)
     # One at a time: two threads that begin together must not load the same weights twice.
     with _lock:
         if _latest is None or _latest[0] != settings:
@@ -60,14 +68,17 @@ def default_icdpo(
                 policy = TransformersPolicy.from_pretrained(
                     model, dtype=dtype, device=device, revision=revision
                 )
-            icdpo = ICDPO.from_defaults(
-                policy,
-                store=store,
-                against=against,  # type: ignore[arg-type]  # checked by InstantScorer
-                aggregate=aggregate,  # type: ignore[arg-type]
-                dtype=dtype,
-                device=device,
-            )
+            if config is not None:
+                icdpo = ICDPO.from_config(config)
+            else:
+                icdpo = ICDPO.from_defaults(
+                    policy,
+                    store=store,
+                    against=against,  # type: ignore[arg-type]  # checked by InstantScorer
+                    aggregate=aggregate,  # type: ignore[arg-type]
+                    dtype=dtype,
+                    device=device,
+                )
             _latest = (settings, icdpo)
         return _latest[1]
 

@@ -19,6 +19,7 @@ from icdpo_chains.scoring import Against, Aggregate, InstantScorer
 if TYPE_CHECKING:
     import torch
 
+    from icdpo_chains.config import ICDPOConfig
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
 __all__ = ["ICDPO"]
@@ -95,6 +96,48 @@ class ICDPO(Pipeline):
         if model is None or isinstance(model, (str, Path)):
             model = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device)
         return cls(model, retriever, scorer, n=n, k=k, sampling=sampling, finalists=finalists)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: str | Path | ICDPOConfig,
+        *,
+        policy: Policy | None = None,
+        store: DemonstrationStore | None = None,
+    ) -> ICDPO:
+        """Builds all of it from a file of settings, such as `icdpo tune` writes.
+
+        Args:
+            config: the file, or its content.
+            policy: in place of the model that the settings name.
+            store: in place of the store that they name.
+
+        Raises:
+            InvalidInputError: the file holds no such settings.
+            OSError: it can't be read.
+            PolicyError, StoreError, WeightsError: as `from_defaults`.
+        """
+        from icdpo_chains.config import ICDPOConfig
+
+        if not isinstance(config, ICDPOConfig):
+            config = ICDPOConfig.read(config)
+        retriever = config.build_retriever(config.open_store() if store is None else store)
+        if policy is None:
+            from icdpo_chains.policies.transformers import TransformersPolicy
+
+            policy = TransformersPolicy.from_pretrained(
+                config.model, dtype=config.dtype, device=config.device, revision=config.revision
+            )
+        return cls(
+            policy,
+            retriever,
+            config.build_scorer(),
+            n=config.n,
+            k=config.k,
+            sampling=config.sampling.params(),
+            instructions=config.build_instructions(),
+            finalists=config.finalists,
+        )
 
     def generate(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictFloat, StrictInt, model_validator
 from typing_extensions import Self
 
+from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.icdpo import ICDPO
@@ -44,6 +45,7 @@ class ICDPOSettings(BaseModel):
 
     Attributes:
         icdpo: the core's object; the other settings that build one can't be given with it.
+        config: a file of settings, such as `icdpo tune` writes; likewise.
         model: the name or path of the model; by default what `ICDPO_MODEL` says.
         revision: its branch, tag or commit on the hub.
         store: a demonstration store or the directory of one; by default what `ICDPO_STORE` says.
@@ -70,6 +72,7 @@ class ICDPOSettings(BaseModel):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
 
     icdpo: ICDPO | None = Field(default=None, exclude=True, repr=False)
+    config: str | None = None
     model: str = Field(default_factory=lambda: os.environ.get("ICDPO_MODEL") or DEFAULT_MODEL)
     revision: str | None = None
     store: str | DemonstrationStore | None = Field(default=None, exclude=True)
@@ -90,6 +93,7 @@ class ICDPOSettings(BaseModel):
     seed: StrictInt | None = None
 
     _built: ICDPO | None = PrivateAttr(default=None)
+    _read: ICDPOConfig | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
     @classmethod
@@ -97,15 +101,18 @@ class ICDPOSettings(BaseModel):
         if not isinstance(values, dict):
             return values
         changed = dict(values)
-        if isinstance(changed.get("store"), Path):
-            changed["store"] = str(changed["store"])
+        for name in ("config", "store"):
+            if isinstance(changed.get(name), Path):
+                changed[name] = str(changed[name])
         if isinstance(changed.get("stop"), str):
             changed["stop"] = (changed["stop"],)
         return changed
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.icdpo is not None:
+        if self.config is not None:
+            self._take_config(self.config)
+        elif self.icdpo is not None:
             defaults = {name: type(self).model_fields[name].default for name in _BUILDING}
             given = [name for name in _BUILDING if getattr(self, name) != defaults[name]]
             if "model" in self.model_fields_set and self.model != self.icdpo.policy.name:
@@ -124,11 +131,28 @@ class ICDPOSettings(BaseModel):
         self.sampling()
         return self
 
+    def _take_config(self, path: str) -> None:
+        self._read = ICDPOConfig.read(path)
+        found = {name: getattr(self._read, name) for name in ("model", *_BUILDING)}
+        found["model"] = found["model"] or DEFAULT_MODEL
+        given = [name for name in self.model_fields_set & found.keys() if getattr(self, name) != found[name]]
+        if self.icdpo is not None:
+            given.append("icdpo")
+        if given:
+            raise ValueError(
+                f"{', '.join(sorted(given))} can't be given with the file {path}: say it in the file, or "
+                "leave config out"
+            )
+        # Not by assignment, which would count them as given.
+        self.__dict__.update({name: value for name, value in found.items() if name != "store"})
+
     @property
     def core(self) -> ICDPO:
         """The ICDPO that answers; built at its first use."""
         if self.icdpo is not None:
             return self.icdpo
+        if self._built is None and self._read is not None:
+            self._built = default_icdpo(config=self._read)
         if self._built is None:
             building = {name: getattr(self, name) for name in _BUILDING}
             self._built = default_icdpo(self.model, **building)
@@ -144,7 +168,10 @@ class ICDPOSettings(BaseModel):
             TypeError, ValueError: see `SamplingParams`.
         """
         built = self.icdpo or self._built
-        sampling = built.sampling if built is not None else SamplingParams()
+        if built is not None:
+            sampling = built.sampling
+        else:
+            sampling = self._read.sampling.params() if self._read is not None else SamplingParams()
         changes: dict[str, Any] = {}
         for name, ours in _SAMPLING.items():
             value = self._setting(name, given or {})

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from icdpo_chains.cli import ask, chat, demos, import_files, models, score
+from icdpo_chains.cli import ask, chat, demos, distill, import_files, models, score, tune
+from icdpo_chains.cli.eval import app as eval_app
 
 __all__ = ["app", "main"]
 
@@ -24,8 +25,12 @@ ask.register(app)
 chat.register(app)
 score.register(app)
 import_files.register(app)
+distill.register(app)
+tune.register(app)
+distill.register(app)
 app.add_typer(demos.app, name="demos")
 app.add_typer(models.app, name="models")
+app.add_typer(eval_app, name="eval")
 
 
 def _print_version(wanted: bool) -> None:

@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 def ask(
+    context: typer.Context,
     question: Annotated[str | None, typer.Argument(help="The question; standard input if not given.")] = None,
     n: Annotated[int, typer.Option("--n", "-n", help="Candidates sampled.")] = 8,
     k: options.Demonstrations = 2,
@@ -33,6 +34,7 @@ def ask(
         int | None, typer.Option(help="Sample no more candidates than these to their end; for a large n.")
     ] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
+    config: options.Config = None,
     model: options.Model = None,
     store: options.StorePath = None,
     dtype: options.Dtype = None,
@@ -42,24 +44,28 @@ def ask(
 ) -> None:
     """Answer a question with the best of n candidates."""
     text = options.read_input(question, "a question")
-    sampling = options.sampling_params(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    settings = options.configured(
+        context,
+        config,
+        model=model,
+        store=store,
+        k=k,
+        against=against,
+        aggregate=aggregate,
+        dtype=dtype,
+        device=device,
+        n=n,
+        finalists=finalists,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+    )
     prompt = [Message("system", system)] if system else []
     prompt.append(Message("user", text))
     as_conversation(prompt)  # a blank question is answered before a model is loaded
     with working("Preparing ...") as status:
-        icdpo = options.build_icdpo(
-            status,
-            model=model,
-            store=store,
-            k=k,
-            against=against,
-            aggregate=aggregate,
-            dtype=dtype,
-            device=device,
-            n=n,
-            sampling=sampling,
-            finalists=finalists,
-        )
+        icdpo = options.build_icdpo(status, settings)
         status.update("Retrieving demonstrations ...")
         result = icdpo.generate(prompt, on_progress=on_stage(status))
     if as_json:

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def chat(
+    context: typer.Context,
     n: Annotated[int, typer.Option("--n", "-n", help="Candidates sampled.")] = 8,
     k: options.Demonstrations = 2,
     against: options.Against = "rejected",
@@ -32,6 +33,7 @@ def chat(
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Only the likeliest tokens up to this probability.")] = 0.8,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
+    config: options.Config = None,
     model: options.Model = None,
     store: options.StorePath = None,
     dtype: options.Dtype = None,
@@ -42,20 +44,24 @@ def chat(
     Ctrl-C stops an answer, Ctrl-D (or Ctrl-C between answers) ends the conversation. In a pipe each line is
     a turn as well; the exit code is then 1 if any of them could not be answered.
     """
-    sampling = options.sampling_params(max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    settings = options.configured(
+        context,
+        config,
+        model=model,
+        store=store,
+        k=k,
+        against=against,
+        aggregate=aggregate,
+        dtype=dtype,
+        device=device,
+        n=n,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+    )
     with working("Preparing ...") as status:
-        icdpo = options.build_icdpo(
-            status,
-            model=model,
-            store=store,
-            k=k,
-            against=against,
-            aggregate=aggregate,
-            dtype=dtype,
-            device=device,
-            n=n,
-            sampling=sampling,
-        )
+        icdpo = options.build_icdpo(status, settings)
     turns = [Message("system", system)] if system else []
     interactive = sys.stdin.isatty()
     failed = False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -14,6 +15,8 @@ from icdpo_chains.cli.command import checked
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from icdpo_chains.config import ICDPOConfig
+    from icdpo_chains.demonstrations.embedding import Embedder
     from icdpo_chains.demonstrations.store import DemonstrationStore
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.policies.policy import Policy
@@ -23,12 +26,16 @@ __all__ = [
     "Against",
     "Aggregate",
     "AsJson",
+    "Config",
     "Demonstrations",
     "Device",
     "Dtype",
     "Model",
     "StorePath",
     "build_icdpo",
+    "configured",
+    "embedder",
+    "load_policy",
     "open_store",
     "read_input",
     "sampling_params",
@@ -53,6 +60,12 @@ Dtype: TypeAlias = Annotated[
     str | None, typer.Option(help="float32, bfloat16, float16; what suits the hardware.")
 ]
 Device: TypeAlias = Annotated[str | None, typer.Option(help="cuda, mps, cpu; the first that there is.")]
+Config: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="A file of settings, as `icdpo tune` writes; other options go before it."
+    ),
+]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
@@ -95,48 +108,67 @@ def sampling_params(
         return SamplingParams(max_new_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
 
 
-def build_icdpo(
-    status: Status,
-    *,
-    model: str | None,
-    store: Path | None,
-    k: int,
-    against: Literal["rejected", "base"],
-    aggregate: Literal["mean", "sum"],
-    dtype: str | None,
-    device: str | None,
-    n: int = 8,
-    sampling: SamplingParams | None = None,
-    finalists: int | None = None,
-) -> ICDPO:
-    """Loads models and store, and says what takes so long."""
-    from icdpo_chains import weights
-    from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
+def configured(context: typer.Context, file: Path | None, **given: Any) -> ICDPOConfig:
+    """Returns the settings of `--config`, with what else the command line says over them.
 
+    Args:
+        context: of the command.
+        file: what `--config` names; without it, the options' own defaults count.
+        given: the command's options by the names of its parameters. Those that were left at their default
+            do not go before the file.
+
+    Raises:
+        BadParameter: a value out of range.
+        InvalidInputError: the file holds no settings.
+    """
+    from icdpo_chains.config import ICDPOConfig
+
+    if given.get("store") is not None:
+        given["store"] = str(given["store"])
+    config = ICDPOConfig()
+    if file is not None:
+        config = ICDPOConfig.read(file)
+        sources = {name: context.get_parameter_source(name) for name in given}
+        # By its name: Typer has a copy of Click's types.
+        unsaid = {name for name, source in sources.items() if source is None or source.name == "DEFAULT"}
+        given = {name: value for name, value in given.items() if name not in unsaid}
     with checked():
         # Before anything is loaded, so that a slip of the keyboard is answered at once.
-        check_count(n, "--n", MAX_CANDIDATES)
-        check_count(k, "--k", 10_000)
-        if finalists is not None:
-            check_count(finalists, "--finalists", MAX_CANDIDATES)
+        return config.changed(given)
+
+
+def build_icdpo(status: Status, config: ICDPOConfig) -> ICDPO:
+    """Loads models and store, and says what takes so long."""
+    from icdpo_chains.icdpo import ICDPO
+
+    policy = load_policy(status, config.model, config.dtype, config.device, config.revision)
+    store = open_store(None if config.store is None else Path(config.store), read_only=True)
+    return ICDPO.from_config(config, policy=policy, store=store)
+
+
+def load_policy(
+    status: Status, model: str | None, dtype: str | None, device: str | None, revision: str | None = None
+) -> Policy:
+    """Loads the model, and fetches it and the embedder first where they are not here."""
+    from icdpo_chains import weights
+
     for name in (model or weights.DEFAULT_MODEL, weights.DEFAULT_EMBEDDER):
         weights.resolve(name, on_progress=status.update)
     status.update("Loading the model ...")
-    from icdpo_chains.icdpo import ICDPO
-
-    return ICDPO.from_defaults(
-        _load(status, model, dtype, device),
-        store=open_store(store, read_only=True),
-        n=n,
-        k=k,
-        against=against,
-        aggregate=aggregate,
-        sampling=sampling,
-        finalists=finalists,
-    )
+    load = partial(_load, revision=revision) if revision else _load
+    return load(status, model, dtype, device)
 
 
-def _load(status: Status, model: str | None, dtype: str | None, device: str | None) -> Policy:
+def embedder() -> Embedder:
+    """Returns what embeds the prompts of a store in memory."""
+    from icdpo_chains.demonstrations.embedding import SentenceTransformerEmbedder
+
+    return SentenceTransformerEmbedder()
+
+
+def _load(
+    status: Status, model: str | None, dtype: str | None, device: str | None, revision: str | None = None
+) -> Policy:
     from icdpo_chains import weights
 
     # A download of gigabytes needs its own progress bars; they and ours would overwrite each other.
@@ -148,7 +180,7 @@ def _load(status: Status, model: str | None, dtype: str | None, device: str | No
 
     from icdpo_chains.policies.transformers import TransformersPolicy
 
-    policy = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device)
+    policy = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device, revision=revision)
     if bars:
         logging.disable_progress_bar()
         status.start()

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
+    context: typer.Context,
     question: Annotated[str, typer.Argument(help="What the answers answer.")],
     responses: Annotated[list[str] | None, typer.Argument(help="The answers.", show_default=False)] = None,
     file: Annotated[
@@ -32,6 +33,7 @@ def score(
     k: options.Demonstrations = 2,
     against: options.Against = "rejected",
     aggregate: options.Aggregate = "mean",
+    config: options.Config = None,
     model: options.Model = None,
     store: options.StorePath = None,
     dtype: options.Dtype = None,
@@ -43,17 +45,19 @@ def score(
     if not answers:
         raise typer.BadParameter("give the answers to rank, after the question or by --file")
     as_conversation(question)  # a blank question is answered before a model is loaded
+    settings = options.configured(
+        context,
+        config,
+        model=model,
+        store=store,
+        k=k,
+        against=against,
+        aggregate=aggregate,
+        dtype=dtype,
+        device=device,
+    )
     with working("Preparing ...") as status:
-        icdpo = options.build_icdpo(
-            status,
-            model=model,
-            store=store,
-            k=k,
-            against=against,
-            aggregate=aggregate,
-            dtype=dtype,
-            device=device,
-        )
+        icdpo = options.build_icdpo(status, settings)
         result = icdpo.score(question, answers, on_progress=on_stage(status))
     if as_json:
         write_json(result.to_dict())

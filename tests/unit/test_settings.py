@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from icdpo_chains import ICDPO, Demonstration, FakePolicy, FixedDemonstrations, SamplingParams, settings
+from icdpo_chains.config import ICDPOConfig, SamplingConfig
 from icdpo_chains.settings import ICDPOSettings
 
 
@@ -87,3 +88,58 @@ def test_early_rejection_is_a_setting_of_the_model_and_of_a_call() -> None:
     assert given.options({"finalists": 3})["finalists"] == 3
     with pytest.raises(ValueError, match="finalists is 0"):
         ICDPOSettings(icdpo=make(), finalists=0)
+
+
+@pytest.fixture
+def tuned(tmp_path: Path) -> Path:
+    file = tmp_path / "tuned.json"
+    sampling = SamplingConfig(max_tokens=9, top_p=0.5)
+    ICDPOConfig(model="org/m", against="base", retriever="bm25", n=3, sampling=sampling).write(file)
+    return file
+
+
+def test_a_file_of_settings_builds_the_core_and_a_call_goes_before_it(
+    monkeypatch: pytest.MonkeyPatch, tuned: Path
+) -> None:
+    built: list[Any] = []
+
+    def build(*, config: ICDPOConfig) -> ICDPO:
+        built.append(config)
+        return make(n=config.n, sampling=config.sampling.params())
+
+    monkeypatch.setattr(settings, "default_icdpo", build)
+    own = ICDPOSettings(config=tuned, top_p=0.6)
+    assert (own.model, own.against, own.aggregate) == ("org/m", "base", "mean")
+    assert own.sampling() == SamplingParams(max_new_tokens=9, top_p=0.6)  # before anything is built
+    assert not built
+    options = own.options({"k": 1, "max_tokens": 5})
+    assert built == [ICDPOConfig.read(tuned)]
+    assert (options["n"], options["k"]) == (None, 1)
+    assert options["sampling"] == SamplingParams(max_new_tokens=5, top_p=0.6)
+    assert len(own.core.generate("?", **options).candidates) == 3
+    again = ICDPOSettings(**own.model_dump(exclude_none=True))
+    assert (again.config, again.model, again.top_p) == (str(tuned), "org/m", 0.6)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"model": "other"}, "model"),
+        ({"against": "rejected", "dtype": "float32"}, "against, dtype"),
+        ({"store": "elsewhere"}, "store"),
+        ({"icdpo": make()}, "icdpo"),
+    ],
+    ids=str,
+)
+def test_what_builds_the_core_can_not_stand_beside_a_file(
+    tuned: Path, given: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ValidationError, match=f"{named} can't be given with the file .*tuned.json"):
+        ICDPOSettings(config=tuned, **given)
+
+
+def test_a_file_that_holds_no_settings_is_refused_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "tuned.json"
+    file.write_text('{"n": 0}')
+    with pytest.raises(ValidationError, match="n is 0"):
+        ICDPOSettings(config=file)

@@ -1,0 +1,216 @@
+"""`ICDPOConfig`: the settings of an `ICDPO` in a file, as `icdpo tune` writes and everything else reads."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
+
+from icdpo_chains.demonstrations.retrievers import RETRIEVERS, RetrieverName
+from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
+from icdpo_chains.prompts.contexts import Instructions
+from icdpo_chains.result import json_safe
+from icdpo_chains.scoring import Against, Aggregate, InstantScorer
+
+if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.retrieval import Retriever
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+
+__all__ = ["ICDPOConfig", "InstructionsConfig", "SamplingConfig"]
+
+_MOST_SHOWN = 10_000
+_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=False)
+
+
+class SamplingConfig(BaseModel):
+    """How candidates are sampled, under the names that chat models use; see `SamplingParams`."""
+
+    model_config = _STRICT
+
+    max_tokens: int = 128
+    temperature: float = 1.0
+    top_p: float = 0.8
+    top_k: int | None = None
+    repetition_penalty: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    def params(self) -> SamplingParams:
+        """Returns them as the core's parameters.
+
+        Raises:
+            TypeError, ValueError: a value out of range.
+        """
+        fields = self.model_dump()
+        return SamplingParams(max_new_tokens=fields.pop("max_tokens"), **fields)
+
+
+class InstructionsConfig(BaseModel):
+    """What stands before chosen and before rejected answers; see `Instructions`."""
+
+    model_config = _STRICT
+
+    chosen: str = Instructions.chosen
+    rejected: str = Instructions.rejected
+
+
+class ICDPOConfig(BaseModel):
+    """The settings of an `ICDPO`; a file of them is JSON, and may leave out any.
+
+    Attributes:
+        model: a Hugging Face model's name or path; the tiny default model where not given.
+        revision: its branch, tag or commit on the hub.
+        dtype: of the model, such as `"float32"`.
+        device: of the model, such as `"cuda"`.
+        store: the demonstrations' directory, in a file relative to that file; the user's own by default.
+        retriever: which demonstrations are shown; see `RETRIEVERS`.
+        k: how many.
+        pool: how many the first of two stages passes on.
+        against: see `InstantScorer`.
+        aggregate: see `InstantScorer`.
+        n: how many candidates are sampled.
+        finalists: how many of them to their end; see `ICDPO`.
+        sampling: how.
+        instructions: what stands before chosen and before rejected answers.
+        note: where the settings come from; any JSON values, without effect.
+
+    Raises:
+        ValueError: a setting out of range, of the wrong type, or unknown (pydantic's `ValidationError`).
+    """
+
+    model_config = _STRICT
+
+    model: str | None = None
+    revision: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    store: str | None = None
+    retriever: RetrieverName = "two_stage"
+    k: int = 2
+    pool: int = 20
+    against: Against = "rejected"
+    aggregate: Aggregate = "mean"
+    n: int = 8
+    finalists: int | None = None
+    sampling: SamplingConfig = Field(default_factory=SamplingConfig)
+    instructions: InstructionsConfig = Field(default_factory=InstructionsConfig)
+    note: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name, most in (("n", MAX_CANDIDATES), ("k", _MOST_SHOWN), ("pool", _MOST_SHOWN)):
+            check_count(getattr(self, name), name, most)
+        if self.finalists is not None:
+            check_count(self.finalists, "finalists", MAX_CANDIDATES)
+        self.sampling.params()
+        return self
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> ICDPOConfig:
+        """Reads a file; a relative `store` becomes one relative to that file.
+
+        Raises:
+            InvalidInputError: it is no JSON object of these settings; names file, field and value.
+            OSError: it can't be read.
+        """
+        path = Path(path)
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise InvalidInputError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+        except (ValueError, RecursionError) as error:
+            raise InvalidInputError(f"{path} is no JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise InvalidInputError(f"{path} must hold a JSON object of settings, not {fields!r:.60}")
+        try:
+            config = cls.model_validate_json(json.dumps(fields))
+        except ValidationError as error:
+            raise InvalidInputError(f"{path}: {_in_words(error)}") from None
+        if config.store is None:
+            return config
+        return config.model_copy(
+            update={"store": str(path.parent.resolve() / Path(config.store).expanduser())}
+        )
+
+    def changed(self, changes: Mapping[str, Any]) -> ICDPOConfig:
+        """Returns the settings with others over them; the names of `sampling` may stand beside the rest.
+
+        Raises:
+            ValueError: an unknown name, or a value that can't be used.
+        """
+        fields = self.model_dump()
+        for name, value in changes.items():
+            (fields["sampling"] if name in SamplingConfig.model_fields else fields)[name] = value
+        try:
+            return type(self).model_validate(fields)
+        except ValidationError as error:
+            raise ValueError(_in_words(error)) from None
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Writes a file that `read` reads; it appears whole or not at all.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = json.dumps(
+            json_safe(self.model_dump(mode="json")), indent=2, ensure_ascii=True, allow_nan=False
+        )
+        unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            unfinished.write_text(f"{content}\n", encoding="ascii")
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def open_store(self) -> DemonstrationStore:
+        """Opens the store for reading.
+
+        Raises:
+            StoreError: it can't be opened.
+        """
+        from icdpo_chains.demonstrations.default_store import open_default_store
+        from icdpo_chains.demonstrations.store import DemonstrationStore
+
+        if self.store is None:
+            return open_default_store(read_only=True)
+        return DemonstrationStore(self.store, read_only=True)
+
+    def build_retriever(self, store: DemonstrationStore) -> Retriever:
+        """Builds the retriever over a store; what it draws, it draws by the seed 0."""
+        needs_rejected = self.against == "rejected"
+        return RETRIEVERS[self.retriever](store, self.k, pool=self.pool, require_rejected=needs_rejected)
+
+    def build_scorer(self) -> InstantScorer:
+        """Builds the scorer."""
+        return InstantScorer(self.against, self.aggregate)
+
+    def build_instructions(self) -> Instructions:
+        """Builds the instructions."""
+        return Instructions(self.instructions.chosen, self.instructions.rejected)
+
+
+def _in_words(error: ValidationError) -> str:
+    """What is wrong with which field, in one line."""
+    parts = []
+    for item in error.errors(include_url=False):
+        field, reason = ".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            nested: dict[str, type[BaseModel]] = {
+                "sampling": SamplingConfig,
+                "instructions": InstructionsConfig,
+            }
+            known = nested.get(field.split(".")[0], ICDPOConfig).model_fields
+            reason = f"no such setting; known are {', '.join(known)}"
+        elif field:
+            reason += f" (it is {item['input']!r:.80})"
+        parts.append(f"{field}: {reason}" if field else reason)
+    return "; ".join(parts)

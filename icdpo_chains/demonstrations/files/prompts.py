@@ -1,0 +1,88 @@
+"""`read_prompts`: the prompts of a file, with or without answers beside them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.json_rows import json_rows
+from icdpo_chains.demonstrations.files.read import RefusedRow, read_demonstrations
+from icdpo_chains.demonstrations.files.shapes import demonstration_from_row
+from icdpo_chains.demonstrations.files.text_lines import TextLines, check_utf8
+from icdpo_chains.errors import DemonstrationError
+from icdpo_chains.messages import Message
+
+__all__ = ["read_prompts"]
+
+_READERS: dict[str, Callable[[ByteSource], Iterator[tuple[int, Any]]]] = {
+    ".txt": lambda source: _text_rows(source),
+    ".jsonl": lambda source: json_rows(source, may_span_lines=False),
+    ".ndjson": lambda source: json_rows(source, may_span_lines=False),
+    ".json": lambda source: json_rows(source, may_span_lines=True),
+}
+
+
+def read_prompts(
+    path: str | os.PathLike[str], *, on_refused: Callable[[RefusedRow], None]
+) -> Iterator[str | tuple[Message, ...]]:
+    """Reads prompts lazily.
+
+    In `.txt` a line is a prompt; blank ones are left out. In `.jsonl`, `.ndjson` and `.json` a row holds one
+    in any shape that `read_demonstrations` knows, but needs no answers where it has a `prompt` (a string, or
+    messages) or ShareGPT's `conversations`. Other files are preference files, and have answers. All may be
+    compressed (`.gz`).
+
+    Args:
+        path: the file.
+        on_refused: called with each row that can't be used.
+
+    Yields:
+        Prompts as `Demonstration.prompt` has them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnknownFormatError: the format is unknown.
+        OSError: the file can't be opened or read.
+    """
+    file = Path(path)
+    suffix = Path(file.name.lower().removesuffix(".gz")).suffix
+    if file.is_dir() or suffix not in _READERS:
+        for demonstration in read_demonstrations(path, on_refused=on_refused):
+            yield demonstration.prompt
+        return
+    with ByteSource(file) as source:
+        for line, row in _READERS[suffix](source):
+            try:
+                if isinstance(row, DemonstrationError):
+                    raise row
+                yield _demonstration(row).prompt
+            except DemonstrationError as error:
+                on_refused(RefusedRow(str(file), line, str(error)))
+
+
+def _demonstration(row: object) -> Demonstration:
+    if isinstance(row, Mapping) and (row.get("prompt") or row.get("conversations")):
+        # Its answers do not matter, but a demonstration has to have one.
+        row = {**row, "chosen": "any", "rejected": None}
+    return demonstration_from_row(row)
+
+
+def _text_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
+    lines = TextLines(source)
+    while True:
+        row: Any
+        try:
+            row = {"prompt": next(lines).strip()}
+            check_utf8(row["prompt"])
+        except StopIteration:
+            break
+        except DemonstrationError as error:
+            row = error
+        if row != {"prompt": ""}:
+            yield lines.number, row
+    if source.broken:
+        yield lines.number + 1, DemonstrationError(source.broken)

@@ -1,0 +1,1 @@
+"""Whether ICDPO helps, on one's own model and data (extra: `eval`)."""

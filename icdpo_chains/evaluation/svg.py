@@ -1,0 +1,78 @@
+"""`inline_svg`: a Matplotlib figure as an SVG element that stands in an HTML page and takes its colours."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["CONTROL", "GRID", "OTHER", "OWN", "TEXT", "inline_svg"]
+
+# Matplotlib knows no CSS colours: these stand in for them until the drawing is done.
+TEXT, GRID, OWN, OTHER, CONTROL = "#010101", "#020202", "#030303", "#040404", "#050505"
+_CSS = {
+    TEXT: "currentColor",
+    GRID: "var(--grid, #cccccc)",
+    OWN: "var(--own, #0b62c4)",
+    OTHER: "var(--other, #b3541e)",
+    CONTROL: "var(--control, #777777)",
+}
+
+
+def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
+    """Draws a figure.
+
+    Args:
+        figure: drawn in the colours of this module, each of which becomes one of the page's.
+        name: begins each id, so that several drawings can stand in one page.
+        title: what the drawing is; not shown, but read aloud.
+        description: what it shows, in words.
+
+    Returns:
+        An `<svg>` element; the same for the same figure.
+    """
+    import matplotlib
+
+    file = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "icdpo-chains", "svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Date": None})
+    root = ElementTree.fromstring(file.getvalue())  # noqa: S314 - matplotlib's own output
+    for element in root.iter():
+        element.tag = _local(element.tag)
+        attributes = {_local(key): value for key, value in element.attrib.items()}
+        element.attrib.clear()
+        element.attrib.update({key: _attribute(key, value, name) for key, value in attributes.items()})
+    for parent in list(root.iter()):
+        for child in [child for child in parent if child.tag in ("metadata", "style")]:
+            parent.remove(child)  # a style would hold for the whole page
+    del root.attrib["width"], root.attrib["height"]
+    root.attrib |= {
+        "xmlns": "http://www.w3.org/2000/svg",
+        "style": "stroke-linejoin: round; stroke-linecap: butt",
+        "role": "img",
+        "aria-labelledby": f"{name}-title {name}-desc",
+    }
+    for position, (tag, text) in enumerate((("title", title), ("desc", description))):
+        element = ElementTree.Element(tag, {"id": f"{name}-{tag}"})
+        element.text = text
+        root.insert(position, element)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _attribute(key: str, value: str, name: str) -> str:
+    """Makes an id the drawing's own, and a stand-in the colour that it stands for."""
+    if key == "id":
+        return f"{name}-{value}"
+    if key == "href":
+        return value.replace("#", f"#{name}-")
+    value = value.replace("url(#", f"url(#{name}-")
+    for stand_in, colour in _CSS.items():
+        value = value.replace(stand_in, colour)
+    return value

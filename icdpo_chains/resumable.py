@@ -1,0 +1,161 @@
+"""`ResumableFile`: a JSONL file that long work writes line by line, and goes on with after a stop."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.result import json_safe
+
+__all__ = ["ResumableFile"]
+
+_SETTINGS = "settings"
+
+
+class ResumableFile(AbstractContextManager["ResumableFile"]):
+    """A JSONL file of records, each of which is there whole or not at all.
+
+    The first line holds the settings that the records were made with, so that a run is never gone on with
+    under others. A last line that a stop cut off is removed when the file is opened again. One process writes
+    at a time.
+
+    Args:
+        path: the file; made, with its directories, where there is none.
+        settings: JSON values by name.
+
+    Attributes:
+        path: the file.
+        records: what the file holds already, by key, in the order of the file.
+
+    Raises:
+        InvalidInputError: the file was made with other settings, is no such file, or is being written.
+    """
+
+    def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(f"{self.path}.lock")
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise InvalidInputError(f"{self.path} is being written by another process: wait for it") from None
+        try:
+            settings = json.loads(_line(settings))
+            if self.path.exists():
+                _cut_torn_line(self.path)
+            if self.path.exists() and self.path.stat().st_size:
+                found, self.records = _read(self.path)
+                _check_same(self.path, found, settings)
+                self._file = self.path.open("a", encoding="ascii")
+            else:
+                self.records = {}
+                self._file = self.path.open("w", encoding="ascii")
+                self._write({_SETTINGS: settings})
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def append(self, key: str, record: Mapping[str, Any]) -> None:
+        """Writes one record, and returns when it is on disk.
+
+        Args:
+            key: names it in the file; one that is there is an error.
+            record: JSON values; a number that is not finite becomes `null`.
+
+        Raises:
+            ValueError: the key is there already.
+        """
+        if key in self.records:
+            raise ValueError(f"{self.path} holds a record {key!r} already")
+        plain = json.loads(_line({"key": key, **record}))
+        self._write(plain)
+        self.records[key] = plain
+
+    def close(self) -> None:
+        """Closes the file; what was appended is in it."""
+        self._file.close()
+        self._lock.release()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _write(self, value: Mapping[str, Any]) -> None:
+        self._file.write(_line(value))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    @staticmethod
+    def read(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        """Returns a file's settings and its records; a cut-off last line is left out.
+
+        Raises:
+            InvalidInputError: it is no such file.
+            OSError: it can't be read.
+        """
+        settings, records = _read(Path(path))
+        return settings, list(records.values())
+
+
+def _line(value: Mapping[str, Any]) -> str:
+    # In ASCII no character can be cut in half, nor a line break be anything but the end of a record.
+    return json.dumps(json_safe(value), ensure_ascii=True, allow_nan=False) + "\n"
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith("\n"):
+                return
+            try:
+                value = json.loads(line)
+            except ValueError:
+                value = None
+            if not isinstance(value, dict):
+                raise InvalidInputError(
+                    f"{path}, line {number}: no JSON object; remove the line, or the file"
+                )
+            yield number, value
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    try:
+        lines = list(_lines(path))
+    except UnicodeDecodeError:
+        lines = []
+    if not lines or set(lines[0][1]) != {_SETTINGS} or not isinstance(lines[0][1][_SETTINGS], dict):
+        raise InvalidInputError(f"{path} is no file that icdpo wrote: its first line does not hold settings")
+    records: dict[str, dict[str, Any]] = {}
+    for number, record in lines[1:]:
+        if not isinstance(record.get("key"), str) or record["key"] in records:
+            raise InvalidInputError(
+                f"{path}, line {number}: a record without a key of its own; remove the line"
+            )
+        records[record["key"]] = record
+    return lines[0][1][_SETTINGS], records
+
+
+def _cut_torn_line(path: Path) -> None:
+    with path.open("r+b") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def _check_same(path: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    differing = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
+    if differing:
+        shown = "; ".join(
+            f"{name}: {found.get(name)!r:.80}, now {settings.get(name)!r:.80}" for name in differing
+        )
+        raise InvalidInputError(
+            f"{path} was made with other settings ({shown}): use the same ones to go on, or another file"
+        )

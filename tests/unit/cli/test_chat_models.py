@@ -1,0 +1,81 @@
+"""Chat models by what the user typed."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from icdpo_chains.cli.chat_models import load_chat_model
+from icdpo_chains.errors import ICDPOError
+
+MODULE = """
+class Model:
+    name = "mine"
+    def invoke(self, messages):
+        return messages
+
+instance = Model()
+def factory():
+    return Model()
+def broken():
+    raise RuntimeError("no key")
+number = 7
+"""
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    name = f"judges_of_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(MODULE)
+    (tmp_path / "broken_module_of_mine.py").write_text("import nothing_like_it")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return name
+
+
+@pytest.mark.parametrize("attribute", ["instance", "factory", "Model"])
+def test_an_object_of_ones_own(module: str, attribute: str) -> None:
+    assert load_chat_model(f"{module}:{attribute}").name == "mine"  # type: ignore[attr-defined]
+
+
+def test_an_object_that_is_no_chat_model(module: str) -> None:
+    with pytest.raises(ICDPOError, match=r":number is a int, and no chat model"):
+        load_chat_model(f"{module}:number")
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ("{}:broken", "RuntimeError: no key"),
+        ("{}:nothing", "neither as a Python object nor by LangChain"),
+        ("broken_module_of_mine:x", "nothing_like_it"),
+        ("no_such_provider:x", "neither as a Python object nor by LangChain"),
+        ("no.such.package:x", "neither as a Python object nor by LangChain"),
+        ("-:x", "neither as a Python object nor by LangChain"),
+    ],
+)
+def test_what_can_not_be_loaded_is_named(module: str, spec: str, named: str) -> None:
+    with pytest.raises(ICDPOError, match="can't be loaded") as caught:
+        load_chat_model(spec.format(module))
+    assert named in str(caught.value)
+    assert spec.format(module) in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", ["", "openai", ":x", "openai:"])
+def test_a_spec_without_both_halves(spec: str) -> None:
+    with pytest.raises(ICDPOError, match="provider:model"):
+        load_chat_model(spec)
+
+
+def test_langchain_is_asked_for_the_others(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    from langchain import chat_models
+
+    model = load_chat_model(f"{module}:instance")
+    monkeypatch.setattr(chat_models, "init_chat_model", {"json:llama3.1:8b": model}.__getitem__)
+    assert load_chat_model("json:llama3.1:8b") is model
+
+
+def test_without_langchain_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "langchain.chat_models", None)
+    with pytest.raises(ICDPOError, match=r'pip install "icdpo-chains\[langchain\]" langchain-google-genai'):
+        load_chat_model("google_genai:gemini")

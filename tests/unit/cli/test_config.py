@@ -1,0 +1,107 @@
+"""`--config`: the file gives the defaults, the command line goes before it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icdpo_chains import DemonstrationStore, FakePolicy
+from icdpo_chains.cli import options
+from icdpo_chains.config import ICDPOConfig, SamplingConfig
+
+KIND, RUDE = "I am sorry. Shall we talk?", "Whatever. Your own fault."
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "tuned.json"
+    sampling = SamplingConfig(max_tokens=60, seed=7)
+    ICDPOConfig(n=3, k=1, against="base", aggregate="sum", sampling=sampling, model="org/m").write(path)
+    return str(path)
+
+
+def asked(icdpo: Any, *arguments: str) -> Any:
+    run = icdpo("ask", "My dog is ill.", "--json", *arguments)
+    assert run.exit_code == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+def test_the_file_gives_the_defaults(icdpo: Any, fakes: list[dict[str, Any]], file: str) -> None:
+    found = asked(icdpo, "--config", file)
+    assert (len(found["candidates"]), len(found["demonstrations"]), found["seed"]) == (3, 1, 7)
+    assert found["scorer"] == {"against": "base", "aggregate": "sum"}
+    assert fakes == [{"model": "org/m", "dtype": None, "device": None}]
+
+
+def test_the_command_line_goes_before_the_file_even_with_a_default_value(icdpo: Any, file: str) -> None:
+    found = asked(icdpo, "-c", file, "--n", "8", "--against", "rejected", "--seed", "1")
+    assert (len(found["candidates"]), len(found["demonstrations"]), found["seed"]) == (8, 1, 1)
+    assert found["scorer"] == {"against": "rejected", "aggregate": "sum"}
+    short = asked(icdpo, "-c", file, "--max-tokens", "4")
+    assert {candidate["num_tokens"] for candidate in short["candidates"]} == {4}
+
+
+def test_a_store_is_relative_to_the_file(icdpo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path | None] = []
+    inner = options.open_store
+
+    def note(path: Path | None, *, read_only: bool) -> DemonstrationStore:
+        opened.append(path)
+        return inner(path, read_only=read_only)
+
+    monkeypatch.setattr(options, "open_store", note)
+    (tmp_path / "c.json").write_text('{"store": "mine"}')
+    asked(icdpo, "--config", str(tmp_path / "c.json"))
+    asked(icdpo, "--config", str(tmp_path / "c.json"), "--store", str(tmp_path / "other"))
+    assert opened == [(tmp_path / "mine").resolve(), tmp_path / "other"]
+
+
+def test_a_revision_reaches_the_model(icdpo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str | None] = []
+
+    def load(status: Any, model: Any, dtype: Any, device: Any, revision: str | None = None) -> FakePolicy:
+        loaded.append(revision)
+        return FakePolicy([KIND])
+
+    monkeypatch.setattr(options, "_load", load)
+    (tmp_path / "c.json").write_text('{"model": "org/m", "revision": "v2"}')
+    asked(icdpo, "--config", str(tmp_path / "c.json"))
+    assert loaded == ["v2"]
+
+
+def test_score_and_chat_take_it_as_well(icdpo: Any, file: str, fakes: list[dict[str, Any]]) -> None:
+    run = icdpo("score", "My dog is ill.", RUDE, KIND, "--json", "--config", file)
+    assert json.loads(run.stdout)["scorer"] == {"against": "base", "aggregate": "sum"}
+    run = icdpo("chat", "--config", file, "--dtype", "float32", stdin="My dog is ill.\n")
+    assert run.stdout.strip() in (KIND, RUDE)
+    assert fakes[-1] == {"model": "org/m", "dtype": "float32", "device": None}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"), [("{", "no JSON"), ('{"n": 0}', "n is 0"), ('{"x": 1}', "no such")]
+)
+def test_a_file_that_holds_no_settings_is_one_line(
+    icdpo: Any, tmp_path: Path, fakes: list[Any], content: str, says: str
+) -> None:
+    (tmp_path / "c.json").write_text(content)
+    run = icdpo("ask", "hi", "--config", str(tmp_path / "c.json"))
+    assert run.exit_code == 1
+    assert says in run.stderr
+    assert "c.json" in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert fakes == []
+
+
+def test_a_missing_file_is_one_line(icdpo: Any) -> None:
+    run = icdpo("ask", "hi", "--config", "nowhere.json")
+    assert (run.exit_code, run.stderr) == (1, "icdpo: nowhere.json: No such file or directory\n")
+
+
+def test_demonstrations_come_from_the_named_retriever(icdpo: Any, tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_text('{"retriever": "fixed", "k": 1}')
+    shown = {
+        icdpo("ask", question, "--json", "-c", str(tmp_path / "c.json")).stdout.count("I failed my exam")
+        for question in ("My cat is ill.", "How is glass made?", "I failed my exam.")
+    }
+    assert len(shown) == 1
