@@ -35,7 +35,7 @@ class Pipeline:
         format: how texts are laid out; by default the tokenizer's chat template if it has one.
         max_context: the most tokens that context and answer may have; the model's own limit holds as well.
         finalists: where given, candidates that fall behind are rejected while they are sampled, until this
-            many are left: faster for a large `n`, and mostly the same answer (see `docs/speed.md`).
+            many are left: faster for a large `n`, with another answer in some cases (see `docs/speed.md`).
 
     Raises:
         TypeError, ValueError: an argument that can't be used.

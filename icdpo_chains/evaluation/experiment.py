@@ -53,8 +53,8 @@ _BUILDERS: Mapping[str, str] = MappingProxyType(
 SYSTEMS = tuple(_BUILDERS)
 """The systems that are compared, by name."""
 
-VARIANTS = ("k=1", "k=4", "source=starter set", "source=random rows")
-"""`icdpo_retrieved` with one setting changed."""
+VARIANTS = ("k=1", "k=4", "source=starter set")
+"""`icdpo_retrieved` with one setting changed; with random demonstrations it is `icdpo_upgraded`."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ class Experiment:
         sampling: how all of them sample.
         seed: of what is drawn and trained.
         embedder: of the demonstrations; the default one where not given.
-        pairs: the most pairs that a reward model is fitted from, and the adapter from.
+        reward_pairs: the most pairs that a reward model is fitted from.
+        sft_rows: the most demonstrations that the adapter is trained on.
         on_work: told what is being made.
     """
 
@@ -123,14 +124,16 @@ class Experiment:
         sampling: SamplingParams | None = None,
         seed: int = 0,
         embedder: Embedder | None = None,
-        pairs: int = 200,
+        reward_pairs: int = 300,
+        sft_rows: int = 100,
         on_work: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.policy, self.parts, self.directory = policy, parts, Path(directory)
         self.n, self.k, self.seed = n, k, seed
         self.sampling = sampling or SamplingParams()
         self._embedder = embedder
-        self._pairs = check_count(pairs, "pairs", 10_000_000)
+        self._reward_pairs = check_count(reward_pairs, "reward_pairs", 10_000_000)
+        self._sft_rows = check_count(sft_rows, "sft_rows", 10_000_000)
         self._on_work = on_work
 
     def system(self, name: str) -> System:
@@ -148,8 +151,6 @@ class Experiment:
             return Scored(self._icdpo_with(self._two_stage(), "rejected", "mean", k=int(value)))
         if name == "source=starter set":
             return Scored(self._icdpo_with(self._starter(), "rejected", "mean"))
-        if name == "source=random rows":
-            return self._icdpo_upgraded()
         raise ValueError(f"the system {name!r} is unknown: use {', '.join((*SYSTEMS, *VARIANTS))}")
 
     @cached_property
@@ -171,7 +172,7 @@ class Experiment:
 
     def _fitted(self, name: Literal["reward", "judge"], rows: Sequence[Demonstration]) -> RewardModel:
         directory = self.directory / name
-        rows = rows[: self._pairs]
+        rows = rows[: self._reward_pairs]
         if directory.exists():
             found = RewardModel.load(directory, self.policy)
             if found.trained_on != frozenset(row.id for row in rows):
@@ -223,7 +224,7 @@ class Experiment:
             tuned = FineTuned.load(directory, self.policy)
         else:
             self._on_work("fine-tuning")
-            rows = self.parts.demonstrations[: self._pairs]
+            rows = self.parts.demonstrations[: self._sft_rows]
             tuned = fine_tune(self.policy, rows, directory=directory, seed=self.seed)
         return Single(tuned.policy, self.sampling)
 

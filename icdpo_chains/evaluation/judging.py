@@ -79,6 +79,7 @@ def swept(
     judgments: Mapping[str, Mapping[str, Any]],
     *,
     system: str = "icdpo_retrieved",
+    unretrieved: str = "icdpo_upgraded",
     k: int,
     source: str = "retrieved rows",
     measure: str = "S^, mean",
@@ -93,16 +94,18 @@ def swept(
         answers: of the system and its variants.
         judgments: by the answers' keys.
         system: whose variants they are.
+        unretrieved: the same with demonstrations drawn at random.
         k: how many demonstrations it shows.
         source: what its own demonstrations are called.
         measure: by which it picks.
     """
-    records: list[dict[str, Any]] = []
+    records: dict[str, dict[str, Any]] = {}
 
     def add(factor: str, value: float | str, prompt_id: str, reward: float | None) -> None:
         key = f"{factor}={value}/{prompt_id}"
-        records.append(
-            {"key": key, "factor": factor, "value": value, "prompt_id": prompt_id, "reward": reward}
+        # What is there already is the same answer: a variant may be what the system does anyway.
+        records.setdefault(
+            key, {"key": key, "factor": factor, "value": value, "prompt_id": prompt_id, "reward": reward}
         )
 
     for answer in answers:
@@ -113,6 +116,8 @@ def swept(
             add("k", int(value), answer.prompt_id, reward)
         elif factor == "source":
             add("source", value, answer.prompt_id, reward)
+        elif answer.system == unretrieved:
+            add("source", "random rows", answer.prompt_id, reward)
         elif answer.system == system:
             add("k", k, answer.prompt_id, reward)
             add("source", source, answer.prompt_id, reward)
@@ -120,7 +125,7 @@ def swept(
             for n, best in _best_of_first(answer, measure):
                 if n <= len(rewards):
                     add("n", n, answer.prompt_id, rewards[best])
-    return records
+    return list(records.values())
 
 
 def _best_of_first(answer: SystemAnswer, measure: str) -> Iterable[tuple[int, int]]:

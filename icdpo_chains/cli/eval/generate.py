@@ -10,6 +10,7 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, printable, working
+from icdpo_chains.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from icdpo_chains.evaluation.answers import SystemAnswer
     from icdpo_chains.evaluation.generation import FailedAnswer
 
-__all__ = ["ANSWERS", "VARIANT_ANSWERS", "register"]
+__all__ = ["ANSWERS", "VARIANT_ANSWERS", "answer_file", "register"]
 
 ANSWERS, VARIANT_ANSWERS = "answers.jsonl", "variants.jsonl"
 
@@ -40,7 +41,8 @@ def generate(
     n: Annotated[int, typer.Option("--n", "-n", help="Candidates of the systems that choose.")] = 4,
     k: options.Demonstrations = 2,
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
-    pairs: Annotated[int, typer.Option(help="Most pairs that a reward model or adapter learns from.")] = 200,
+    reward_pairs: Annotated[int, typer.Option(help="Most pairs that a reward model is fitted from.")] = 300,
+    sft_rows: Annotated[int, typer.Option(help="Most rows that the LoRA adapter is trained on.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Of the split, the sampling and the training.")] = 0,
     model: options.Model = None,
     dtype: options.Dtype = None,
@@ -59,7 +61,8 @@ def generate(
         check_count(prompts, "--prompts", 1_000_000)
         check_count(n, "--n", MAX_CANDIDATES)
         check_count(k, "--k", 10_000)
-        check_count(pairs, "--pairs", 10_000_000)
+        check_count(reward_pairs, "--reward-pairs", 10_000_000)
+        check_count(sft_rows, "--sft-rows", 10_000_000)
         for name in names:
             if name not in SYSTEMS:
                 raise ValueError(f"--system {name!r} is unknown: use {', '.join(SYSTEMS)}")
@@ -80,7 +83,8 @@ def generate(
             sampling=sampling,
             seed=seed,
             embedder=options.embedder(),
-            pairs=pairs,
+            reward_pairs=reward_pairs,
+            sft_rows=sft_rows,
             on_work=lambda what: status.update(f"{what.capitalize()} ..."),
         )
         settings = {
@@ -95,7 +99,8 @@ def generate(
             "max_tokens": max_tokens,
             "top_p": sampling.top_p,
             "temperature": sampling.temperature,
-            "pairs": pairs,
+            "reward_pairs": reward_pairs,
+            "sft_rows": sft_rows,
             "seed": seed,
         }
         # The judge is fitted here, so that judging needs the directory alone.
@@ -111,6 +116,17 @@ def generate(
             for failure in done.failed:
                 line = f"  failed: {failure.system}, prompt {failure.prompt_id}: {failure.reason}"
                 console().print(printable(line), soft_wrap=True)
+
+
+def answer_file(run: Path) -> Path:
+    """Returns the file of a run's answers.
+
+    Raises:
+        InvalidInputError: the directory holds none.
+    """
+    if not (run / ANSWERS).exists():
+        raise InvalidInputError(f"{run} holds no {ANSWERS}: make it by `icdpo eval generate --out {run}`")
+    return run / ANSWERS
 
 
 class _Bar:

@@ -10,8 +10,7 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import command
 from icdpo_chains.cli.console import console, printable, working
-from icdpo_chains.cli.eval.generate import ANSWERS, VARIANT_ANSWERS
-from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.cli.eval.generate import VARIANT_ANSWERS, answer_file
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -58,9 +57,7 @@ def judge(
     from icdpo_chains.resumable import ResumableFile
 
     with working("Reading the answers ...") as status:
-        if not (run / ANSWERS).exists():
-            raise InvalidInputError(f"{run} holds no {ANSWERS}: make it by `icdpo eval generate --out {run}`")
-        settings, rows = ResumableFile.read(run / ANSWERS)
+        settings, rows = ResumableFile.read(answer_file(run))
         answers = [SystemAnswer.from_dict(row) for row in rows]
         judges: dict[str, Any] = {}
         rewarding, judges["reward_model"] = _reward(status, run, reward_model, label, settings, dtype, device)

@@ -9,7 +9,7 @@ import typer
 
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, printable, working
-from icdpo_chains.cli.eval.generate import ANSWERS
+from icdpo_chains.cli.eval.generate import answer_file
 from icdpo_chains.cli.eval.judge import JUDGMENTS, SWEEPS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def report(
     with working("Reading ...") as status:
         judgments, sweeps = run / JUDGMENTS, run / SWEEPS
         found = Report.read(
-            run / ANSWERS,
+            answer_file(run),
             judgments if judgments.exists() else None,
             sweeps if sweeps.exists() else None,
             seed=seed,

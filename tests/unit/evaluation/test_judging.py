@@ -105,7 +105,8 @@ def test_the_sweep_over_n_is_the_best_of_the_first_n() -> None:
 
 
 def test_the_other_sweeps_are_the_variants() -> None:
-    answers = [answer("k=4", "p", "a"), answer("source=starter set", "p", "b"), answer("base", "p", "c")]
-    known = {each.key: {"reward": float(i)} for i, each in enumerate(answers)}
+    systems = ("k=4", "source=starter set", "icdpo_upgraded", "base", "k=4")
+    answers = [answer(system, "p", str(i)) for i, system in enumerate(systems)]
+    known = {each.key: {"reward": float(i)} for i, each in enumerate(answers[:4])}
     found = [(row["factor"], row["value"], row["reward"]) for row in swept(answers, known, k=2)]
-    assert found == [("k", 4, 0.0), ("source", "starter set", 1.0)]
+    assert found == [("k", 4, 0.0), ("source", "starter set", 1.0), ("source", "random rows", 2.0)]
