@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import ValidationError
 
-from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, Sample, SamplingParams
+from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, ICDPOConfig, Sample, SamplingParams, defaults
 from icdpo_chains.errors import ContextOverflowError, InvalidInputError, PromptError
 from langchain_icdpo import ChatICDPO
 
@@ -354,3 +355,17 @@ def test_it_is_not_serializable_and_its_settings_can_be_read(core: ICDPO) -> Non
 def test_an_excluded_demonstration_is_not_shown(chat: ChatICDPO) -> None:
     message = chat.invoke(QUESTION, exclude=[DEMONSTRATIONS[0].id])
     assert message.response_metadata["icdpo"]["demonstrations"] == [item.id for item in DEMONSTRATIONS[1:]]
+
+
+def test_a_file_of_settings_builds_the_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `icdpo tune` writes, as `ChatICDPO(config=...)` reads it."""
+    file = tmp_path / "tuned.json"
+    ICDPOConfig(n=3, against="base", aggregate="sum").write(file)
+    monkeypatch.setattr(defaults, "_latest", None)
+    monkeypatch.setattr(ICDPO, "from_config", lambda config: make_core(n=config.n))
+    chat = ChatICDPO(config=str(file))
+    assert chat.against == "base"
+    assert len(chat.invoke("Hello?").response_metadata["icdpo"]["candidates"]) == 3
+    assert len(chat.invoke("Hello?", n=2).response_metadata["icdpo"]["candidates"]) == 2
+    with pytest.raises(ValueError, match=r"against can't be given with the file .*tuned\.json"):
+        ChatICDPO(config=str(file), against="rejected")

@@ -10,6 +10,7 @@ import sys
 import time
 import tracemalloc
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import ChatMessage
 from pydantic import BaseModel, ValidationError
 
-from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, Sample, SamplingParams
+from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, ICDPOConfig, Sample, SamplingParams, defaults
 from icdpo_chains.errors import ContextOverflowError, InvalidInputError
 from llama_index_icdpo import ICDPOLLM
 
@@ -274,3 +275,14 @@ def test_building_one_loads_nothing() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "[]\n"
+
+
+def test_a_file_of_settings_builds_the_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `icdpo tune` writes, as `ICDPOLLM(config=...)` reads it."""
+    file = tmp_path / "tuned.json"
+    ICDPOConfig(n=3, against="base", aggregate="sum").write(file)
+    monkeypatch.setattr(defaults, "_latest", None)
+    monkeypatch.setattr(ICDPO, "from_config", lambda config: make_core(n=config.n))
+    llm = ICDPOLLM(config=str(file))
+    assert len(llm.complete("Hello?").additional_kwargs["icdpo"]["candidates"]) == 3
+    assert len(llm.complete("Hello?", n=2).additional_kwargs["icdpo"]["candidates"]) == 2
