@@ -181,8 +181,9 @@ class Experiment:
                     "and seed, or another directory"
                 )
             return found
-        self._on_work(f"fitting the reward model that {'judges' if name == 'judge' else 'picks'}")
-        model = RewardModel.fit(self.policy, rows, seed=self.seed, name=name)
+        called = f"reward model that {'judges' if name == 'judge' else 'picks'}"
+        self._on_work(f"fitting the {called}")
+        model = RewardModel.fit(self.policy, rows, seed=self.seed, name=called)
         model.save(directory)
         return model
 
