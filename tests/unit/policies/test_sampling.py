@@ -74,7 +74,9 @@ def test_a_token_does_not_depend_on_the_other_rows(seed, top_p, temperature, top
     alone = [int(choose_tokens(logits[i : i + 1], uniforms[i : i + 1], sampling)) for i in range(6)]
     assert together.tolist() == alone
     for row, token in enumerate(alone):
-        assert reference_distribution(logits[row], sampling)[token] > 0
+        # Of tokens that are equally likely, the reference may have kept another one at the nucleus's edge.
+        as_likely = logits[row] == logits[row, token]
+        assert reference_distribution(logits[row], sampling)[as_likely].max() > 0
 
 
 @pytest.mark.parametrize("uniform", [0.0, 1 - 2**-53])
