@@ -16,6 +16,7 @@
     ├── PromptError                             text that can't be turned into model input
     │   └── ContextOverflowError                the conversation does not fit the model by itself
     ├── PolicyError                             the model can't be loaded or used
+    │   └── QueueFullError                      too many requests wait for the model already
     └── WeightsError                            the default models can't be fetched, verified or converted
 
 A plainly wrong argument (`n=0`, `top_p=-1`) is a `ValueError` or `TypeError`, as everywhere in Python. Each
@@ -35,6 +36,7 @@ __all__ = [
     "NoDemonstrationsError",
     "PolicyError",
     "PromptError",
+    "QueueFullError",
     "StoreError",
     "StoreLockedError",
     "StoreUnavailableError",
@@ -97,6 +99,10 @@ class ContextOverflowError(PromptError):
 
 class PolicyError(ICDPOError):
     """A model can't be loaded or used."""
+
+
+class QueueFullError(PolicyError):
+    """Too many requests wait for the model already: ask again later."""
 
 
 class WeightsError(ICDPOError):

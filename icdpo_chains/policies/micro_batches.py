@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
+from icdpo_chains.errors import QueueFullError
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 
 __all__ = ["MicroBatches", "cancellation"]
@@ -33,12 +34,13 @@ class MicroBatches:
     """A queue without a thread of its own: whoever finds the model free works for all that wait.
 
     Requests are taken in the order in which they came, as many as fit into a batch. So nobody waits for a
-    batch to fill up, nobody is overtaken, and there is no more in the queue than threads that wait.
+    batch to fill up, and nobody is overtaken.
 
     Args:
         run: samples for requests together; the results do not depend on what is run together.
         max_rows: how many candidates one batch may have; a request with more is run alone.
         lock: held while the model works.
+        max_waiting: where so many requests wait, no more are taken; those of one call are never torn apart.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class MicroBatches:
         run: Callable[[Sequence[SampleRequest]], list[list[Sample]]],
         max_rows: int,
         lock: threading.RLock,
+        max_waiting: int = 1024,
     ) -> None:
         self._run, self._max_rows, self._lock = run, max_rows, lock
+        self._max_waiting = max_waiting
         self._waiting: deque[_Job] = deque()
 
     def sample(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
@@ -55,9 +59,16 @@ class MicroBatches:
 
         Raises:
             CancelledError: the event in `cancellation` was set.
+            QueueFullError: too many requests wait already.
             Exception: what `run` raises for one of these requests by itself.
         """
         cancelled = cancellation.get() or threading.Event()
+        waiting = len(self._waiting)
+        if waiting >= self._max_waiting:
+            raise QueueFullError(
+                f"{waiting} requests wait for the model already, and no more than {self._max_waiting} may: "
+                "ask again later, or build the policy with a larger max_waiting"
+            )
         jobs = [_Job(replace(request, cancelled=cancelled), abandoned=cancelled) for request in requests]
         self._waiting.extend(jobs)
         try:

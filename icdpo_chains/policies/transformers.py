@@ -37,6 +37,7 @@ class TransformersPolicy:
             if it takes no more than 4 GiB.
         prefix_cache: how many bytes of key-value states of prompts' beginnings are kept, for prompts that
             begin alike; 0 keeps none.
+        max_waiting: how many requests of other threads may wait; one more is refused (`QueueFullError`).
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class TransformersPolicy:
         max_rows: int | None = None,
         pack_weights: bool | None = None,
         prefix_cache: int = 512 * 2**20,
+        max_waiting: int = 1024,
     ) -> None:
         from icdpo_chains.policies.engine import Engine
 
@@ -66,7 +68,12 @@ class TransformersPolicy:
         self._lock = threading.RLock()
         most_packed = _MOST_PACKED if pack_weights is None else None if pack_weights else 0
         self._engine = Engine(model, most_packed, prefix_cache)
-        self._batches = MicroBatches(self._sample_together, self.max_rows, self._lock)
+        self._batches = MicroBatches(
+            self._sample_together,
+            self.max_rows,
+            self._lock,
+            check_count(max_waiting, "max_waiting", 10_000_000),
+        )
 
     @classmethod
     def from_pretrained(

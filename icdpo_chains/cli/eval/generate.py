@@ -10,6 +10,7 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, printable, working
+from icdpo_chains.cli.eval.accuracy import read_pairs
 from icdpo_chains.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -70,9 +71,8 @@ def generate(
     with working("Reading the preferences ...") as status:
         from icdpo_chains.evaluation.experiment import Experiment, divide
         from icdpo_chains.evaluation.generation import generate_answers
-        from icdpo_chains.evaluation.preferences import read_preferences
 
-        parts = divide(read_preferences(files), prompts, seed=seed)
+        parts = divide(read_pairs(files), prompts, seed=seed)
         policy = options.load_policy(status, model, dtype, device)
         experiment = Experiment(
             policy,  # type: ignore[arg-type]  # what a command line can name is a TransformersPolicy

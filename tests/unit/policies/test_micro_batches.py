@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
+from icdpo_chains.errors import QueueFullError
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 from icdpo_chains.progress import in_thread
@@ -19,13 +20,13 @@ def request(number: int, n: int = 1) -> SampleRequest:
 class Model:
     """Gives back the context as the sample; waits for `go`, fails for contexts that are in `broken`."""
 
-    def __init__(self, max_rows: int = 8) -> None:
+    def __init__(self, max_rows: int = 8, max_waiting: int = 1024) -> None:
         self.ran: list[list[int]] = []
         self.broken: dict[int, BaseException] = {}
         self.go = threading.Event()
         self.go.set()
         self.busy = threading.Event()
-        self.batches = MicroBatches(self.run, max_rows, threading.RLock())
+        self.batches = MicroBatches(self.run, max_rows, threading.RLock(), max_waiting)
 
     def run(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
         numbers = [item.context[0] for item in requests]
@@ -177,3 +178,21 @@ async def test_where_all_are_cancelled_nothing_is_run() -> None:
         model.go.set()
     await asyncio.to_thread(model.ask, 2)
     assert [numbers for numbers in model.ran if numbers != [2]] == [[0]]
+
+
+def test_a_full_queue_refuses_and_serves_those_that_wait() -> None:
+    model = Model(max_waiting=3)
+    with ThreadPoolExecutor(8) as pool:
+        model.occupied(pool)
+        results = [pool.submit(model.ask, number) for number in (1, 2, 3)]
+        model.waits_for(3)
+        with pytest.raises(QueueFullError, match="3 requests wait for the model already, and no more than 3"):
+            model.ask(4)
+        model.go.set()
+        assert [result.result(10) for result in results] == [1, 2, 3]
+    assert model.ask(5) == 5
+
+
+def test_one_call_may_have_more_requests_than_the_queue() -> None:
+    model = Model(max_waiting=2)
+    assert len(model.batches.sample([request(number) for number in range(7)])) == 7
