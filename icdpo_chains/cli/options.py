@@ -139,7 +139,10 @@ def configured(context: typer.Context, file: Path | None, **given: Any) -> ICDPO
 
 def build_icdpo(status: Status, config: ICDPOConfig) -> ICDPO:
     """Loads models and store, and says what takes so long."""
+    from icdpo_chains import weights
     from icdpo_chains.icdpo import ICDPO
+
+    weights.resolve(weights.DEFAULT_EMBEDDER, on_progress=status.update)
 
     policy = load_policy(status, config.model, config.dtype, config.device, config.revision)
     store = open_store(None if config.store is None else Path(config.store), read_only=True)
@@ -149,11 +152,10 @@ def build_icdpo(status: Status, config: ICDPOConfig) -> ICDPO:
 def load_policy(
     status: Status, model: str | None, dtype: str | None, device: str | None, revision: str | None = None
 ) -> Policy:
-    """Loads the model, and fetches it and the embedder first where they are not here."""
+    """Loads the model, and fetches it first where it is not here."""
     from icdpo_chains import weights
 
-    for name in (model or weights.DEFAULT_MODEL, weights.DEFAULT_EMBEDDER):
-        weights.resolve(name, on_progress=status.update)
+    weights.resolve(model or weights.DEFAULT_MODEL, on_progress=status.update)
     status.update("Loading the model ...")
     load = partial(_load, revision=revision) if revision else _load
     return load(status, model, dtype, device)

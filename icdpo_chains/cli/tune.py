@@ -51,8 +51,8 @@ def tune(
 ) -> None:
     """Search scorer, retriever, k and n, and write what is best to a file for `--config`.
 
-    The file differs from the defaults in scorer, retriever and k only where that is shown to be better, on
-    pairs that had no part in the search. n is the smallest that is not significantly worse than the best.
+    The file differs from the defaults in scorer, retriever, k and n only where that is shown to be better;
+    scorer, retriever and k on pairs that had no part in the search.
     --store says which demonstrations will be used with the settings; `icdpo import` puts FILES there.
     """
     from icdpo_chains.cli.eval.accuracy import read_pairs

@@ -62,7 +62,10 @@ def search_n(
     seed: int = 0,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> CountSearch:
-    """Finds the smallest n whose answers are not significantly worse than those of the best n.
+    """Finds an n whose answers are not significantly worse than those of the best n.
+
+    The default stays if it is one of these: few prompts show no difference, and that is no reason to sample
+    fewer candidates. Else it is the smallest of them.
 
     Candidates are sampled once for each prompt, as many as the largest n asks for: candidate i depends on the
     seed and i alone, so that the first n of them are what a smaller n would have given.
@@ -72,7 +75,7 @@ def search_n(
         rows: whose prompts are answered; none of them may be a demonstration, or have trained the reward.
         reward: judges the answers.
         ns: what is tried.
-        default: stays where there are too few prompts to tell.
+        default: stays unless another is shown to be better.
         until: when to stop, by the clock; looked at between two prompts.
         clock: tells seconds.
         seed: of the sampling.
@@ -100,6 +103,9 @@ def search_n(
         return CountSearch(default, prompts, means if prompts else {}, {}, reason)
     best = max(ns, key=lambda n: means[n].mean)
     p_values = {n: paired_p_value(rewards[n], rewards[best], seed=seed) for n in ns}
+    if p_values.get(default, 0) >= SIGNIFICANT and default != best:
+        reason = f"unchanged: not significantly worse than n = {best}"
+        return CountSearch(default, prompts, means, p_values, reason)
     chosen = next(n for n in ns if n == best or p_values[n] >= SIGNIFICANT)
     reason = "the best" if chosen == best else f"the smallest that is not significantly worse than n = {best}"
     return CountSearch(chosen, prompts, means, p_values, reason)

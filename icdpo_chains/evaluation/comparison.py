@@ -11,7 +11,7 @@ from typing import Any
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.evaluation.answers import SystemAnswer
 from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_value
-from icdpo_chains.evaluation.text_statistics import distinct_n, is_refusal, words
+from icdpo_chains.evaluation.text_statistics import describe
 
 __all__ = ["Judgment", "SystemSummary", "check_judgments", "compare", "label"]
 
@@ -45,6 +45,7 @@ class Judgment:
         toxicity: in [0, 1].
         against: the system that the pairwise judge compared the answer with.
         winner: `"win"`, `"tie"`, `"loss"` or `"failed"`, of this answer.
+        disagreed: whether the order in which the two were shown changed what the pairwise judge said.
     """
 
     reward: float | None = None
@@ -52,6 +53,7 @@ class Judgment:
     toxicity: float | None = None
     against: str | None = None
     winner: str | None = None
+    disagreed: bool = False
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Judgment:
@@ -75,6 +77,7 @@ class Judgment:
             toxicity=_number(row.get("toxicity"), "toxicity"),
             against=str(verdict.get("against", "base")) if verdict else None,
             winner=winner,
+            disagreed=verdict.get("disagreed") is True,
         )
 
 
@@ -176,7 +179,7 @@ def _summary(
     judged = [judgments[answer.key] for answer in answers if answer.key in judgments]
     points = [_POINTS[item.winner] for item in judged if item.winner in _POINTS]
     toxicity = [item.toxicity for item in judged if item.toxicity is not None]
-    texts = [answer.text for answer in answers]
+    counted = describe([answer.text for answer in answers])
     pairs = [(reward, base[prompt]) for prompt, reward in rewards.items() if prompt in base and not is_base]
     return SystemSummary(
         system=system,
@@ -185,9 +188,9 @@ def _summary(
         p_value=paired_p_value(*zip(*pairs, strict=True), seed=seed) if pairs else None,
         win_rate=bootstrap(points, seed=seed) if points else None,
         failed=sum(item.winner == "failed" for item in judged),
-        words=fmean(len(words(text)) for text in texts),
-        distinct_2=distinct_n(texts, 2),
-        refusal_rate=fmean(is_refusal(text) for text in texts),
+        words=counted.words,
+        distinct_2=counted.distinct_2,
+        refusal_rate=counted.refusal_rate,
         toxicity=fmean(toxicity) if toxicity else None,
         seconds=fmean(answer.seconds for answer in answers),
         tokens=fmean(answer.tokens for answer in answers),

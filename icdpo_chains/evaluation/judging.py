@@ -66,7 +66,11 @@ def judge_answers(
             rival = rivals.get(answer.prompt_id)
             if judge is not None and rival is not None and answer.system != against:
                 verdict = judge.compare(answer.prompt, answer.text, rival.text)
-                outcome = {"against": against, "winner": _OUTCOMES[verdict.winner]}
+                outcome = {
+                    "against": against,
+                    "winner": _OUTCOMES[verdict.winner],
+                    "disagreed": verdict.disagreed,
+                }
                 record["verdict"] = {**verdict.to_dict(), **outcome}
             file.append(answer.key, record)
             judged += 1

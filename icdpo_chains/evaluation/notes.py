@@ -68,6 +68,13 @@ def _judges(report: Report) -> list[str]:
     if any(item.win_rate or item.failed for item in report.summaries):
         judge = f" by {judges['judge']}" if judges.get("judge") else ""
         notes.append(f"Win rate{judge}: a tie is half a win; failed verdicts are left out, and counted.")
+    verdicts = [item for item in report.judgments.values() if item.winner not in (None, "failed")]
+    if verdicts:
+        share = sum(item.disagreed for item in verdicts) / len(verdicts)
+        notes.append(
+            f"In {100 * share:.0f} % of {len(verdicts)} verdicts the order in which the answers were shown "
+            "changed what the judge said; these count as ties."
+        )
     if judges.get("toxicity") and any(item.toxicity is not None for item in report.summaries):
         notes.append(f"{toxicity_name(judges).capitalize()} is by {judges['toxicity']}; lower is better.")
     return notes

@@ -10,10 +10,9 @@ from itertools import count
 from typing import Any, Literal, TypeAlias
 
 from icdpo_chains.chat_model import ChatModel, Turn, model_name, reply
-from icdpo_chains.evaluation.statistics import Interval, bootstrap
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
 
-__all__ = ["Judgment", "PairwiseJudge", "Verdict", "WinRate", "Winner", "win_rate"]
+__all__ = ["Judgment", "PairwiseJudge", "Verdict", "Winner"]
 
 Winner: TypeAlias = Literal["first", "second", "tie", "failed"]
 
@@ -79,46 +78,6 @@ class Verdict:
     def from_dict(cls, row: Mapping[str, Any]) -> Verdict:
         """Builds a verdict from what `to_dict` returned."""
         return cls(row["winner"], Judgment(**row["forward"]), Judgment(**row["backward"]))
-
-
-@dataclass(frozen=True)
-class WinRate:
-    """How often the first answer won, over many pairs.
-
-    Attributes:
-        interval: the win rate, a tie as half a win and failed pairs left out, and its 95 % interval.
-        wins: pairs that the first answer won.
-        ties: pairs that nobody won, those in which the orders disagreed included.
-        losses: pairs that the second answer won.
-        failed: pairs without a verdict.
-        disagreed: pairs in which the order changed what the judge said.
-        favoured_shown_first: of these, the ones in which whatever was shown first won both times.
-        favoured_shown_second: of these, the ones in which whatever was shown second won both times.
-    """
-
-    interval: Interval
-    wins: int
-    ties: int
-    losses: int
-    failed: int
-    disagreed: int
-    favoured_shown_first: int
-    favoured_shown_second: int
-
-    @property
-    def rate(self) -> float:
-        """The win rate; NaN if there is no verdict."""
-        return self.interval.mean
-
-    @property
-    def judged(self) -> int:
-        """How many pairs the rate is made of."""
-        return self.wins + self.ties + self.losses
-
-    @property
-    def position_bias(self) -> float:
-        """The share of judged pairs in which the order changed what the judge said; NaN if there is none."""
-        return self.disagreed / self.judged if self.judged else float("nan")
 
 
 class PairwiseJudge:
@@ -193,28 +152,6 @@ class PairwiseJudge:
             if verdict:
                 return Judgment(winner_of[verdict], raw, attempt)
         return Judgment("failed", raw, self._retries + 1)
-
-
-def win_rate(verdicts: Sequence[Verdict], *, seed: int = 0) -> WinRate:
-    """Returns how often the first answer won.
-
-    Args:
-        verdicts: one a pair.
-        seed: of the interval's bootstrap.
-    """
-    winners = [verdict.winner for verdict in verdicts]
-    value = {"first": 1.0, "tie": 0.5, "second": 0.0}
-    orders = [(verdict.forward.winner, verdict.backward.winner) for verdict in verdicts if verdict.disagreed]
-    return WinRate(
-        interval=bootstrap([value[winner] for winner in winners if winner != "failed"], seed=seed),
-        wins=winners.count("first"),
-        ties=winners.count("tie"),
-        losses=winners.count("second"),
-        failed=winners.count("failed"),
-        disagreed=len(orders),
-        favoured_shown_first=orders.count(("first", "second")),
-        favoured_shown_second=orders.count(("second", "first")),
-    )
 
 
 def _question(turns: Sequence[Message], a: str, b: str, criteria: str) -> list[Turn]:

@@ -59,8 +59,7 @@ class Report:
     rankings: Sequence[ScorerRanking] = field(init=False)
 
     def __post_init__(self) -> None:
-        if not self.answers:
-            raise InvalidInputError("there is no answer to report on: make some with `icdpo eval generate`")
+        _check_any(self.answers)
         check_judgments(self.answers, self.judgments)
         object.__setattr__(self, "summaries", compare(self.answers, self.judgments, seed=self.seed))
         object.__setattr__(self, "rankings", rank_scorers(self.answers, self.judgments, seed=self.seed))
@@ -89,9 +88,7 @@ class Report:
         settings, rows = ResumableFile.read(answers)
         with _named(answers):
             found = [_record(row, _answer) for row in rows]
-            report = cls(found, settings=settings, seed=seed)
-        if judgments is None and swept is None:
-            return report
+            _check_any(found)
         judges, judged = ResumableFile.read(judgments) if judgments else ({}, [])
         with _named(judgments):
             by_key = {row["key"]: _record(row, Judgment.from_dict) for row in judged}
@@ -165,6 +162,11 @@ class Report:
         for name, content in contents.items():
             Path(directory, name).write_text(content, encoding="utf-8", newline="\n")
         return Path(directory, "report.html"), Path(directory, "report.md")
+
+
+def _check_any(answers: Sequence[SystemAnswer]) -> None:
+    if not answers:
+        raise InvalidInputError("there is no answer to report on: make some with `icdpo eval generate`")
 
 
 def _listed(lines: Iterable[str]) -> str:

@@ -105,7 +105,9 @@ def generate(
         }
         # The judge is fitted here, so that judging needs the directory alone.
         _ = experiment.judge
-        wanted = [(names, ANSWERS), *([(list(VARIANTS), VARIANT_ANSWERS)] if variants else [])]
+        wanted = [(names, ANSWERS)]
+        if variants:
+            wanted.append(([name for name in VARIANTS if name != f"k={k}"], VARIANT_ANSWERS))
         for some, file in wanted:
             bar = _Bar(status, len(some) * len(parts.prompts))
             done = generate_answers(

@@ -83,6 +83,17 @@ def test_the_smallest_of_equals_is_taken_and_the_best_is_named() -> None:
     assert found.p_values[found.n] >= 0.05
 
 
+def test_the_default_stays_unless_another_is_shown_to_be_better() -> None:
+    found = search(made(), lambda text: 1.0, default=4)
+    assert (found.n, found.reason) == (4, "unchanged: not significantly worse than n = 1")
+    icdpo = made()
+    worse = search(
+        icdpo, lambda text: -icdpo.score("question", [text]).candidates[0].score, (1, 16), default=16
+    )
+    assert worse.n == 1, "the fewer, the better by this judge"
+    assert worse.p_values[16] < 0.05
+
+
 def test_time_that_is_up_leaves_n_as_it_was() -> None:
     times = iter([0.0] * (FEWEST_PROMPTS - 1) + [1.0])
     found = search(made(), len, clock=lambda: next(times))

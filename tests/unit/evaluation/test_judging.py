@@ -12,6 +12,7 @@ from icdpo_chains.evaluation.answers import ScoredText, SystemAnswer
 from icdpo_chains.evaluation.comparison import Judgment, check_judgments
 from icdpo_chains.evaluation.judging import judge_answers, swept
 from icdpo_chains.evaluation.pairwise_judge import PairwiseJudge
+from icdpo_chains.evaluation.report import Report
 from icdpo_chains.messages import Conversation
 from icdpo_chains.resumable import ResumableFile
 
@@ -80,6 +81,16 @@ def test_a_chat_model_compares_with_one_system_and_a_failure_is_no_win(tmp_path:
     assert (found["icdpo/p"].winner, found["icdpo/p"].against) == ("win", "base")
     assert found["icdpo/q"].winner == "failed"
     assert found["base/p"].winner is None
+
+
+def test_a_judge_that_always_takes_the_first_is_reported(tmp_path: Path) -> None:
+    first = SimpleNamespace(invoke=lambda messages: SimpleNamespace(content="VERDICT: A"))
+    found = judged(tmp_path / "judgments.jsonl", judge=PairwiseJudge(first))
+    assert (found["icdpo/p"].winner, found["icdpo/p"].disagreed) == ("tie", True)
+    notes = Report(ANSWERS, found).notes()
+    assert any(note.startswith("In 100 % of 2 verdicts the order") for note in notes)
+    fair = judged(tmp_path / "fair.jsonl", judge=PairwiseJudge(Longer(), retries=0))
+    assert any(note.startswith("In 0 % of 1 verdicts") for note in Report(ANSWERS, fair).notes())
 
 
 @pytest.mark.parametrize("stop", range(4))
