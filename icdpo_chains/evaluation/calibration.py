@@ -15,6 +15,7 @@ from icdpo_chains.evaluation.margins import right
 __all__ = ["Calibration", "CalibrationBin", "calibrate", "plot_calibration"]
 
 _WIDEST = 1e4  # a temperature this many times the typical margin is no confidence at all
+_SMALLEST = 1e-9  # a typical margin that is a smaller share of the largest one counts as this share
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,13 @@ def calibrate(margins: Sequence[float], *, bins: int = 10) -> Calibration:
 def _temperature(margins: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
-    typical = float(np.median(np.abs(margins))) or float(np.abs(margins).max()) or 1.0
+    sizes = np.abs(margins)
+    # A median of next to nothing is no scale: what is divided by it would overflow, or it by what follows.
+    typical = max(float(np.median(sizes)), _SMALLEST * float(sizes.max()), _WIDEST * np.finfo(float).tiny)
 
     def loss(log_temperature: float) -> float:
         # -log sigmoid, without overflow.
-        return float(np.logaddexp(0, -margins / (typical * math.exp(log_temperature))).mean())
+        return float(np.logaddexp(0, -margins / typical * math.exp(-log_temperature)).mean())
 
     widest = math.log(_WIDEST)
     return typical * math.exp(float(minimize_scalar(loss, bounds=(-widest, widest), method="bounded").x))

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from icdpo_chains.errors import ICDPOError, InvalidInputError
@@ -43,6 +43,9 @@ def test_margins_that_are_always_right_give_full_confidence() -> None:
 
 
 @given(st.lists(st.floats(-50, 50), max_size=40), st.integers(1, 12))
+@example([0.0, 1.0, 2.225073858507203e-309], 1)  # the median is next to nothing
+@example([5e-324, -5e-324, 5e-324], 3)
+@example([0.0, 0.0], 2)
 def test_the_error_is_that_of_every_pair_put_in_its_bin(margins: list[float], bins: int) -> None:
     found = calibrate([*margins, math.inf, math.nan], bins=bins)
     assert sum(one.pairs for one in found.bins) == len(margins)
