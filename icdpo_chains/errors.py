@@ -16,7 +16,9 @@
     ├── PromptError                             text that can't be turned into model input
     │   └── ContextOverflowError                the conversation does not fit the model by itself
     ├── PolicyError                             the model can't be loaded or used
-    │   └── QueueFullError                      too many requests wait for the model already
+    │   ├── PolicyUnavailableError              the model's server is not reached, or does not answer
+    │   ├── QueueFullError                      too many requests wait for the model already
+    │   └── TokenizerMismatch                   the model's server reads text as other tokens than we do
     └── WeightsError                            the default models can't be fetched, verified or converted
 
 A plainly wrong argument (`n=0`, `top_p=-1`) is a `ValueError` or `TypeError`, as everywhere in Python. Each
@@ -35,11 +37,13 @@ __all__ = [
     "NoCandidateError",
     "NoDemonstrationsError",
     "PolicyError",
+    "PolicyUnavailableError",
     "PromptError",
     "QueueFullError",
     "StoreError",
     "StoreLockedError",
     "StoreUnavailableError",
+    "TokenizerMismatch",
     "UnknownFormatError",
     "WeightsError",
 ]
@@ -101,8 +105,16 @@ class PolicyError(ICDPOError):
     """A model can't be loaded or used."""
 
 
+class PolicyUnavailableError(PolicyError):
+    """A model's server is not reached, or does not answer, however often it is asked."""
+
+
 class QueueFullError(PolicyError):
     """Too many requests wait for the model already: ask again later."""
+
+
+class TokenizerMismatch(PolicyError):
+    """A model's server and the local tokenizer turn the same text into different tokens."""
 
 
 class WeightsError(ICDPOError):
