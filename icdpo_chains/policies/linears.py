@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import mmap
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -19,13 +22,15 @@ _log = logging.getLogger(__name__)
 # Laid out for a batch of this size. With 8, a row's result was not seen to depend on the rows beside it.
 _ROWS = 8
 
+_MADV_PAGEOUT = 21
+
 
 class PackedLinears:
     """The linear layers of a model, with oneDNN's layout of their weights beside their own.
 
     oneDNN lays a weight out anew at each product, which costs much of the time where there are few rows. What
-    is packed here is the same numbers, in as much memory again. The model is changed only within `used`: for
-    its owner it stays as it is.
+    is packed here is the same numbers, in as much memory again; a weight that is mapped from a file need not
+    stay in memory beside them. The model is changed only within `used`: for its owner it stays as it is.
 
     Args:
         model: a model on a CPU; on another device, nothing is packed.
@@ -52,6 +57,7 @@ class PackedLinears:
                 state = (linear.weight.data_ptr(), linear.weight._version)
                 if self._packed[i][0] != state:
                     self._packed[i] = (state, partial(_linear, _pack(linear.weight), linear.bias))
+                    _page_out(linear.weight)
                 vars(linear)["forward"] = self._packed[i][1]
             yield
         finally:
@@ -70,6 +76,16 @@ def _linear(packed: torch.Tensor, bias: torch.Tensor | None, rows: torch.Tensor)
 def _pack(weight: torch.Tensor) -> torch.Tensor:
     packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _ROWS)
     return packed
+
+
+def _page_out(weight: torch.Tensor) -> None:
+    """Tells Linux that a weight is not needed for now; whoever reads it again finds it as it was."""
+    if sys.platform != "linux":
+        return
+    begin = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+    end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+    if begin < end:  # an older Linux does not know the advice, and leaves all as it is
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_PAGEOUT)
 
 
 def _can_be_packed(linear: nn.Linear) -> bool:

@@ -1,7 +1,11 @@
 """Packed weights compute what the model's own do, and leave the model alone."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from icdpo_chains.policies import linears as packing
@@ -104,3 +108,14 @@ def test_a_layer_that_another_library_has_hooked_is_left_to_it() -> None:
     model = model_of(torch.float32)
     model[2].forward = lambda given: given[:, :24] * 0 + 7  # type: ignore[method-assign]
     assert bool((packed(model, rows(2, torch.float32), PackedLinears(model, None)) == 7).all())
+
+
+def test_a_weight_that_was_paged_out_is_as_it_was(tmp_path: Path) -> None:
+    """Both one that is mapped from a file and one that is not."""
+    weight = torch.randn(512, 4096, generator=torch.Generator().manual_seed(2))
+    save_file({"weight": weight}, tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        mapped = file.get_tensor("weight")
+    for tensor in (mapped, weight.clone(), weight.clone()[:, :7]):
+        packing._page_out(tensor)
+        assert torch.equal(tensor, weight[:, : tensor.shape[1]])
