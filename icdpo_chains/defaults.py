@@ -6,7 +6,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.demonstrations.default_store import default_store_path, open_default_store
+from icdpo_chains.demonstrations.default_store import default_store_path
+from icdpo_chains.demonstrations.opening import open_store
 from icdpo_chains.demonstrations.retrieval import Retriever, TwoStageRetriever
 from icdpo_chains.icdpo import ICDPO
 
@@ -92,10 +93,6 @@ def default_retriever(store: str | Path | DemonstrationStore | None = None) -> R
     Raises:
         StoreError: the store can't be opened.
     """
-    from icdpo_chains.demonstrations.store import DemonstrationStore
-
-    if store is None:
-        store = open_default_store(read_only=True)
-    elif isinstance(store, (str, Path)):
-        store = DemonstrationStore(store, read_only=True)
+    if store is None or isinstance(store, (str, Path)):
+        store = open_store(store, read_only=True)
     return TwoStageRetriever(store)

@@ -67,7 +67,8 @@ class ICDPO(Pipeline):
 
         Args:
             model: a policy, or the name or path of a model for `TransformersPolicy.from_pretrained`.
-            store: a store, or the directory of one; by default the user's own (`ICDPO_STORE`).
+            store: a store, or its directory or address (see `open_store`); by default the user's own
+                (`ICDPO_STORE`).
             n: how many candidates are sampled.
             k: how many demonstrations are shown.
             against: see `InstantScorer`.
@@ -82,16 +83,13 @@ class ICDPO(Pipeline):
             StoreError: the store can't be opened.
             WeightsError: the default models can't be fetched.
         """
-        from icdpo_chains.demonstrations.default_store import open_default_store
+        from icdpo_chains.demonstrations.opening import open_store
         from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
-        from icdpo_chains.demonstrations.store import DemonstrationStore
         from icdpo_chains.policies.transformers import TransformersPolicy
 
         scorer = InstantScorer(against, aggregate)
-        if store is None:
-            store = open_default_store(read_only=True)
-        elif isinstance(store, (str, Path)):
-            store = DemonstrationStore(store, read_only=True)
+        if store is None or isinstance(store, (str, Path)):
+            store = open_store(store, read_only=True)
         retriever = TwoStageRetriever(store, k=k, require_rejected=against == "rejected")
         if model is None or isinstance(model, (str, Path)):
             model = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device)
@@ -123,11 +121,7 @@ class ICDPO(Pipeline):
             config = ICDPOConfig.read(config)
         retriever = config.build_retriever(config.open_store() if store is None else store)
         if policy is None:
-            from icdpo_chains.policies.transformers import TransformersPolicy
-
-            policy = TransformersPolicy.from_pretrained(
-                config.model, dtype=config.dtype, device=config.device, revision=config.revision
-            )
+            policy = config.build_policy()
         return cls(
             policy,
             retriever,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from icdpo_chains.cli import ask, chat, demos, distill, import_files, models, score, tune
+from icdpo_chains.cli import ask, batch, chat, demos, distill, import_files, mcp, models, score, serve, tune
 from icdpo_chains.cli.eval import app as eval_app
 
 __all__ = ["app", "main"]
@@ -24,10 +24,12 @@ app = typer.Typer(
 ask.register(app)
 chat.register(app)
 score.register(app)
+batch.register(app)
+serve.register(app)
+mcp.register(app)
 import_files.register(app)
 distill.register(app)
 tune.register(app)
-distill.register(app)
 app.add_typer(demos.app, name="demos")
 app.add_typer(models.app, name="models")
 app.add_typer(eval_app, name="eval")

@@ -2,65 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icdpo_chains.cli import options
-from icdpo_chains.cli.command import command
 from icdpo_chains.cli.console import console, on_stage, working, write_json, write_text
+from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.messages import Message, as_conversation
+
+if TYPE_CHECKING:
+    from icdpo_chains.config import ICDPOConfig
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    command(app, "ask")(ask)
+    command_with_settings(app, "ask")(ask)
 
 
 def ask(
-    context: typer.Context,
     question: Annotated[str | None, typer.Argument(help="The question; standard input if not given.")] = None,
-    n: Annotated[int, typer.Option("--n", "-n", help="Candidates sampled.")] = 8,
-    k: options.Demonstrations = 2,
-    against: options.Against = "rejected",
-    aggregate: options.Aggregate = "mean",
-    seed: Annotated[int | None, typer.Option(help="Makes the answer reproducible.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Only the likeliest tokens up to this probability.")] = 0.8,
-    finalists: Annotated[
-        int | None, typer.Option(help="Sample no more candidates than these to their end; for a large n.")
-    ] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
-    config: options.Config = None,
-    model: options.Model = None,
-    store: options.StorePath = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
     as_json: options.AsJson = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show candidates and scores.")] = False,
+    *,
+    settings: ICDPOConfig,
 ) -> None:
     """Answer a question with the best of n candidates."""
     text = options.read_input(question, "a question")
-    settings = options.configured(
-        context,
-        config,
-        model=model,
-        store=store,
-        k=k,
-        against=against,
-        aggregate=aggregate,
-        dtype=dtype,
-        device=device,
-        n=n,
-        finalists=finalists,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-    )
     prompt = [Message("system", system)] if system else []
     prompt.append(Message("user", text))
     as_conversation(prompt)  # a blank question is answered before a model is loaded

@@ -4,62 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icdpo_chains.cli import options
-from icdpo_chains.cli.command import command
 from icdpo_chains.cli.console import console, error_line, on_stage, working, write_text
+from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.messages import Message
+
+if TYPE_CHECKING:
+    from icdpo_chains.config import ICDPOConfig
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    command(app, "chat")(chat)
+    command_with_settings(app, "chat")(chat)
 
 
 def chat(
-    context: typer.Context,
-    n: Annotated[int, typer.Option("--n", "-n", help="Candidates sampled.")] = 8,
-    k: options.Demonstrations = 2,
-    against: options.Against = "rejected",
-    aggregate: options.Aggregate = "mean",
-    seed: Annotated[int | None, typer.Option(help="Makes the conversation reproducible.")] = None,
-    max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Only the likeliest tokens up to this probability.")] = 0.8,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
-    config: options.Config = None,
-    model: options.Model = None,
-    store: options.StorePath = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
+    *,
+    settings: ICDPOConfig,
 ) -> None:
     """Hold a conversation: a line is a turn.
 
     Ctrl-C stops an answer, Ctrl-D (or Ctrl-C between answers) ends the conversation. In a pipe each line is
     a turn as well; the exit code is then 1 if any of them could not be answered.
     """
-    settings = options.configured(
-        context,
-        config,
-        model=model,
-        store=store,
-        k=k,
-        against=against,
-        aggregate=aggregate,
-        dtype=dtype,
-        device=device,
-        n=n,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        seed=seed,
-    )
     with working("Preparing ...") as status:
         icdpo = options.build_icdpo(status, settings)
     turns = [Message("system", system)] if system else []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from icdpo_chains.policies.sampling import SamplingParams
 
 __all__ = [
+    "VLLM",
     "Against",
     "Aggregate",
     "AsJson",
@@ -46,8 +50,17 @@ Model: TypeAlias = Annotated[
     typer.Option("--model", "-m", help="A Hugging Face model's name or path, GGUF included; a tiny default."),
 ]
 StorePath: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--store", "-s", help="The demonstrations' directory; your own by default (ICDPO_STORE)."),
+    str | None,
+    typer.Option(
+        "--store",
+        "-s",
+        help="The demonstrations: a directory, or a Chroma server's http://HOST:PORT; by default your own "
+        "(ICDPO_STORE).",
+    ),
+]
+VLLM: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--vllm", help="A vLLM server that runs the model: http://HOST:PORT (key: VLLM_API_KEY)."),
 ]
 Demonstrations: TypeAlias = Annotated[int, typer.Option("--k", "-k", help="Demonstrations shown.")]
 Against: TypeAlias = Annotated[
@@ -88,14 +101,11 @@ def read_input(argument: str | None, what: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def open_store(path: Path | None, *, read_only: bool) -> DemonstrationStore:
+def open_store(place: str | None, *, read_only: bool) -> DemonstrationStore:
     """Opens the store that `--store` names, or the user's own."""
-    from icdpo_chains.demonstrations.default_store import open_default_store
-    from icdpo_chains.demonstrations.store import DemonstrationStore
+    from icdpo_chains.demonstrations import opening
 
-    if path is None:
-        return open_default_store(read_only=read_only)
-    return DemonstrationStore(path, read_only=read_only)
+    return opening.open_store(place, read_only=read_only)
 
 
 def sampling_params(
@@ -123,8 +133,6 @@ def configured(context: typer.Context, file: Path | None, **given: Any) -> ICDPO
     """
     from icdpo_chains.config import ICDPOConfig
 
-    if given.get("store") is not None:
-        given["store"] = str(given["store"])
     config = ICDPOConfig()
     if file is not None:
         config = ICDPOConfig.read(file)
@@ -144,9 +152,16 @@ def build_icdpo(status: Status, config: ICDPOConfig) -> ICDPO:
 
     weights.resolve(weights.DEFAULT_EMBEDDER, on_progress=status.update)
 
-    policy = load_policy(status, config.model, config.dtype, config.device, config.revision)
-    store = open_store(None if config.store is None else Path(config.store), read_only=True)
-    return ICDPO.from_config(config, policy=policy, store=store)
+    with _without_garbage_collection():
+        import sentence_transformers  # noqa: F401  # which the first question would import otherwise
+
+        if config.vllm is not None:
+            status.update(f"Connecting to {config.vllm} ...")
+            policy = config.build_policy()
+        else:
+            policy = load_policy(status, config.model, config.dtype, config.device, config.revision)
+        store = open_store(config.store, read_only=True)
+        return ICDPO.from_config(config, policy=policy, store=store)
 
 
 def load_policy(
@@ -166,6 +181,17 @@ def embedder() -> Embedder:
     from icdpo_chains.demonstrations.embedding import SentenceTransformerEmbedder
 
     return SentenceTransformerEmbedder()
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Importing torch and the rest makes a million objects that stay: looking for garbage costs a second."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _load(

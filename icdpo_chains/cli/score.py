@@ -4,58 +4,43 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icdpo_chains.cli import options
-from icdpo_chains.cli.command import command
 from icdpo_chains.cli.console import console, on_stage, working, write_json
+from icdpo_chains.cli.settings import SAMPLING, command_with_settings
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import as_conversation
+
+if TYPE_CHECKING:
+    from icdpo_chains.config import ICDPOConfig
 
 __all__ = ["register"]
 
 
 def register(app: typer.Typer) -> None:
     """Adds the subcommand."""
-    command(app, "score")(score)
+    command_with_settings(app, "score", without=SAMPLING)(score)
 
 
 def score(
-    context: typer.Context,
     question: Annotated[str, typer.Argument(help="What the answers answer.")],
     responses: Annotated[list[str] | None, typer.Argument(help="The answers.", show_default=False)] = None,
     file: Annotated[
         Path | None,
         typer.Option(help="More answers: a JSON array of strings, or one a line in any other file."),
     ] = None,
-    k: options.Demonstrations = 2,
-    against: options.Against = "rejected",
-    aggregate: options.Aggregate = "mean",
-    config: options.Config = None,
-    model: options.Model = None,
-    store: options.StorePath = None,
-    dtype: options.Dtype = None,
-    device: options.Device = None,
     as_json: options.AsJson = False,
+    *,
+    settings: ICDPOConfig,
 ) -> None:
     """Rank answers that came from anywhere, best first."""
     answers = [*(responses or []), *(_read(file) if file else [])]
     if not answers:
         raise typer.BadParameter("give the answers to rank, after the question or by --file")
     as_conversation(question)  # a blank question is answered before a model is loaded
-    settings = options.configured(
-        context,
-        config,
-        model=model,
-        store=store,
-        k=k,
-        against=against,
-        aggregate=aggregate,
-        dtype=dtype,
-        device=device,
-    )
     with working("Preparing ...") as status:
         icdpo = options.build_icdpo(status, settings)
         result = icdpo.score(question, answers, on_progress=on_stage(status))

@@ -57,6 +57,7 @@ def tune(
     """
     from icdpo_chains.cli.eval.accuracy import read_pairs
     from icdpo_chains.config import ICDPOConfig
+    from icdpo_chains.demonstrations.opening import is_server
     from icdpo_chains.evaluation import tuning
     from icdpo_chains.policies.sampling import check_count
 
@@ -69,7 +70,7 @@ def tune(
         model=model,
         dtype=dtype,
         device=device,
-        store=None if store is None else str(store.expanduser().resolve()),
+        store=store if store is None or is_server(store) else str(Path(store).expanduser().resolve()),
     )
     with working("Preparing ...") as status:
         policy = options.load_policy(status, model, dtype, device)

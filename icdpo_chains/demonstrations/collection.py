@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -74,14 +74,14 @@ class Collection:
     def call(self, request: str, **arguments: Any) -> Any:
         """Calls a method of the Chroma collection that changes nothing."""
         with self._guard(), self._errors():
-            return getattr(self._chroma, request)(**arguments)
+            return self._request(request, **arguments)
 
     @contextlib.contextmanager
-    def changing(self) -> Iterator[Any]:
-        """Gives the Chroma collection to change, and records the change where others can see it."""
+    def changing(self) -> Iterator[Callable[..., Any]]:
+        """Gives `call` for methods that change the collection; records that where others can see it."""
         with self.lock, self._errors(), self.place.writing(self._chroma):
-            yield self._chroma
-            self._chroma.modify(metadata={**self._chroma.metadata, _REVISION: secrets.token_hex(8)})
+            yield self._request
+            self._request("modify", metadata={**self._chroma.metadata, _REVISION: secrets.token_hex(8)})
 
     def ids(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[str]:
         """Returns the ids of the items whose metadata match, in the order in which they came."""
@@ -137,6 +137,9 @@ class Collection:
         with self.lock:
             self._closed = True
             self.place.close()
+
+    def _request(self, request: str, **arguments: Any) -> Any:
+        return self.place.request(getattr(self._chroma, request), **arguments)
 
     def _guard(self) -> AbstractContextManager[object]:
         # Reading a directory, another thread may be about to open it again: there, one at a time.

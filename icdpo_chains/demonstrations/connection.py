@@ -1,18 +1,20 @@
-"""Where a Chroma collection lives, and what can go wrong there: `Place`, `Memory` and `Server`.
+"""Where a Chroma collection lives, and what can go wrong there: `Place`, and the simplest one, `Memory`.
 
-A directory on disk has a file of its own, `directory.py`.
+A directory on disk and a server have files of their own, `directory.py` and `server.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from icdpo_chains.errors import EmbedderMismatchError, ICDPOError, StoreError, StoreUnavailableError
 
-__all__ = ["Memory", "Place", "Server"]
+__all__ = ["Memory", "Place"]
+
+T = TypeVar("T")
 
 _SPACE = "free some space, and open the store again; what was acknowledged is kept"
 _WRITABLE = "make it a writable directory, or copy it to one (Chroma writes even where it only reads)"
@@ -43,11 +45,13 @@ class Place:
         path: the directory, where it is one.
         read_only: whether writing is refused.
         index_lost: whether the vector index was thrown away, so that everything has to be embedded again.
+        retry_for: seconds for which a request is made again, if it failed for a reason that passes.
     """
 
     path: Path | None = None
     read_only = False
     index_lost = False
+    retry_for = 5.0
 
     def __init__(self) -> None:
         self._client: Any = None
@@ -55,7 +59,7 @@ class Place:
     @property
     def max_batch(self) -> int:
         """The most items of one request."""
-        return int(self._client.get_max_batch_size())
+        return int(self.request(self._client.get_max_batch_size))
 
     def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
         """Opens the collection; makes it, with this metadata and cosine space, where there is none."""
@@ -66,6 +70,22 @@ class Place:
             configuration={"hnsw": {"space": "cosine"}},
             metadata=dict(metadata),
         )
+
+    def request(self, call: Callable[..., T], **arguments: Any) -> T:
+        """Makes a call of Chroma, and again while `passes`; all calls of a collection go through here."""
+        import tenacity
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(self.passes),
+            stop=tenacity.stop_after_delay(self.retry_for),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        )
+        return retrying(call, **arguments)
+
+    def passes(self, error: BaseException) -> bool:
+        """Says whether the same request is going to succeed later."""
+        return "error finding id" in str(error).lower()  # removed elsewhere while Chroma was reading it
 
     def current(self, collection: Any) -> tuple[Any, str]:
         """Returns the collection as it is now, and what tells of changes that are not in its metadata."""
@@ -101,8 +121,6 @@ class Place:
         raise NotImplementedError
 
     def _explained(self, error: BaseException) -> ICDPOError:
-        import httpx
-
         text = str(error).lower()
         if "expecting embedding with dimension" in text:
             return EmbedderMismatchError(
@@ -111,11 +129,6 @@ class Place:
         for sign, remedy in _REMEDIES.items():
             if sign in text:
                 return StoreUnavailableError(f"the store in {self} can't be used ({error}): {remedy}")
-        if isinstance(error, httpx.TransportError):
-            return StoreUnavailableError(
-                f"{self} does not answer ({str(error) or type(error).__name__}): look whether it runs, and "
-                "try again; adding the same twice does no harm"
-            )
         if isinstance(error, OSError) or self._client is None:
             return StoreUnavailableError(f"the store in {self} can't be opened ({error}): {_WRITABLE}")
         return StoreError(f"Chroma refused a request to the store in {self}: {error}")
@@ -142,47 +155,3 @@ class Memory(Place):
         import chromadb
 
         return chromadb.EphemeralClient()
-
-
-class Server(Place):
-    """A Chroma server.
-
-    Args:
-        host: its name or address.
-        port: its port.
-        ssl: whether it speaks HTTPS.
-        headers: sent with each request.
-    """
-
-    def __init__(self, host: str, port: int, *, ssl: bool, headers: dict[str, str]) -> None:
-        super().__init__()
-        self._host, self._port, self._ssl, self._headers = host, port, ssl, headers
-
-    def __str__(self) -> str:
-        return f"the Chroma server at {self._host}:{self._port}"
-
-    def current(self, collection: Any) -> tuple[Any, str]:
-        """Asks the server; a client that is killed may have written, and not recorded it in the metadata."""
-        now = self._client.get_collection(collection.name, embedding_function=None)
-        return now, str(now.count())
-
-    def close(self) -> None:
-        """Releases the client and its connections, which Chroma leaves open."""
-        clients = [self._client, getattr(self._client, "_admin_client", None)]
-        super().close()
-        for client in clients:
-            session = getattr(getattr(client, "_server", None), "_session", None)
-            if session is not None:
-                session.close()
-
-    def _open(self) -> Any:
-        import chromadb
-
-        try:
-            return chromadb.HttpClient(self._host, self._port, ssl=self._ssl, headers=self._headers)
-        except Exception as error:  # a ValueError if nobody answers, others if it is no Chroma server
-            said = " ".join(str(error).split())  # a web server answers with a whole page
-            raise StoreUnavailableError(
-                f"{self} is not reached ({said:.200}): start it (`chroma run --path DIR --port {self._port}`"
-                "), or check its address"
-            ) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from icdpo_chains.demonstrations.adding import AddReport, batches
 from icdpo_chains.demonstrations.collection import Collection, Where
-from icdpo_chains.demonstrations.connection import Memory, Place, Server
+from icdpo_chains.demonstrations.connection import Memory, Place
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.directory import Directory, ReadOnlyDirectory
 from icdpo_chains.demonstrations.embedding import Embedder, SentenceTransformerEmbedder, embed_checked
@@ -24,6 +24,7 @@ from icdpo_chains.demonstrations.records import (
     same_metadata,
     to_record,
 )
+from icdpo_chains.demonstrations.server import Server
 from icdpo_chains.errors import EmbedderMismatchError, StoreError
 from icdpo_chains.messages import Conversation, as_conversation
 from icdpo_chains.policies.sampling import check_count
@@ -91,6 +92,10 @@ class DemonstrationStore:
         headers: Mapping[str, str] | None = None,
         embedder: Embedder | None = None,
         collection: str = "demonstrations",
+        tenant: str | None = None,
+        database: str | None = None,
+        token: str | None = None,
+        retry_for: float = 30.0,
     ) -> DemonstrationStore:
         """Returns the store on a Chroma server (`chroma run`), which many processes may write to.
 
@@ -98,16 +103,33 @@ class DemonstrationStore:
             host: the server's name or address.
             port: its port.
             ssl: whether it speaks HTTPS.
-            headers: sent with each request, such as credentials.
+            headers: sent with each request.
             embedder: as for a directory; texts are embedded here, not on the server.
             collection: the name of the Chroma collection.
+            tenant: a tenant that the server has; its default one where not given.
+            database: a database of that tenant, likewise.
+            token: sent as `Authorization: Bearer`, for what checks it before the server.
+            retry_for: once the server was reached, seconds for which reads and writes are tried again while
+                it is away. Connecting itself is tried once.
 
         Raises:
-            StoreUnavailableError: the server is not reached.
+            StoreUnavailableError: the server is not reached, or refuses the token.
+            StoreError: there is no such tenant or database.
             EmbedderMismatchError: the collection was filled with another embedder.
+            ValueError: a token or `retry_for` that can't be used.
         """
+        server = Server(
+            host,
+            port,
+            ssl=ssl,
+            headers=headers,
+            tenant=tenant,
+            database=database,
+            token=token,
+            retry_for=retry_for,
+        )
         store = cls.__new__(cls)
-        store._open(Server(host, port, ssl=ssl, headers=dict(headers or {})), embedder, collection)
+        store._open(server, embedder, collection)
         return store
 
     def _open(self, place: Place, embedder: Embedder | None, collection: str) -> None:
@@ -209,8 +231,8 @@ class DemonstrationStore:
             for chunk in self._collection.chunks(wanted):
                 known = self._collection.call("get", ids=chunk, include=[])["ids"]
                 if known:
-                    with self._collection.changing() as chroma:
-                        chroma.delete(ids=known)
+                    with self._collection.changing() as change:
+                        change("delete", ids=known)
                     removed += len(known)
         return removed
 
@@ -327,21 +349,22 @@ class DemonstrationStore:
             changed = [unique[id_] for id_, record in known.items() if not same_metadata(record, unique[id_])]
             vectors = self._vectors(new) if new else None
             if new or changed:
-                with self._collection.changing() as chroma:
+                with self._collection.changing() as change:
                     if new:
                         records = [to_record(item) for item in new]
-                        chroma.upsert(ids=[item.id for item in new], embeddings=vectors, metadatas=records)
+                        change("upsert", ids=[item.id for item in new], embeddings=vectors, metadatas=records)
                     if changed:
                         # An update merges metadata: names that are gone have to be named, as None.
                         updates = [{**dict.fromkeys(known[item.id]), **to_record(item)} for item in changed]
-                        chroma.update(ids=[item.id for item in changed], metadatas=updates)
+                        change("update", ids=[item.id for item in changed], metadatas=updates)
         return AddReport(len(new), len(changed), len(batch) - len(new) - len(changed))
 
     def _embed_again(self) -> None:
         """Fills the empty vector index of a directory whose writer was killed at the wrong moment."""
-        with self._collection.changing() as chroma:
+        with self._collection.changing() as change:
             for demonstrations in self._collection.chunks(self, 128):
-                chroma.upsert(
+                change(
+                    "upsert",
                     ids=[item.id for item in demonstrations],
                     embeddings=self._vectors(demonstrations),
                     metadatas=[to_record(item) for item in demonstrations],

@@ -41,7 +41,13 @@ class MicroBatches:
         max_rows: how many candidates one batch may have; a request with more is run alone.
         lock: held while the model works.
         max_waiting: where so many requests wait, no more are taken; those of one call are never torn apart.
+
+    Attributes:
+        on_batch: where given, called with the numbers of requests and of candidates before each batch; from
+            any thread, and must not raise.
     """
+
+    on_batch: Callable[[int, int], None] | None = None
 
     def __init__(
         self,
@@ -95,6 +101,8 @@ class MicroBatches:
         batch = self._next_batch()
         if not batch:  # all that waited were abandoned
             return
+        if self.on_batch is not None:
+            self.on_batch(len(batch), sum(job.request.n for job in batch))
         try:
             samples = self._run([job.request for job in batch])
             for job, own in zip(batch, samples, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +133,15 @@ class TransformersPolicy:
                 check_count(request.finalists, "finalists", MAX_CANDIDATES)
                 self._check_fits(request.contrast, request.sampling.max_new_tokens)
         return self._batches.sample(requests)
+
+    @property
+    def on_batch(self) -> Callable[[int, int], None] | None:
+        """Called with the numbers of requests and of candidates before each batch; see `MicroBatches`."""
+        return self._batches.on_batch
+
+    @on_batch.setter
+    def on_batch(self, call: Callable[[int, int], None] | None) -> None:
+        self._batches.on_batch = call
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""

@@ -10,8 +10,8 @@ from typing import Any
 from langchain_core.example_selectors import BaseExampleSelector
 from langchain_core.messages import get_buffer_string
 
-from icdpo_chains.demonstrations.default_store import open_default_store
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.opening import open_store
 from icdpo_chains.demonstrations.retrieval import Retriever, TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError, StoreError
@@ -48,9 +48,9 @@ class DemonstrationSelector(BaseExampleSelector):
         escape_braces: bool = False,
     ) -> None:
         if isinstance(store, (str, Path)):
-            store = DemonstrationStore(store, read_only=True)
+            store = open_store(store, read_only=True)
         if retriever is None:
-            store = store or open_default_store(read_only=True)
+            store = store or open_store(read_only=True)
             retriever = TwoStageRetriever(store)
         self.store: DemonstrationStore | None = store or getattr(retriever, "store", None)
         self.retriever = retriever

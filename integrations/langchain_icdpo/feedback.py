@@ -11,8 +11,8 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, messages_from_dict
 from langchain_core.prompt_values import PromptValue
 
-from icdpo_chains.demonstrations.default_store import open_default_store
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.opening import open_store
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import check_text
@@ -103,7 +103,7 @@ def _writable(store: DemonstrationStore | str | Path | None) -> Iterator[Demonst
         with store.writable() as opened:
             yield opened
     else:
-        with open_default_store() if store is None else DemonstrationStore(store) as opened:
+        with open_store(store) as opened:
             yield opened
 
 

@@ -190,3 +190,30 @@ def test_wrong_settings_in_python() -> None:
     for wrong in ({"n": 0}, {"k": 1.5}, {"x": 1}, {"finalists": 0}, {"retriever": "q"}):
         with pytest.raises(ValidationError):
             ICDPOConfig(**wrong)
+
+
+def test_servers_in_place_of_model_and_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from icdpo_chains.policies import vllm
+
+    asked: list[tuple[Any, ...]] = []
+
+    def connect(*arguments: Any) -> FakePolicy:
+        asked.append(arguments)
+        return FakePolicy()
+
+    monkeypatch.setattr(vllm, "VLLMPolicy", connect)
+    path = tmp_path / "c.json"
+    path.write_text(
+        '{"vllm": "http://127.0.0.1:8001", "model": "big", "store": "http://127.0.0.1:8000/mine"}'
+    )
+    config = ICDPOConfig.read(path)
+    assert config.store == "http://127.0.0.1:8000/mine"  # an address is not relative to the file
+    with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
+        assert ICDPO.from_config(config, store=store).policy.name == "fake"
+    assert asked == [("http://127.0.0.1:8001", "big")]
+
+
+@pytest.mark.parametrize("name", ["revision", "dtype", "device"])
+def test_what_a_vllm_server_decides_itself_can_not_be_set(name: str) -> None:
+    with pytest.raises(ValueError, match=f"{name} are the vLLM server's own"):
+        ICDPOConfig.model_validate({"vllm": "http://127.0.0.1:8001", name: "cpu"})

@@ -34,8 +34,8 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     """Puts fakes in the models' place; returns what was asked to be built."""
     built: list[dict[str, Any]] = []
 
-    def open_store(path: Path | None, *, read_only: bool) -> DemonstrationStore:
-        place = path or tmp_path / "own-store"
+    def open_store(path: str | None, *, read_only: bool) -> DemonstrationStore:
+        place = Path(path or tmp_path / "own-store")
         if not place.exists():
             with DemonstrationStore(place, embedder=FakeEmbedder()) as store:
                 store.add(DEMONSTRATIONS)

@@ -43,10 +43,10 @@ def test_the_command_line_goes_before_the_file_even_with_a_default_value(icdpo: 
 
 
 def test_a_store_is_relative_to_the_file(icdpo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[Path | None] = []
+    opened: list[str | None] = []
     inner = options.open_store
 
-    def note(path: Path | None, *, read_only: bool) -> DemonstrationStore:
+    def note(path: str | None, *, read_only: bool) -> DemonstrationStore:
         opened.append(path)
         return inner(path, read_only=read_only)
 
@@ -54,7 +54,7 @@ def test_a_store_is_relative_to_the_file(icdpo: Any, tmp_path: Path, monkeypatch
     (tmp_path / "c.json").write_text('{"store": "mine"}')
     asked(icdpo, "--config", str(tmp_path / "c.json"))
     asked(icdpo, "--config", str(tmp_path / "c.json"), "--store", str(tmp_path / "other"))
-    assert opened == [(tmp_path / "mine").resolve(), tmp_path / "other"]
+    assert opened == [str((tmp_path / "mine").resolve()), str(tmp_path / "other")]
 
 
 def test_a_revision_reaches_the_model(icdpo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,3 +105,16 @@ def test_demonstrations_come_from_the_named_retriever(icdpo: Any, tmp_path: Path
         for question in ("My cat is ill.", "How is glass made?", "I failed my exam.")
     }
     assert len(shown) == 1
+
+
+def test_a_vllm_server_in_place_of_a_model(
+    icdpo: Any, fakes: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from icdpo_chains.policies import vllm
+
+    monkeypatch.setattr(vllm, "VLLMPolicy", lambda base_url, model: FakePolicy([KIND], name=f"{model} there"))
+    assert asked(icdpo, "--vllm", "http://127.0.0.1:8001", "-m", "big")["model"] == "big there"
+    assert fakes == []  # no model is loaded here
+    run = icdpo("ask", "Why?", "--vllm", "http://127.0.0.1:8001", "--device", "cuda")
+    assert run.exit_code == 2
+    assert "give them to" in run.stderr

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from pathlib import Path
 
-import httpx
 import pytest
 
-from icdpo_chains.demonstrations.connection import Memory, Server
+from icdpo_chains.demonstrations.connection import Memory
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.directory import Directory, ReadOnlyDirectory
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
@@ -43,8 +41,6 @@ class PanicException(BaseException):
             StoreUnavailableError,
             "open the store again.*mends its index",
         ),
-        (httpx.ReadTimeout(""), StoreUnavailableError, "ReadTimeout.*look whether it runs"),
-        (httpx.ConnectError("refused"), StoreUnavailableError, "refused.*look whether it runs"),
         (
             RuntimeError("Collection expecting embedding with dimension of 8, got 9"),
             EmbedderMismatchError,
@@ -78,13 +74,15 @@ def test_wrong_arguments_and_interruptions_pass_as_they_are(error: BaseException
     assert caught.value is error
 
 
-def test_a_server_that_does_not_answer() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound, and not listening: nobody answers, and nobody else can take it
-        port = taken.getsockname()[1]
-        with pytest.raises(StoreUnavailableError, match=rf"127.0.0.1:{port} is not reached.*chroma run"):
-            DemonstrationStore.connect(port=port, embedder=FakeEmbedder())
-    assert str(Server("host", 1, ssl=False, headers={})) == "the Chroma server at host:1"
+def test_a_read_that_met_a_removal_is_made_again() -> None:
+    errors = iter([RuntimeError("Error executing plan: Internal error: Error finding id")])
+
+    def get(ids: list[str]) -> list[str]:
+        for error in errors:
+            raise error
+        return ids
+
+    assert Memory().request(get, ids=["a"]) == ["a"]
 
 
 def test_one_writer_at_a_time_also_within_a_process(tmp_path: Path) -> None:

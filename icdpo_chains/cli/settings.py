@@ -1,0 +1,102 @@
+"""The options of each subcommand that answers or ranks: the fields of `ICDPOConfig`, and `--config`."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.command import checked, command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from icdpo_chains.config import ICDPOConfig
+
+__all__ = ["command_with_settings"]
+
+SAMPLING = ("n", "finalists", "seed", "max_tokens", "temperature", "top_p")
+"""Those that say nothing where no candidates are sampled."""
+
+
+def _shared(
+    n: Annotated[int, typer.Option("--n", "-n", help="Candidates sampled.")] = 8,
+    k: options.Demonstrations = 2,
+    against: options.Against = "rejected",
+    aggregate: options.Aggregate = "mean",
+    seed: Annotated[int | None, typer.Option(help="Makes the answers reproducible.")] = None,
+    max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Only the likeliest tokens up to this probability.")] = 0.8,
+    finalists: Annotated[
+        int | None, typer.Option(help="Sample no more candidates than these to their end; for a large n.")
+    ] = None,
+    config: options.Config = None,
+    model: options.Model = None,
+    vllm: options.VLLM = None,
+    store: options.StorePath = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+) -> None:
+    """The options; only their signature is used."""
+
+
+def command_with_settings(
+    app: typer.Typer, name: str, *, without: tuple[str, ...] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """`command`, for a function that takes an `ICDPOConfig` named `settings`: it is made of further options.
+
+    Args:
+        app: what the subcommand is added to.
+        name: of the subcommand.
+        without: options that it does not have.
+    """
+    shared = inspect.signature(_shared, eval_str=True).parameters.values()
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    further = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in shared]
+    further = [context, *(option for option in further if option.name not in without)]
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        def run(*args: Any, **given: Any) -> None:
+            chosen = {option.name: given.pop(option.name) for option in further}
+            function(*args, settings=_configured(**chosen), **given)
+
+        # `ICDPOConfig` stands for its name only: pydantic is not imported for `--help`.
+        signature = inspect.signature(function, eval_str=True, locals={"ICDPOConfig": object})
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "settings"]
+        run.__signature__ = signature.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
+        run.__doc__ = function.__doc__
+        command(app, name)(run)
+        return function
+
+    return register
+
+
+def _configured(context: typer.Context, config: Path | None, **given: Any) -> ICDPOConfig:
+    """Returns the settings of `--config`, with what else the command line says over them.
+
+    Args:
+        context: of the command.
+        config: what `--config` names; without it, the options' own defaults count.
+        given: the command's options by the names of its parameters. Those that were left at their default
+            do not go before the file.
+
+    Raises:
+        BadParameter: a value out of range.
+        InvalidInputError: the file holds no settings.
+    """
+    from icdpo_chains.config import ICDPOConfig
+
+    settings = ICDPOConfig()
+    if config is not None:
+        settings = ICDPOConfig.read(config)
+        sources = {name: context.get_parameter_source(name) for name in given}
+        # By its name: Typer has a copy of Click's types.
+        unsaid = {name for name, source in sources.items() if source is None or source.name == "DEFAULT"}
+        given = {name: value for name, value in given.items() if name not in unsaid}
+    with checked():
+        # Before anything is loaded, so that a slip of the keyboard is answered at once.
+        return settings.changed(given)

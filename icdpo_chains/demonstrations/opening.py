@@ -1,0 +1,79 @@
+"""`open_store`: a store by its name, which is a directory or the address of a Chroma server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from icdpo_chains.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.embedding import Embedder
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+
+__all__ = ["is_server", "open_store"]
+
+_FORM = "http://HOST:PORT/COLLECTION?tenant=TENANT&database=DATABASE, all after the port as needed"
+
+
+def is_server(place: str | os.PathLike[str]) -> bool:
+    """Returns whether a store's name is the address of a server."""
+    return str(place).lower().startswith(("http://", "https://"))
+
+
+def open_store(
+    place: str | os.PathLike[str] | None = None, *, read_only: bool = False, embedder: Embedder | None = None
+) -> DemonstrationStore:
+    """Opens a store by its name.
+
+    Args:
+        place: a directory; or `http://host:port/collection?tenant=...&database=...` of a Chroma server, of
+            which all after the port may be left out, and whose token, if it wants one, stands in
+            `ICDPO_CHROMA_TOKEN`; or `None` for what `ICDPO_STORE` says, and else the user's own directory.
+        read_only: see `DemonstrationStore`; a server knows no such thing.
+        embedder: see `DemonstrationStore`.
+
+    Raises:
+        InvalidInputError: an address that can't be read.
+        StoreError: see `DemonstrationStore` and `DemonstrationStore.connect`.
+    """
+    from icdpo_chains.demonstrations.default_store import open_default_store
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+
+    named = os.environ.get("ICDPO_STORE") if place is None else place
+    if named and is_server(named):
+        return _connected(str(named), embedder)
+    if place is None:
+        return open_default_store(read_only=read_only, embedder=embedder)
+    return DemonstrationStore(Path(place), read_only=read_only, embedder=embedder)
+
+
+def _connected(address: str, embedder: Embedder | None) -> DemonstrationStore:
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+
+    options: Mapping[str, Sequence[str | None]]
+    try:
+        parts = urlsplit(address)
+        options = parse_qs(parts.query, strict_parsing=bool(parts.query))
+        port = parts.port or (443 if parts.scheme == "https" else 8000)
+    except ValueError as error:
+        raise InvalidInputError(f"the store's address can't be read ({error}): write {_FORM}") from None
+    if parts.username or parts.password:
+        raise InvalidInputError("a store's address holds no password: set ICDPO_CHROMA_TOKEN instead")
+    collection = unquote(parts.path.strip("/"))
+    unknown = options.keys() - {"tenant", "database"}
+    if not parts.hostname or "/" in collection or unknown:
+        raise InvalidInputError(f"{address!r} is no address of a Chroma server: write {_FORM}")
+    return DemonstrationStore.connect(
+        parts.hostname,
+        port,
+        ssl=parts.scheme == "https",
+        token=os.environ.get("ICDPO_CHROMA_TOKEN") or None,
+        tenant=options.get("tenant", [None])[-1],
+        database=options.get("database", [None])[-1],
+        embedder=embedder,
+        collection=collection or "demonstrations",
+    )

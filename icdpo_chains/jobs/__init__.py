@@ -1,0 +1,1 @@
+"""Batch jobs: a data set of prompts through ICDPO, on one machine or on Ray."""

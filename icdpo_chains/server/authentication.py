@@ -1,0 +1,88 @@
+"""Who may ask: whoever has the key, or, without a key, programs of this machine."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from icdpo_chains.server.errors import APIError
+from icdpo_chains.server.health import PATH
+
+__all__ = ["Authentication", "LoopbackOnly", "is_loopback"]
+
+
+def is_loopback(host: str) -> bool:
+    """Says whether a name or address can only mean this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Authentication:
+    """Middleware that demands a key (`Authorization: Bearer KEY`) before a body is read.
+
+    Args:
+        app: what answers.
+        key: the key.
+    """
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app, self._key = app, key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request; see ASGI."""
+        if scope["type"] != "http" or scope["path"] == PATH or self._has_key(scope):
+            await self._app(scope, receive, send)
+            return
+        error = APIError(
+            401,
+            "the API key is missing or wrong: send it as `Authorization: Bearer KEY`",
+            code="invalid_api_key",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+        await error.response()(scope, receive, send)
+
+    def _has_key(self, scope: Scope) -> bool:
+        scheme, _, given = _header(scope, b"authorization").partition(b" ")
+        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._key)
+
+
+class LoopbackOnly:
+    """Middleware that answers requests to a loopback address only.
+
+    A web page whose name was made to resolve to this machine (DNS rebinding) still sends its own name.
+
+    Args:
+        app: what answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request; see ASGI."""
+        if scope["type"] != "http" or is_loopback(_hostname(_header(scope, b"host").decode("latin-1"))):
+            await self._app(scope, receive, send)
+            return
+        error = APIError(
+            403,
+            "without an API key, this server answers requests to localhost, 127.0.0.1 or [::1] only: use one "
+            "of these addresses, or start it with a key",
+            code="host_not_allowed",
+        )
+        await error.response()(scope, receive, send)
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+def _hostname(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]

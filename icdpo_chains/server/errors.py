@@ -1,0 +1,189 @@
+"""Every error as OpenAI's clients expect it: `{"error": {"message", "type", "param", "code"}}`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from icdpo_chains import errors
+
+__all__ = ["APIError", "ASCIIResponse", "ErrorBody", "as_api_error", "documented", "install"]
+
+_PLACE = re.compile(r"\w+")
+
+_log = logging.getLogger(__name__)
+
+_LATER = {"Retry-After": "1"}
+# In this order, as some are subclasses of others: status, code.
+_KINDS: tuple[tuple[type[errors.ICDPOError], int, str | None], ...] = (
+    (errors.ContextOverflowError, 400, "context_length_exceeded"),
+    (errors.InvalidInputError, 400, None),
+    (errors.DemonstrationError, 400, None),
+    (errors.PromptError, 400, None),
+    (errors.NoDemonstrationsError, 422, "no_demonstrations"),
+    (errors.MissingRejectedError, 422, "missing_rejected"),
+    (errors.NoCandidateError, 422, "no_candidate"),
+    (errors.QueueFullError, 429, "queue_full"),
+    (errors.PolicyUnavailableError, 503, "model_unavailable"),
+    (errors.StoreLockedError, 503, "store_unavailable"),
+    (errors.StoreUnavailableError, 503, "store_unavailable"),
+)
+# What only the operator can mend may name paths and addresses: the log has it, and clients have this.
+_PUBLIC = {
+    "model_unavailable": "the model's server does not answer: try again later",
+    "store_unavailable": "the demonstration store can't be used at the moment: try again later",
+}
+_MEANINGS = {
+    400: "The request can't be used.",
+    401: "The API key is missing or wrong.",
+    403: "Not allowed on this server.",
+    404: "There is no such model or demonstration.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
+    422: "Nothing to answer with: no demonstrations, or no candidate that can be scored.",
+    429: "Too many questions wait already.",
+    500: "An error of the server.",
+    503: "The model or the store is not reached, or the server shuts down.",
+    504: "The answer took too long.",
+}
+
+
+class _Error(BaseModel):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """The body of each response that is an error."""
+
+    error: _Error
+
+
+class ASCIIResponse(JSONResponse):
+    """JSON in ASCII, so that no text can make a response fail (a lone surrogate has no UTF-8)."""
+
+    def render(self, content: Any) -> bytes:
+        """Returns the body."""
+        return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii")
+
+
+class APIError(Exception):
+    """An error that a client is told.
+
+    Args:
+        status: of HTTP.
+        message: what is wrong, and what to do.
+        code: a short name of it, for programs.
+        param: the field of the request.
+        headers: further ones of the response.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.param = status, code, param
+        self.headers = {**(_LATER if status in (429, 503) else {}), **(headers or {})}
+
+    def body(self) -> dict[str, Any]:
+        """Returns the response's body."""
+        kind = "invalid_request_error"
+        if self.status >= 500:
+            kind = "server_error"
+        elif self.status == 401:
+            kind = "authentication_error"
+        elif self.status == 429:
+            kind = "rate_limit_error"
+        return {"error": {"message": str(self), "type": kind, "param": self.param, "code": self.code}}
+
+    def response(self) -> ASCIIResponse:
+        """Returns the response."""
+        return ASCIIResponse(self.body(), self.status, self.headers)
+
+
+def as_api_error(error: BaseException) -> APIError:
+    """Returns what a client is told of an error.
+
+    What it is not told, such as a traceback, is not logged here.
+    """
+    if isinstance(error, APIError):
+        return error
+    for kind, status, code in _KINDS:
+        if isinstance(error, kind):
+            return APIError(status, _PUBLIC.get(code or "", str(error)), code=code)
+    return APIError(500, "the server made an error, and its log says which", code="internal_error")
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Returns OpenAPI's description of these errors, and of those that any endpoint may give."""
+    return {
+        status: {"model": ErrorBody, "description": _MEANINGS[status]}
+        for status in sorted({400, 401, 403, 413, 500, *statuses})
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Gives all of an application's errors the one form."""
+
+    async def known(request: Request, error: Exception) -> ASCIIResponse:
+        told = as_api_error(error)
+        if told.status >= 500:
+            _log.error("%s %s: %s", request.method, request.scope["path"], told.code, exc_info=error)
+        return told.response()
+
+    async def unknown(request: Request, error: Exception) -> ASCIIResponse:
+        return as_api_error(error).response()  # Starlette raises it again, and the server logs it
+
+    async def http(request: Request, error: Exception) -> ASCIIResponse:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        return APIError(error.status_code, str(error.detail), headers=error.headers).response()
+
+    async def invalid(request: Request, error: Exception) -> ASCIIResponse:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        kind = request.headers.get("content-type", "none").partition(";")[0].strip().lower()
+        if request.method == "POST" and kind != "application/json" and not kind.endswith("+json"):
+            # Also what keeps foreign web pages out: a browser sends no JSON elsewhere without asking.
+            message = f"the Content-Type is {kind!r:.80}: send JSON, with Content-Type: application/json"
+            return APIError(415, message).response()
+        return _invalid(error).response()
+
+    app.add_exception_handler(APIError, known)
+    app.add_exception_handler(errors.ICDPOError, known)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unknown)
+
+
+def _invalid(error: RequestValidationError) -> APIError:
+    parts, fields = [], []
+    for item in error.errors()[:5]:
+        # Without the names that pydantic has for the members of a union.
+        places = [str(place) for place in item["loc"][1:]]
+        field = ".".join(place for place in places if place != "str" and _PLACE.fullmatch(place))
+        reason, value = str(item["msg"]).removeprefix("Value error, "), item.get("input")
+        if item["type"] == "json_invalid":
+            field, reason = "", f"the body is no JSON: {item['ctx']['error']} at character {item['loc'][1]}"
+        elif item["type"] == "too_long" and item["ctx"]["max_length"] == 0:
+            reason = "not supported here: leave it out"
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            reason += f" (it is {value!r:.80})" if item["type"] != "missing" else ""
+        fields.append(field)
+        parts.append(f"{field}: {reason}" if field else reason)
+    return APIError(400, "; ".join(parts), param=fields[0] or None)

@@ -1,0 +1,40 @@
+"""`ServerLimits`: what a request may ask of the server."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
+
+__all__ = ["ServerLimits"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerLimits:
+    """What a request may ask of the server.
+
+    Attributes:
+        max_waiting: how many questions may be answered or wait; one more gets 429.
+        max_body_bytes: the largest request body, counted while it is read; a larger one gets 413.
+        max_candidates: the most candidates of a question, or responses to rank.
+        max_tokens: the longest answer, in tokens.
+        request_timeout: seconds after which a question gets 504, and its work is taken back.
+
+    Raises:
+        TypeError, ValueError: a limit that is none.
+    """
+
+    max_waiting: int = 256
+    max_body_bytes: int = 2**20
+    max_candidates: int = 32
+    max_tokens: int = 1024
+    request_timeout: float = 300.0
+
+    def __post_init__(self) -> None:
+        check_count(self.max_waiting, "max_waiting", 1_000_000)
+        check_count(self.max_body_bytes, "max_body_bytes", 2**30)
+        check_count(self.max_candidates, "max_candidates", MAX_CANDIDATES)
+        check_count(self.max_tokens, "max_tokens", 1_000_000)
+        if not (math.isfinite(self.request_timeout) and self.request_timeout > 0):
+            raise ValueError(f"request_timeout is {self.request_timeout} seconds, and must be above 0")

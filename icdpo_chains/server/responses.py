@@ -1,0 +1,93 @@
+"""What clients get: OpenAI's responses, and what ICDPO has to say beside them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Literal
+
+from pydantic import BaseModel
+
+from icdpo_chains.result import ICDPOResult
+
+__all__ = ["CompletionUsage", "FinishReason", "Report", "finish_reason", "usage"]
+
+FinishReason = Literal["stop", "length"]
+
+
+class CompletionUsage(BaseModel):
+    """What OpenAI's clients expect: the answer's own tokens.
+
+    `prompt_tokens` are those of the context that candidates are sampled from, demonstrations included;
+    `completion_tokens` those of the choices that are returned. What all candidates and their scores cost is
+    in `icdpo.usage`.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ReportedCandidate(BaseModel):
+    """A candidate; its score is null where it can't be scored, or was rejected."""
+
+    text: str
+    score: float | None
+    index: int
+    expert_logprob: float | None
+    contrast_logprob: float | None
+    num_tokens: int
+    finish_reason: str | None
+
+
+class ReportedScorer(BaseModel):
+    """What the scorer compares with, and how it adds tokens up."""
+
+    against: str
+    aggregate: str
+
+
+class ReportedUsage(BaseModel):
+    """Tokens read and sampled for all candidates together; see `Usage`."""
+
+    prompt_tokens: int
+    contrast_tokens: int
+    completion_tokens: int
+
+
+class Report(BaseModel):
+    """How an answer was found: candidates best first, ids of demonstrations, seconds by stage."""
+
+    candidates: list[ReportedCandidate]
+    selected: int
+    demonstrations: list[str]
+    dropped: list[str]
+    scorer: ReportedScorer
+    seed: int | None
+    timings: dict[str, float]
+    usage: ReportedUsage
+
+    @classmethod
+    def of(cls, result: ICDPOResult) -> Report:
+        """Returns that of a result."""
+        return cls.model_validate(
+            {
+                **result.score_table(),
+                "seed": result.seed,
+                "timings": dict(result.timings),
+                "usage": asdict(result.usage),
+            }
+        )
+
+
+def usage(results: list[ICDPOResult], n: int) -> CompletionUsage:
+    """Returns the usage of n choices of each result."""
+    prompt = sum(result.usage.prompt_tokens for result in results)
+    completion = sum(item.num_tokens for result in results for item in result.candidates[:n])
+    return CompletionUsage(
+        prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
+    )
+
+
+def finish_reason(reason: str | None) -> FinishReason:
+    """Returns OpenAI's word for why an answer ended; a candidate that was rejected did not end."""
+    return "stop" if reason == "stop" else "length"
