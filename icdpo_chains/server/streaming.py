@@ -21,8 +21,8 @@ __all__ = ["EVENTS", "EventStream", "pieces"]
 
 T = TypeVar("T")
 
-EVENTS: dict[str, Any] = {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
-"""OpenAPI's description of a stream."""
+EVENTS: dict[str, Any] = {"content": {"text/event-stream": {}}}
+"""OpenAPI's description of a stream; a schema would be one of each event, the last of which is no JSON."""
 
 _KEEP_ALIVE = 5.0
 """Seconds between two comments: proxies close a connection on which nothing moves."""
