@@ -1,8 +1,8 @@
 # make demo   sets everything up and answers a question by ICDPO
 # make test   sets everything up and runs the tests
 # make check  linters, types and formatting, as the pre-commit hooks and CI run them
-# make test-scale  the tests on real servers and a Ray cluster, all on this machine (about N minutes)
-# make test-vllm   the tests on a real vLLM server, in an environment of its own (about N minutes)
+# make test-scale  the tests on real servers and a Ray cluster, all on this machine
+# make test-vllm   the tests on a real vLLM server, in an environment of its own
 # make eval   compares ICDPO with its rivals on preferences, and writes a report (about twenty minutes)
 # make bench  the measurements (about twenty minutes); make clean removes what make made
 PYTHON ?= python3

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
     from icdpo_chains.demonstrations.embedding import Embedder, FakeEmbedder, SentenceTransformerEmbedder
     from icdpo_chains.demonstrations.files import RefusedRow, read_demonstrations
+    from icdpo_chains.demonstrations.opening import open_store
     from icdpo_chains.demonstrations.retrieval import (
         FixedDemonstrations,
         RandomRetriever,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from icdpo_chains.policies.policy import Policy
     from icdpo_chains.policies.sampling import Sample, SamplingParams
     from icdpo_chains.policies.transformers import TransformersPolicy
+    from icdpo_chains.policies.vllm import VLLMPolicy
     from icdpo_chains.progress import Progress
     from icdpo_chains.prompts.contexts import Instructions
     from icdpo_chains.prompts.formats import ChatFormat, PlainFormat, PlainTemplate
@@ -74,6 +76,8 @@ _MODULE_OF = {
     "SentenceTransformerEmbedder": "icdpo_chains.demonstrations.embedding",
     "TransformersPolicy": "icdpo_chains.policies.transformers",
     "TwoStageRetriever": "icdpo_chains.demonstrations.retrieval",
+    "VLLMPolicy": "icdpo_chains.policies.vllm",
+    "open_store": "icdpo_chains.demonstrations.opening",
     "read_demonstrations": "icdpo_chains.demonstrations.files",
     "starter_demonstrations": "icdpo_chains.demonstrations.starter",
 }
@@ -108,7 +112,9 @@ __all__ = [
     "SentenceTransformerEmbedder",
     "TransformersPolicy",
     "TwoStageRetriever",
+    "VLLMPolicy",
     "__version__",
+    "open_store",
     "read_demonstrations",
     "starter_demonstrations",
 ]

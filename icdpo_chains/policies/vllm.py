@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["VLLMPolicy"]
 
 _COMPLETIONS = "v1/completions"
+_FIRST_CONTACT = 5.0  # seconds: an address that was mistyped is to be told soon
 _LEAST_LOGPROB = -9999.0  # JSON has no infinity: this is what vLLM writes for it
 # What a request does not state, vLLM takes from the model's generation_config.json.
 _NEUTRAL = {"min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
@@ -50,7 +51,8 @@ class VLLMPolicy:
             server says that its model is. Must be the server's own: that is checked.
         timeout: seconds that one answer may take.
         max_in_flight: how many requests are made at once; more wait here.
-        retry_for: seconds for which a request is made again where the server is not there or overloaded.
+        retry_for: seconds for which a request is made again where the server is not there or overloaded; the
+            first one, here, for 5 at most.
         name: what the policy is called in results; the model's name there by default.
         transport: in place of the network, for tests.
 
@@ -80,6 +82,7 @@ class VLLMPolicy:
     ) -> None:
         from icdpo_chains.policies.vllm_checks import check_logprobs, check_tokenizer, load_tokenizer
 
+        self._retry_for = retry_for
         self._server = VLLMServer(
             base_url,
             api_key or os.environ.get("VLLM_API_KEY"),
@@ -151,7 +154,7 @@ class VLLMPolicy:
 
     def _find(self, model: str | None) -> Mapping[str, Any]:
         """What the server says of the model."""
-        (listed,) = self._server.ask("v1/models", [None])
+        (listed,) = self._server.ask("v1/models", [None], retry_for=min(self._retry_for, _FIRST_CONTACT))
         try:
             cards = {str(card["id"]): card for card in listed["data"]}
         except (KeyError, TypeError):

@@ -75,12 +75,15 @@ class VLLMServer:
         self._connection: Connection | None = None
         self._end: Callable[[], object] = lambda: None  # closes the connection, and does so at exit as well
 
-    def ask(self, path: str, bodies: Sequence[Mapping[str, Any] | None]) -> list[Any]:
+    def ask(
+        self, path: str, bodies: Sequence[Mapping[str, Any] | None], *, retry_for: float | None = None
+    ) -> list[Any]:
         """Makes requests, all at once, and returns the JSON of their answers.
 
         Args:
             path: below the server's root, such as `v1/completions`.
             bodies: what is posted; `None` for a GET.
+            retry_for: in place of the instance's own.
 
         Raises:
             CancelledError: the event in `cancellation` was set, or another thread called `close`; the
@@ -92,7 +95,9 @@ class VLLMServer:
             return []
         connection = self._open()
         cancelled = cancellation.get()
-        answers = connection.submit(self._all(connection, path, bodies))
+        answers = connection.submit(
+            self._all(connection, path, bodies, self._retry_for if retry_for is None else retry_for)
+        )
         try:
             while not wait([answers], _LOOK_EVERY).done:
                 if not connection.usable or (cancelled is not None and cancelled.is_set()):
@@ -128,17 +133,23 @@ class VLLMServer:
             return self._connection
 
     async def _all(
-        self, connection: Connection, path: str, bodies: Sequence[Mapping[str, Any] | None]
+        self,
+        connection: Connection,
+        path: str,
+        bodies: Sequence[Mapping[str, Any] | None],
+        retry_for: float,
     ) -> list[Any]:
-        tasks = [asyncio.ensure_future(self._answer(connection, path, body)) for body in bodies]
+        tasks = [asyncio.ensure_future(self._answer(connection, path, body, retry_for)) for body in bodies]
         try:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:  # those beside one that failed
                 task.cancel()
 
-    async def _answer(self, connection: Connection, path: str, body: Mapping[str, Any] | None) -> Any:
-        patience = _Patience(self._retry_for, self._clock)
+    async def _answer(
+        self, connection: Connection, path: str, body: Mapping[str, Any] | None, retry_for: float
+    ) -> Any:
+        patience = _Patience(retry_for, self._clock)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(_TransientError),
             wait=patience.pause,
@@ -150,7 +161,7 @@ class VLLMServer:
             return await retrying(self._once, connection, path, body)
         except _TransientError as error:
             raise PolicyUnavailableError(
-                f"the vLLM server at {self.url} can't be used, after {self._retry_for:g} s of trying again: "
+                f"the vLLM server at {self.url} can't be used, after {retry_for:g} s of trying again: "
                 f"{error}. Look whether it runs and is not overloaded, and check its address"
             ) from error
 

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from icdpo_chains.loopback import is_loopback
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.server.health import PATH
 
-__all__ = ["Authentication", "LoopbackOnly", "is_loopback"]
-
-
-def is_loopback(host: str) -> bool:
-    """Says whether a name or address can only mean this machine."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+__all__ = ["Authentication", "LoopbackOnly"]
 
 
 class Authentication:

@@ -302,3 +302,13 @@ def test_an_event_takes_a_call_back(call: str) -> None:
         finally:
             cancellation.reset(token)
     assert server.dropped == len(server.bodies) - asked
+
+
+def test_an_address_that_was_mistyped_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icdpo_chains.policies.vllm._FIRST_CONTACT", 0.2)
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("nobody is there", request=request)
+
+    with pytest.raises(PolicyUnavailableError, match=r"after 0.2 s.*nobody is there.*check its address"):
+        VLLMPolicy("http://localhost:1", retry_for=60, transport=httpx.MockTransport(refuse))
