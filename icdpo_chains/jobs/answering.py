@@ -100,7 +100,7 @@ def _or_error(call: Callable[[S], T]) -> Callable[[S | Exception], T | Exception
 
 
 def _record(row: JobRow, result: ICDPOResult | Exception | None) -> dict[str, Any]:
-    record = {"row": row.number, "id": row.number}
+    record = {"row": row.number, "id": row.number if row.id is None else row.id}
     if row.refused is not None:
         error = {"type": "DemonstrationError", "message": row.refused}
         return {**record, "line": row.line, "error": error}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.demonstrations.files.prompts import read_prompts
+from icdpo_chains.demonstrations.files.prompts import read_prompt_rows
 from icdpo_chains.demonstrations.files.read import RefusedRow
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message
@@ -26,12 +26,14 @@ class JobRow:
     Attributes:
         number: which one, from 1; rows that can't be used count as well.
         prompt: what is to be answered; `""` if the row can't be used.
+        id: what the input calls it (`custom_id` or `id`), if anything.
         refused: why it can't be used.
         line: where such a row stands in its file, see `RefusedRow`.
     """
 
     number: int
     prompt: str | tuple[Message, ...] = ""
+    id: str | int | None = None
     refused: str | None = None
     line: int | None = None
 
@@ -40,7 +42,13 @@ class JobRow:
         prompt: Any = self.prompt
         if not isinstance(prompt, str):
             prompt = [message.to_dict() for message in prompt]
-        return {"number": self.number, "prompt": prompt, "refused": self.refused, "line": self.line}
+        return {
+            "number": self.number,
+            "prompt": prompt,
+            "id": self.id,
+            "refused": self.refused,
+            "line": self.line,
+        }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> JobRow:
@@ -61,17 +69,18 @@ def job_rows(path: str | Path) -> Iterator[JobRow]:
         UnknownFormatError, OSError: as `read_prompts`.
     """
     refused: deque[RefusedRow] = deque()
-    prompts = read_prompts(path, on_refused=refused.append)
+    rows = read_prompt_rows(path, on_refused=refused.append)
     number = 0
     while True:
-        prompt = next(prompts, None)
+        found = next(rows, None)
         while refused:  # they stand before the prompt
             number, row = number + 1, refused.popleft()
             yield JobRow(number, refused=row.reason, line=row.line)
-        if prompt is None:
+        if found is None:
             return
         number += 1
-        yield JobRow(number, prompt)
+        named = (found.metadata.get(name) for name in ("custom_id", "id"))
+        yield JobRow(number, found.prompt, next((id_ for id_ in named if isinstance(id_, (str, int))), None))
 
 
 def count_rows(path: str | Path) -> int:

@@ -1,4 +1,4 @@
-"""`read_prompts`: the prompts of a file, with or without answers beside them."""
+"""`read_prompts`, `read_prompt_rows`: the prompts of a file, with or without answers beside them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from icdpo_chains.demonstrations.files.text_lines import TextLines, check_utf8
 from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message
 
-__all__ = ["read_prompts"]
+__all__ = ["read_prompt_rows", "read_prompts"]
 
 _READERS: dict[str, Callable[[ByteSource], Iterator[tuple[int, Any]]]] = {
     ".txt": lambda source: _text_rows(source),
@@ -48,18 +48,24 @@ def read_prompts(
         UnknownFormatError: the format is unknown.
         OSError: the file can't be opened or read.
     """
+    return (row.prompt for row in read_prompt_rows(path, on_refused=on_refused))
+
+
+def read_prompt_rows(
+    path: str | os.PathLike[str], *, on_refused: Callable[[RefusedRow], None]
+) -> Iterator[Demonstration]:
+    """`read_prompts`, with what else stands in the rows: only prompts and metadata mean something."""
     file = Path(path)
     suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     if file.is_dir() or suffix not in _READERS:
-        for demonstration in read_demonstrations(path, on_refused=on_refused):
-            yield demonstration.prompt
+        yield from read_demonstrations(path, on_refused=on_refused)
         return
     with ByteSource(file) as source:
         for line, row in _READERS[suffix](source):
             try:
                 if isinstance(row, DemonstrationError):
                     raise row
-                yield _demonstration(row).prompt
+                yield _demonstration(row)
             except DemonstrationError as error:
                 on_refused(RefusedRow(str(file), line, str(error)))
 

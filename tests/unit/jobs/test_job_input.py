@@ -30,3 +30,13 @@ def test_rows_that_can_not_be_used_count(tmp_path: Path) -> None:
 @given(st.builds(JobRow, st.integers(1), TEXTS | st.tuples(st.builds(Message, st.just("user"), TEXTS))))
 def test_a_row_comes_through_json(row: JobRow) -> None:
     assert JobRow.from_dict(json.loads(json.dumps(row.to_dict()))) == row
+
+
+def test_a_row_keeps_the_name_that_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(
+        '{"prompt": "a?", "custom_id": "one", "id": 5}\n{"prompt": "b?", "id": 7}\n{"prompt": "c?"}\n'
+        '{"prompt": "d?", "chosen": "d", "metadata": {"id": "four"}}\n'
+    )
+    assert [row.id for row in job_rows(path)] == ["one", 7, None, "four"]
+    assert JobRow.from_dict(next(job_rows(path)).to_dict()).id == "one"
