@@ -26,7 +26,7 @@ Limit = Annotated[int, typer.Option("--limit", "-l", help="At most this many.")]
 
 @command(app, "list")
 def list_(
-    store: options.StorePath = None,
+    store: options.Store = None,
     limit: Limit = 20,
     offset: Annotated[int, typer.Option(min=0, help="Leave out this many.")] = 0,
     as_json: options.AsJson = False,
@@ -50,7 +50,7 @@ def list_(
 @command(app, "search")
 def search(
     query: Annotated[str, typer.Argument(help="What the prompts are compared with.")],
-    store: options.StorePath = None,
+    store: options.Store = None,
     limit: Limit = 10,
     as_json: options.AsJson = False,
 ) -> None:
@@ -72,7 +72,7 @@ def search(
 
 
 @command(app, "show")
-def show(ids: Ids, store: options.StorePath = None, as_json: options.AsJson = False) -> None:
+def show(ids: Ids, store: options.Store = None, as_json: options.AsJson = False) -> None:
     """Show whole demonstrations."""
     with options.open_store(store, read_only=True) as opened:
         items = opened.get(_whole_ids(opened, ids))
@@ -94,7 +94,7 @@ def show(ids: Ids, store: options.StorePath = None, as_json: options.AsJson = Fa
 @command(app, "remove")
 def remove(
     ids: Ids,
-    store: options.StorePath = None,
+    store: options.Store = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Remove demonstrations."""
@@ -108,7 +108,7 @@ def remove(
 @command(app, "export")
 def export(
     file: Annotated[Path, typer.Argument(help="A JSONL file, or - for standard output.")],
-    store: options.StorePath = None,
+    store: options.Store = None,
     force: Annotated[bool, typer.Option("--force", "-f", help="Replace the file if there is one.")] = False,
 ) -> None:
     """Write all demonstrations as JSON lines, which `icdpo import` reads."""

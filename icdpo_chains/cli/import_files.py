@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def import_files(
     files: Annotated[list[Path], typer.Argument(help="JSONL, JSON, CSV or Parquet, also with .gz.")],
-    store: options.StorePath = None,
+    store: options.Store = None,
     as_json: options.AsJson = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help=f"List all refused rows, not only {_SHOWN}.")

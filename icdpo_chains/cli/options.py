@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 import typer
 
@@ -35,9 +35,8 @@ __all__ = [
     "Device",
     "Dtype",
     "Model",
-    "StorePath",
+    "Store",
     "build_icdpo",
-    "configured",
     "embedder",
     "load_policy",
     "open_store",
@@ -49,7 +48,7 @@ Model: TypeAlias = Annotated[
     str | None,
     typer.Option("--model", "-m", help="A Hugging Face model's name or path, GGUF included; a tiny default."),
 ]
-StorePath: TypeAlias = Annotated[
+Store: TypeAlias = Annotated[
     str | None,
     typer.Option(
         "--store",
@@ -116,33 +115,6 @@ def sampling_params(
 
     with checked():
         return SamplingParams(max_new_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
-
-
-def configured(context: typer.Context, file: Path | None, **given: Any) -> ICDPOConfig:
-    """Returns the settings of `--config`, with what else the command line says over them.
-
-    Args:
-        context: of the command.
-        file: what `--config` names; without it, the options' own defaults count.
-        given: the command's options by the names of its parameters. Those that were left at their default
-            do not go before the file.
-
-    Raises:
-        BadParameter: a value out of range.
-        InvalidInputError: the file holds no settings.
-    """
-    from icdpo_chains.config import ICDPOConfig
-
-    config = ICDPOConfig()
-    if file is not None:
-        config = ICDPOConfig.read(file)
-        sources = {name: context.get_parameter_source(name) for name in given}
-        # By its name: Typer has a copy of Click's types.
-        unsaid = {name for name, source in sources.items() if source is None or source.name == "DEFAULT"}
-        given = {name: value for name, value in given.items() if name not in unsaid}
-    with checked():
-        # Before anything is loaded, so that a slip of the keyboard is answered at once.
-        return config.changed(given)
 
 
 def build_icdpo(status: Status, config: ICDPOConfig) -> ICDPO:

@@ -37,7 +37,7 @@ def _shared(
     config: options.Config = None,
     model: options.Model = None,
     vllm: options.VLLM = None,
-    store: options.StorePath = None,
+    store: options.Store = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
 ) -> None:

@@ -43,7 +43,7 @@ def tune(
         typer.Option(help="Retrievers to try; may be repeated. [two_stage, fixed]"),
     ] = None,
     model: options.Model = None,
-    store: options.StorePath = None,
+    store: options.Store = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
     max_context: Annotated[int, typer.Option(help="The longest context, in tokens.")] = 2048,

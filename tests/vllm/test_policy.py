@@ -152,6 +152,13 @@ def test_a_batch_answers_each_of_its_requests(policy: VLLMPolicy) -> None:
         assert samples[0].token_ids[:3] == policy.sample(request.context, 1, sampling)[0].token_ids[:3]
 
 
+def test_more_prompts_at_once_than_the_server_reads_in_one_step(policy: VLLMPolicy) -> None:
+    """With seeds: this ends vLLM's CPU build unless it is started without chunked prefill."""
+    rules = SamplingParams(max_new_tokens=2, min_new_tokens=2, seed=1)
+    requests = [SampleRequest(list(range(1000 + i, 2500 + i)), 2, rules) for i in range(4)]
+    assert [len(samples) for samples in policy.sample_batch(requests)] == [2, 2, 2, 2]
+
+
 def test_the_whole_context_can_be_used_and_no_more(policy: VLLMPolicy, bfloat16: TransformersPolicy) -> None:
     text = chat(policy, "word " * 3000)
     context, answer = text[: MAX_MODEL_LEN - 8], text[100:108]

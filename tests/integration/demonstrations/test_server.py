@@ -107,7 +107,9 @@ def test_a_large_import_fits_into_the_server_s_requests(port: int) -> None:
 
 def test_a_server_that_goes_away_is_an_error_that_says_so(tmp_path: Path) -> None:
     with running(tmp_path) as port:
-        store = connect(port, "going")
+        store = DemonstrationStore.connect(
+            port=port, collection="going", embedder=FakeEmbedder(), retry_for=0
+        )
         store.add([row(0)])
     for use in (
         lambda: store.add([row(1)]),
