@@ -6,7 +6,7 @@ model is loaded, and the time that embedding takes is subtracted. Opening is mea
 opening the directory to the first answer, so that it includes the index that retrieval builds.
 
     python benchmarks/retrieval.py --size 1000 --size 10000 --size 100000
-    python benchmarks/retrieval.py --size 1000000 --directory big --server    # an hour or two, 7 GB of disk
+    python benchmarks/retrieval.py --size 1000000 --directory big --server    # hours; 6 GB of memory
 """
 
 from __future__ import annotations
