@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from icdpo_chains.config import ICDPOConfig
 
-__all__ = ["command_with_settings"]
+__all__ = ["SAMPLING", "command_with_settings"]
 
 SAMPLING = ("n", "finalists", "seed", "max_tokens", "temperature", "top_p")
 """Those that say nothing where no candidates are sampled."""

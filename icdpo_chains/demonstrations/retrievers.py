@@ -41,6 +41,7 @@ class BM25Retriever:
     """
 
     def __init__(self, store: DemonstrationStore, k: int = 2, *, require_rejected: bool = False) -> None:
+        self.store = store
         # Its pool is never smaller than k: with k of them nothing is left for the second stage to choose.
         self._stages = TwoStageRetriever(store, k, pool=1, require_rejected=require_rejected)
 

@@ -108,3 +108,10 @@ def test_each_has_a_name_leaves_out_what_is_excluded_and_can_demand_rejected_ans
 
 def test_the_names_are_all_there_are() -> None:
     assert tuple(RETRIEVERS) == get_args(RetrieverName)
+
+
+@pytest.mark.parametrize("name", ["two_stage", "bm25", "embeddings"])
+def test_a_retriever_names_its_store(name: RetrieverName) -> None:
+    """`icdpo mcp` searches there and adds to it, whichever of them was chosen."""
+    with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
+        assert RETRIEVERS[name](filled(store), 2, pool=5, require_rejected=False).store is store
