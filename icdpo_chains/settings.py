@@ -134,7 +134,8 @@ class ICDPOSettings(BaseModel):
     def _take_config(self, path: str) -> None:
         self._read = ICDPOConfig.read(path)
         found = {name: getattr(self._read, name) for name in ("model", *_BUILDING)}
-        found["model"] = found["model"] or DEFAULT_MODEL
+        # The name of the only model of a server is not known before that is asked.
+        found["model"] = found["model"] or self._read.vllm or DEFAULT_MODEL
         given = [name for name in self.model_fields_set & found.keys() if getattr(self, name) != found[name]]
         if self.icdpo is not None:
             given.append("icdpo")

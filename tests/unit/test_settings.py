@@ -143,3 +143,20 @@ def test_a_file_that_holds_no_settings_is_refused_at_once(tmp_path: Path) -> Non
     file.write_text('{"n": 0}')
     with pytest.raises(ValidationError, match="n is 0"):
         ICDPOSettings(config=file)
+
+
+def test_a_file_may_name_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one line that differs, in LangChain and LlamaIndex: `ChatICDPO(config=...)`."""
+    built: list[ICDPOConfig] = []
+
+    def build(*, config: ICDPOConfig) -> ICDPO:
+        built.append(config)
+        return make()
+
+    monkeypatch.setattr(settings, "default_icdpo", build)
+    file = tmp_path / "servers.json"
+    file.write_text('{"vllm": "http://127.0.0.1:8001", "store": "http://127.0.0.1:8000"}')
+    own = ICDPOSettings(config=str(file))
+    assert own.model == "http://127.0.0.1:8001"  # and not the default model, which is not there
+    assert own.core.generate("?").text == "yes"
+    assert (built[0].vllm, built[0].store) == ("http://127.0.0.1:8001", "http://127.0.0.1:8000")
