@@ -72,13 +72,18 @@ def test_real_preferences_are_imported_once_and_used(icdpo: Run, tmp_path: Path)
 def test_ctrl_c_ends_without_a_traceback_and_loses_nothing(
     icdpo: Run, environment: dict[str, str], wait: float
 ) -> None:
-    asked = [*ICDPO, "ask", "Tell me a story.", "-n", "64", "--max-tokens", "2000"]
+    # A shell starts what runs in its background with Ctrl-C ignored, and so the tests, and so this.
+    heeding = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {ICDPO[-1]}"
+    asked = [*ICDPO[:-1], heeding, "ask", "Tell me a story.", "-n", "64", "--max-tokens", "2000"]
     with subprocess.Popen(
         asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
-        time.sleep(wait)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=120)
+        try:
+            time.sleep(wait)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()  # if it is still there, nobody else ends it
     assert process.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err
