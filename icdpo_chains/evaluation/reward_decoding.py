@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.evaluation.reward_model import RewardModel
+from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import SampleRequest, SamplingParams, check_count
 from icdpo_chains.policies.transformers import TransformersPolicy
 
@@ -78,7 +79,7 @@ class RewardDecoding:
         from icdpo_chains.policies.decoding import Row
 
         policy = self._policy
-        policy._check_fits(context_ids, sampling.max_new_tokens)
+        check_fits(policy, context_ids, sampling.max_new_tokens)
         row = Row(policy.tokenizer, SampleRequest(context_ids, 1, sampling), 0)
 
         def finished(ids: torch.Tensor, scores: Any, **options: Any) -> torch.Tensor:

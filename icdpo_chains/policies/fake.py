@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams, check_count
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class FakePolicy:
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
         """Gives the next n responses, or samples from the bigram model. See `Policy.sample`."""
         check_count(n, "n", MAX_CANDIDATES)
-        self._check_fits(context, sampling.max_new_tokens)
+        check_fits(self, context, sampling.max_new_tokens)
         responses = self._responses
         if self._respond is not None:
             responses = itertools.cycle(self._respond(self.tokenizer.decode(context)))
@@ -82,7 +83,7 @@ class FakePolicy:
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Returns the bigram model's log-probabilities. See `Policy.logprobs`."""
-        self._check_fits(context, max(map(len, continuations), default=0))
+        check_fits(self, context, max(map(len, continuations), default=0))
         table = self._log_probabilities(context)
         return [
             [float(table[before][token]) for before, token in zip([context[-1], *ids], ids, strict=False)]
@@ -132,15 +133,6 @@ class FakePolicy:
         for before, row in counts.items():
             table[before] = np.log(row / row.sum()).astype(np.float32)
         return table
-
-    def _check_fits(self, context: Sequence[int], new_tokens: int) -> None:
-        if len(context) == 0:
-            raise ValueError("the context is empty: a model needs at least one token to go on from")
-        if self.max_context is not None and len(context) + new_tokens > self.max_context:
-            raise ValueError(
-                f"{len(context)} tokens of context and {new_tokens} new ones exceed the {self.max_context} "
-                f"tokens that {self.name} can read: shorten the context or ask for fewer"
-            )
 
 
 @cache

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 
-__all__ = ["BatchPolicy", "Policy"]
+__all__ = ["BatchPolicy", "Policy", "check_fits"]
 
 
 @runtime_checkable
@@ -70,3 +70,23 @@ class BatchPolicy(Policy, Protocol):
             ValueError: as `sample`; then nothing is sampled.
         """
         ...
+
+
+def check_fits(policy: Policy, context: Sequence[int], new_tokens: int) -> None:
+    """Checks that a policy can read a context and go on from it.
+
+    Args:
+        policy: its `max_context` counts.
+        context: token ids.
+        new_tokens: how many follow at most.
+
+    Raises:
+        ValueError: the context is empty, or leaves no room for them.
+    """
+    if len(context) == 0:
+        raise ValueError("the context is empty: a model needs at least one token to go on from")
+    if policy.max_context is not None and len(context) + new_tokens > policy.max_context:
+        raise ValueError(
+            f"{len(context)} tokens of context and {new_tokens} new ones exceed the {policy.max_context} "
+            f"tokens that {policy.name} can read: shorten the context or ask for fewer"
+        )

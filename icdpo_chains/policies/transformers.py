@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.policies.micro_batches import MicroBatches
+from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import (
     MAX_CANDIDATES,
     Sample,
@@ -128,10 +129,10 @@ class TransformersPolicy:
         """
         for request in requests:
             check_count(request.n, "n", MAX_CANDIDATES)
-            self._check_fits(request.context, request.sampling.max_new_tokens)
+            check_fits(self, request.context, request.sampling.max_new_tokens)
             if request.finalists is not None:
                 check_count(request.finalists, "finalists", MAX_CANDIDATES)
-                self._check_fits(request.contrast, request.sampling.max_new_tokens)
+                check_fits(self, request.contrast, request.sampling.max_new_tokens)
         return self._batches.sample(requests)
 
     @property
@@ -145,21 +146,12 @@ class TransformersPolicy:
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
-        self._check_fits(context, max(map(len, continuations), default=0))
+        check_fits(self, context, max(map(len, continuations), default=0))
         with self._lock:
             return self._engine.logprobs(context, continuations)
 
     def _sample_together(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
         return self._engine.sample(requests, self.eos_token_ids, self.tokenizer)
-
-    def _check_fits(self, context: Sequence[int], new_tokens: int) -> None:
-        if len(context) == 0:
-            raise ValueError("the context is empty: a model needs at least one token to go on from")
-        if self.max_context is not None and len(context) + new_tokens > self.max_context:
-            raise ValueError(
-                f"{len(context)} tokens of context and {new_tokens} new ones exceed the {self.max_context} "
-                f"tokens that {self.name} can read: shorten the context or ask for fewer"
-            )
 
 
 def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:

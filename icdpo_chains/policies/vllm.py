@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.decoding import Row
+from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams, check_count
 from icdpo_chains.policies.vllm_server import VLLMServer
 
@@ -126,7 +127,7 @@ class VLLMPolicy:
         """
         for request in requests:
             check_count(request.n, "n", MAX_CANDIDATES)
-            self._check_fits(request.context, request.sampling.max_new_tokens)
+            check_fits(self, request.context, request.sampling.max_new_tokens)
         answers = self._server.ask(_COMPLETIONS, [self._sampling(request) for request in requests])
         return [self._samples(*pair) for pair in zip(requests, answers, strict=True)]
 
@@ -137,7 +138,7 @@ class VLLMPolicy:
             CancelledError, PolicyError: as `sample_batch`.
             ValueError: as `Policy.logprobs`.
         """
-        self._check_fits(context, max(map(len, continuations), default=0))
+        check_fits(self, context, max(map(len, continuations), default=0))
         bodies = [self._scoring(context, ids) for ids in continuations if ids]
         answers = iter(self._server.ask(_COMPLETIONS, bodies))
         return [self._scores(context, ids, next(answers)) if ids else [] for ids in continuations]
@@ -243,15 +244,6 @@ class VLLMPolicy:
         if len(values) != len(ids):
             raise self._unknown_answer()
         return [value if value > _LEAST_LOGPROB else -math.inf for value in values]
-
-    def _check_fits(self, context: Sequence[int], new_tokens: int) -> None:
-        if len(context) == 0:
-            raise ValueError("the context is empty: a model needs at least one token to go on from")
-        if self.max_context is not None and len(context) + new_tokens > self.max_context:
-            raise ValueError(
-                f"{len(context)} tokens of context and {new_tokens} new ones exceed the {self.max_context} "
-                f"tokens that {self.name} can read: shorten the context or ask for fewer"
-            )
 
     def _unknown_answer(self) -> PolicyError:
         return PolicyError(
