@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.result import json_safe
 
-__all__ = ["ResumableFile"]
+__all__ = ["ResumableFile", "check_same_settings"]
 
 _SETTINGS = "settings"
 
@@ -53,7 +53,7 @@ class ResumableFile(AbstractContextManager["ResumableFile"]):
                 _cut_torn_line(self.path)
             if self.path.exists() and self.path.stat().st_size:
                 found, self.records = _read(self.path)
-                _check_same(self.path, found, settings)
+                check_same_settings(self.path, found, settings)
                 self._file = self.path.open("a", encoding="ascii")
             else:
                 self.records = {}
@@ -150,7 +150,12 @@ def _cut_torn_line(path: Path) -> None:
         file.truncate(content.rfind(b"\n") + 1)
 
 
-def _check_same(path: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def check_same_settings(path: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Checks that work is gone on with under the settings that it was begun with.
+
+    Raises:
+        InvalidInputError: they differ; names each that does, and the file.
+    """
     differing = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
     if differing:
         shown = "; ".join(

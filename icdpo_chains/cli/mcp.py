@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from icdpo_chains.cli import options
 from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.console import error_line, working
 from icdpo_chains.cli.settings import command_with_settings
+from icdpo_chains.listening import base_url, bind
 
 if TYPE_CHECKING:
     from icdpo_chains.config import ICDPOConfig
@@ -57,12 +57,10 @@ def mcp(
             transports.run_stdio(server, output)
         return
     key = read_api_key(api_key_file, host)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # Before the model is loaded: if the address is taken, that is said at once.
-    with socket.create_server((host, port), family=family) as bound:
+    with bind(host, port) as bound:
         server = create_mcp_server(load(), editable=write)
-        shown = f"[{host}]" if ":" in host else host
-        sys.stderr.write(f"icdpo: tools at http://{shown}:{bound.getsockname()[1]}/mcp\n")
+        sys.stderr.write(f"icdpo: tools at {base_url(bound)}/mcp\n")
         sys.stderr.flush()
         transports.run_http(server, bound, api_key=key)
 

@@ -13,6 +13,7 @@ from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.command import checked
 from icdpo_chains.cli.console import working
 from icdpo_chains.cli.settings import command_with_settings
+from icdpo_chains.listening import base_url, bind
 
 if TYPE_CHECKING:
     from icdpo_chains.config import ICDPOConfig
@@ -60,7 +61,7 @@ def serve(
     key = read_api_key(api_key_file, host)
     with contextlib.ExitStack() as stack:
         # Before the model is loaded: if the address is taken, that is said at once.
-        bound = stack.enter_context(contextlib.closing(serving.bind(host, port)))
+        bound = stack.enter_context(contextlib.closing(bind(host, port)))
         with working("Preparing ...") as status:
             icdpo = options.build_icdpo(status, settings)
             editable = None
@@ -70,7 +71,7 @@ def serve(
             app = create_app(
                 icdpo, model_name=model_name, api_key=key, demonstrations=editable, limits=limits
             )
-        ready = f"icdpo: {app.state.service.model_name} answers at {serving.url(bound)}\n"
+        ready = f"icdpo: {app.state.service.model_name} answers at {base_url(bound)}/v1\n"
         serving.serve(app, bound, on_ready=lambda: _say(ready))
 
 

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from icdpo_chains.errors import ICDPOError, InvalidInputError
 from icdpo_chains.result import json_safe
+from icdpo_chains.resumable import check_same_settings
 
 __all__ = ["JOB", "JobOutput"]
 
@@ -133,15 +134,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
             raise InvalidInputError(f"{self._job} is damaged: name another output, or remove both") from None
         if settings.get("seed") is None:
             settings["seed"] = seed
-        differing = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
-        if differing:
-            shown = "; ".join(
-                f"{name}: {found.get(name)!r:.80}, now {settings.get(name)!r:.80}" for name in differing
-            )
-            raise InvalidInputError(
-                f"{self.path} was begun with other settings ({shown}): use the same ones to go on, or name "
-                "another file"
-            )
+        check_same_settings(self.path, found, settings)
         return seed, rows
 
     def _read(self) -> int:

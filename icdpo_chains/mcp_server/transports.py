@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hmac
 import os
 import socket
 import sys
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
+
+from icdpo_chains.listening import bears_key
 
 if TYPE_CHECKING:
     from mcp.server.fastmcp import FastMCP
@@ -55,7 +56,7 @@ def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = Non
 
     Args:
         server: from `create_mcp_server`.
-        bound: a socket that listens.
+        bound: a socket that is bound to the address.
         api_key: demanded of each request, as `Authorization: Bearer`; then it may be sent to any name.
     """
     import uvicorn
@@ -70,19 +71,16 @@ def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = Non
 
 
 class _KeyDemanded:
-    """Middleware that compares the key in constant time, before a body is read."""
+    """Middleware that demands the key before a body is read."""
 
     def __init__(self, app: Any, key: str) -> None:
-        self._app, self._key = app, key.encode()
+        self._app, self._key = app, key
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         from starlette.responses import PlainTextResponse
 
-        sent = dict(scope.get("headers", ())).get(b"authorization", b"")
-        scheme, _, given = sent.partition(b" ")
-        knows = scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._key)
         answer = self._app
-        if scope["type"] == "http" and not knows:
+        if scope["type"] == "http" and not bears_key(scope["headers"], self._key):
             answer = PlainTextResponse(
                 "the API key is missing or wrong: send it as `Authorization: Bearer KEY`",
                 401,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from icdpo_chains.loopback import is_loopback
+from icdpo_chains.listening import bears_key, is_loopback
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.server.health import PATH
 
@@ -22,11 +20,11 @@ class Authentication:
     """
 
     def __init__(self, app: ASGIApp, key: str) -> None:
-        self._app, self._key = app, key.encode()
+        self._app, self._key = app, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; see ASGI."""
-        if scope["type"] != "http" or scope["path"] == PATH or self._has_key(scope):
+        if scope["type"] != "http" or scope["path"] == PATH or bears_key(scope["headers"], self._key):
             await self._app(scope, receive, send)
             return
         error = APIError(
@@ -36,10 +34,6 @@ class Authentication:
             headers={"WWW-Authenticate": "Bearer"},
         )
         await error.response()(scope, receive, send)
-
-    def _has_key(self, scope: Scope) -> bool:
-        scheme, _, given = _header(scope, b"authorization").partition(b" ")
-        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._key)
 
 
 class LoopbackOnly:
@@ -56,7 +50,7 @@ class LoopbackOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; see ASGI."""
-        if scope["type"] != "http" or is_loopback(_hostname(_header(scope, b"host").decode("latin-1"))):
+        if scope["type"] != "http" or is_loopback(_hostname(scope)):
             await self._app(scope, receive, send)
             return
         error = APIError(
@@ -68,11 +62,9 @@ class LoopbackOnly:
         await error.response()(scope, receive, send)
 
 
-def _header(scope: Scope, name: bytes) -> bytes:
-    return next((value for key, value in scope["headers"] if key == name), b"")
-
-
-def _hostname(host: str) -> str:
+def _hostname(scope: Scope) -> str:
+    sent = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    host: str = sent.decode("latin-1")
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0]

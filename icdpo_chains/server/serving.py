@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -11,44 +10,12 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from icdpo_chains.errors import ICDPOError
 from icdpo_chains.server.queue import Queue
 
-__all__ = ["bind", "serve", "url"]
+__all__ = ["serve"]
 
 _LINGER = 10
 """Seconds that clients have to read the rest of their responses, once all questions are answered."""
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Takes an address, before anything is loaded that takes long; clients can't connect yet.
-
-    Raises:
-        ICDPOError: it can't be had.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        bound = socket.socket(family, kind, protocol)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind(address)
-        except BaseException:
-            bound.close()
-            raise
-        return bound
-    except OSError as error:
-        why = "it is in use" if error.errno == errno.EADDRINUSE else str(error.strerror or error)
-        raise ICDPOError(
-            f"the server can't listen at {host} port {port}: {why}. Choose another by --host and --port"
-        ) from None
-
-
-def url(bound: socket.socket) -> str:
-    """Returns the base URL that clients take for a bound address."""
-    host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
 
 
 def serve(app: FastAPI, bound: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
@@ -58,7 +25,7 @@ def serve(app: FastAPI, bound: socket.socket, on_ready: Callable[[], None] = lam
 
     Args:
         app: from `create_app`.
-        bound: from `bind`.
+        bound: a socket that is bound to the address.
         on_ready: called when clients can connect.
     """
     config = uvicorn.Config(

@@ -2,8 +2,8 @@
 
 import pytest
 
+from icdpo_chains.listening import is_loopback
 from icdpo_chains.server import ServerLimits, create_app
-from icdpo_chains.server.authentication import is_loopback
 from tests.unit.fake_core import make_core
 from tests.unit.server.client import QUESTION, make_client
 
