@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,10 +17,10 @@ from icdpo_chains import (
     SamplingParams,
     starter_demonstrations,
 )
-from icdpo_chains.errors import StoreUnavailableError
 from icdpo_chains.policies.vllm import VLLMPolicy
 from langchain_icdpo import ChatICDPO, create_icdpo_chain
 from llama_index_icdpo import ICDPOLLM, ICDPOEmbedding, ICDPOSynthesizer, InstantScoreRerank
+from tests.chroma_server import ChromaServer
 
 from .server import RunningVLLM
 
@@ -37,26 +31,14 @@ SHORT: dict[str, Any] = {"n": 2, "max_tokens": 16, "seed": 1}
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemonstrationStore]:
     """The starter set on a Chroma server of its own."""
-    path = tmp_path_factory.mktemp("chroma")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("chroma"), "run", "--host", "127.0.0.1", "--port", str(port)]
-    with (path / "server.log").open("wb") as log:
-        server = subprocess.Popen([*command, "--path", path / "data"], stdout=log, stderr=log, cwd=path)
+    server = ChromaServer(tmp_path_factory.mktemp("chroma"))
     try:
-        for _ in range(600):
-            with contextlib.suppress(StoreUnavailableError):
-                DemonstrationStore.connect(port=port).close()
-                break
-            assert server.poll() is None, (path / "server.log").read_text()
-            time.sleep(0.1)
-        with DemonstrationStore.connect(port=port) as store:
+        server.start()
+        with DemonstrationStore.connect(port=server.port) as store:
             store.add(starter_demonstrations())
             yield store
     finally:
         server.kill()
-        server.wait()
 
 
 @pytest.fixture(scope="module")

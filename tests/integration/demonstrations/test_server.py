@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +16,7 @@ from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import EmbedderMismatchError, StoreError, StoreUnavailableError
+from tests.chroma_server import ChromaServer
 
 from .conftest import row
 
@@ -30,24 +27,13 @@ def connect(port: int, collection: str, embedder: FakeEmbedder | None = None) ->
 
 @contextlib.contextmanager
 def running(path: Path) -> Iterator[int]:
-    """Runs `chroma run` on a free port until it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("chroma"), "run", "--host", "127.0.0.1", "--port", str(port)]
-    with (path / "server.log").open("wb") as log:
-        server = subprocess.Popen([*command, "--path", path / "data"], stdout=log, stderr=log, cwd=path)
+    """Runs a server as long as it is used; it finds what an earlier one left in the directory."""
+    server = ChromaServer(path)
     try:
-        for _ in range(300):
-            with contextlib.suppress(StoreUnavailableError):
-                connect(port, "waiting").close()
-                break
-            assert server.poll() is None, (path / "server.log").read_text()
-            time.sleep(0.1)
-        yield port
+        server.start()
+        yield server.port
     finally:
         server.kill()
-        server.wait()
 
 
 @pytest.fixture(scope="module")

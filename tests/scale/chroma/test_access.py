@@ -9,8 +9,9 @@ import pytest
 
 from icdpo_chains import AddReport, Demonstration
 from icdpo_chains.errors import StoreError, StoreUnavailableError
+from tests.chroma_server import ChromaServer
 
-from .conftest import ChromaServer, Proxy
+from .conftest import Proxy
 
 ROW = Demonstration("question", "good", "bad")
 

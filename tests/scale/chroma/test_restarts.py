@@ -9,8 +9,7 @@ import pytest
 
 from icdpo_chains import AddReport, Demonstration, ICDPOError, TwoStageRetriever
 from icdpo_chains.errors import StoreUnavailableError
-
-from .conftest import ChromaServer
+from tests.chroma_server import ChromaServer
 
 
 def rows(count: int) -> list[Demonstration]:

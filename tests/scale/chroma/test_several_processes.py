@@ -9,9 +9,9 @@ import threading
 from pathlib import Path
 
 from icdpo_chains import Demonstration, TwoStageRetriever
+from tests.chroma_server import ChromaServer
 
 from . import client
-from .conftest import ChromaServer
 
 
 def test_nothing_is_lost_nothing_is_twice_and_the_index_follows(server: ChromaServer) -> None:
