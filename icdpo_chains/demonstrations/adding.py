@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.records import same_metadata, to_record
 
-__all__ = ["AddReport", "batches"]
+if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.collection import Collection
+    from icdpo_chains.demonstrations.embedding import Vectors
+
+__all__ = ["AddReport", "add_batch", "batches"]
 
 # What was acknowledged survives a crash: so an import is written in small steps. And a server refuses
 # requests above 40 MB.
@@ -68,3 +74,36 @@ def batches(demonstrations: Iterable[Demonstration], limit: int) -> Iterator[lis
         raise
     if batch:
         yield batch
+
+
+def add_batch(
+    collection: Collection,
+    batch: Sequence[Demonstration],
+    embed: Callable[[Sequence[Demonstration]], Vectors],
+) -> AddReport:
+    """Writes what is new or has other metadata.
+
+    Args:
+        collection: where to.
+        batch: as many as one request takes, or fewer.
+        embed: returns the vectors of their prompts; called for those that are new.
+
+    Raises:
+        StoreError: the collection can't be written.
+    """
+    unique = {item.id: item for item in batch}
+    with collection.lock:
+        known = dict(collection.records(unique))
+        new = [item for id_, item in unique.items() if id_ not in known]
+        changed = [unique[id_] for id_, record in known.items() if not same_metadata(record, unique[id_])]
+        vectors = embed(new) if new else None
+        if new or changed:
+            with collection.changing() as change:
+                if new:
+                    records = [to_record(item) for item in new]
+                    change("upsert", ids=[item.id for item in new], embeddings=vectors, metadatas=records)
+                if changed:
+                    # An update merges metadata: names that are gone have to be named, as None.
+                    updates = [{**dict.fromkeys(known[item.id]), **to_record(item)} for item in changed]
+                    change("update", ids=[item.id for item in changed], metadatas=updates)
+    return AddReport(len(new), len(changed), len(batch) - len(new) - len(changed))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icdpo_chains.demonstrations.adding import AddReport, batches
+from icdpo_chains.demonstrations.adding import AddReport, add_batch, batches
 from icdpo_chains.demonstrations.collection import Collection, Where
 from icdpo_chains.demonstrations.connection import Memory, Place
 from icdpo_chains.demonstrations.demonstration import Demonstration
@@ -21,7 +21,6 @@ from icdpo_chains.demonstrations.records import (
     embedding_text,
     from_record,
     prompt_text,
-    same_metadata,
     to_record,
 )
 from icdpo_chains.demonstrations.server import Server
@@ -207,7 +206,7 @@ class DemonstrationStore:
         report = AddReport()
         items = tqdm(demonstrations, unit=" demonstrations", disable=not progress, leave=False)
         for batch in batches(items, self._collection.max_batch):
-            report += self._add_batch(batch)
+            report += add_batch(self._collection, batch, self._vectors)
             if on_batch is not None:
                 on_batch(report)
         return report
@@ -340,24 +339,6 @@ class DemonstrationStore:
 
     def __repr__(self) -> str:
         return f"<DemonstrationStore {self._collection.name!r} in {self._collection.place}>"
-
-    def _add_batch(self, batch: Sequence[Demonstration]) -> AddReport:
-        unique = {item.id: item for item in batch}
-        with self._collection.lock:
-            known = dict(self._collection.records(unique))
-            new = [item for id_, item in unique.items() if id_ not in known]
-            changed = [unique[id_] for id_, record in known.items() if not same_metadata(record, unique[id_])]
-            vectors = self._vectors(new) if new else None
-            if new or changed:
-                with self._collection.changing() as change:
-                    if new:
-                        records = [to_record(item) for item in new]
-                        change("upsert", ids=[item.id for item in new], embeddings=vectors, metadatas=records)
-                    if changed:
-                        # An update merges metadata: names that are gone have to be named, as None.
-                        updates = [{**dict.fromkeys(known[item.id]), **to_record(item)} for item in changed]
-                        change("update", ids=[item.id for item in changed], metadatas=updates)
-        return AddReport(len(new), len(changed), len(batch) - len(new) - len(changed))
 
     def _embed_again(self) -> None:
         """Fills the empty vector index of a directory whose writer was killed at the wrong moment."""
