@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.policies.sampling import (
-    FinishReason,
-    Sample,
-    SampleRequest,
-    SamplingParams,
-    choose_tokens,
-    penalize_repetition,
-)
+from icdpo_chains.policies.sampling import FinishReason, Sample, SampleRequest
+from icdpo_chains.policies.token_choice import TokenChooser
 
 if TYPE_CHECKING:
     import torch
@@ -62,16 +53,13 @@ def decode(
     """
     import torch
 
-    if any(bool(torch.isnan(logits).any()) for logits in first_logits):
-        raise PolicyError(
-            "the model's logits are NaN (not a number): its weights are broken, or its dtype overflows; "
-            "load it with dtype='float32'"
-        )
     rows = [Row(tokenizer, request, i) for request in requests for i in range(request.n)]
     counts = torch.tensor([request.n for request in requests])
     logits = torch.stack([logits.float() for logits in first_logits])
     logits = logits.repeat_interleave(counts.to(logits.device), dim=0)
-    chooser = _Chooser(rows, logits, eos_token_ids)
+    chooser = TokenChooser(
+        [(row.request, row.index) for row in rows], eos_token_ids, logits.shape[-1], logits.device
+    )
     # Fetched from the device when they are needed, in one go.
     pending: list[tuple[list[int], torch.Tensor]] = []
 
@@ -84,8 +72,14 @@ def decode(
     live = list(range(len(rows)))
     position = 0
     while True:
+        norm = torch.logsumexp(logits, dim=-1)
+        if not bool(norm.isfinite().all()):
+            raise PolicyError(
+                "the model's logits are NaN (not a number) or infinite: its weights are broken, or its dtype "
+                "overflows; load it with dtype='float32'"
+            )
         tokens = chooser.tokens(logits, live, position)
-        pending.append((live, logits.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(logits, dim=-1)))
+        pending.append((live, logits.gather(-1, tokens[:, None])[:, 0] - norm))
         for row, token in zip(live, tokens.tolist(), strict=True):
             rows[row].append(token, ended=token in eos_token_ids)
         if halving is not None:
@@ -104,67 +98,6 @@ def decode(
         halving.read(rows)
     samples = iter(row.sample() for row in rows)
     return [list(itertools.islice(samples, request.n)) for request in requests]
-
-
-class _Chooser:
-    """Chooses the rows' tokens: those that are sampled alike together, with each row's own random numbers."""
-
-    def __init__(self, rows: Sequence[Row], logits: torch.Tensor, eos_token_ids: Collection[int]) -> None:
-        import torch
-
-        device = logits.device
-        self._kinds = [replace(row.request.sampling, seed=None) for row in rows]
-        self._eos = torch.tensor(sorted(eos_token_ids), dtype=torch.long, device=device)
-        longest = max(kind.max_new_tokens for kind in self._kinds)
-        uniforms = np.zeros((len(rows), longest))
-        seeds: dict[int, int] = {}
-        for uniform, row in zip(uniforms, rows, strict=True):
-            seed = row.request.sampling.seed
-            if seed is None:  # one for all rows of a request
-                seed = seeds.setdefault(id(row.request), secrets.randbits(63))
-            count = row.request.sampling.max_new_tokens
-            uniform[:count] = np.random.default_rng([seed, row.index]).random(count)
-        self._uniforms = torch.from_numpy(uniforms)
-        if device.type != "mps":  # which has no float64
-            self._uniforms = self._uniforms.to(device)
-        self._seen: dict[int, torch.Tensor] = {}
-        for i, row in enumerate(rows):
-            if self._kinds[i].repetition_penalty != 1:
-                context = torch.tensor(sorted(set(row.request.context)), dtype=torch.long, device=device)
-                self._seen[i] = torch.zeros(logits.shape[-1], dtype=torch.bool, device=device)
-                self._seen[i][context] = True
-
-    def tokens(self, logits: torch.Tensor, live: list[int], position: int) -> torch.Tensor:
-        """Returns the next token of the rows that live, int64 [rows], from their logits."""
-        import torch
-
-        kinds: dict[SamplingParams, list[int]] = {}
-        for place, row in enumerate(live):
-            kinds.setdefault(self._kinds[row], []).append(place)
-        if len(kinds) == 1:
-            return self._alike(logits, live, position, *kinds)
-        tokens = torch.empty(len(live), dtype=torch.long, device=logits.device)
-        for kind, places in kinds.items():
-            rows = [live[place] for place in places]
-            tokens[places] = self._alike(logits[places], rows, position, kind)
-        return tokens
-
-    def _alike(
-        self, logits: torch.Tensor, rows: list[int], position: int, sampling: SamplingParams
-    ) -> torch.Tensor:
-        import torch
-
-        seen = None
-        if sampling.repetition_penalty != 1:
-            seen = torch.stack([self._seen[row] for row in rows])
-            logits = penalize_repetition(logits, seen, sampling.repetition_penalty)
-        if position < sampling.min_new_tokens:
-            logits = logits.index_fill(-1, self._eos, -torch.inf)
-        tokens = choose_tokens(logits, self._uniforms[rows, position], sampling)
-        if seen is not None:
-            for row, token in zip(rows, tokens, strict=True):
-                self._seen[row][token] = True
-        return tokens
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""`SamplingParams`, `Sample`, and how a token is chosen."""
+"""`SamplingParams`, `SampleRequest` and `Sample`: what is to be sampled, and what was."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    import torch
+from typing import Any, Literal
 
 __all__ = [
     "MAX_CANDIDATES",
@@ -18,17 +15,12 @@ __all__ = [
     "SampleRequest",
     "SamplingParams",
     "check_count",
-    "choose_tokens",
-    "penalize_repetition",
 ]
 
 FinishReason = Literal["stop", "length", "rejected"]
 
 MAX_CANDIDATES = 256
 """The most candidates that one call may ask for: a typing mistake must not fill the memory."""
-
-# Top-p mostly needs a few hundred tokens; sorting a vocabulary of 50,000 costs more than a layer.
-_LIKELIEST = 512
 
 
 def check_count(value: object, name: str, most: int) -> int:
@@ -139,77 +131,6 @@ class Sample:
     text: str
     finish_reason: FinishReason
     contrast_logprobs: tuple[float, ...] | None = None
-
-
-def choose_tokens(logits: torch.Tensor, uniforms: torch.Tensor, sampling: SamplingParams) -> torch.Tensor:
-    """Samples one token a row by inverting the cumulative distribution.
-
-    A token that a row's uniform number picks does not depend on the other rows, so that a candidate is the
-    same whatever it is batched with. The order is that of `transformers`: temperature, top-k, top-p.
-
-    Args:
-        logits: float32 [rows, vocabulary].
-        uniforms: float64 [rows], in [0, 1).
-        sampling: temperature, top-p and top-k are used.
-
-    Returns:
-        int64 [rows].
-    """
-    import torch
-
-    if sampling.temperature == 0:
-        return logits.argmax(dim=-1)
-    vocabulary = logits.shape[-1]
-    top_k = min(sampling.top_k or vocabulary, vocabulary)
-    scaled = logits / sampling.temperature
-    # The mass that probabilities are relative to: of all tokens, or of the k likeliest.
-    total = torch.logsumexp(scaled, dim=-1, keepdim=True) if top_k == vocabulary else None
-    width = top_k if top_k < vocabulary else min(_LIKELIEST, vocabulary)
-    chosen, mass = _invert(scaled, total, width, uniforms, sampling.top_p)
-    if total is not None and width < vocabulary:
-        # Exact: a row whose likeliest tokens do not reach top-p is chosen from all of them. That row alone,
-        # since another number of tokens may put two that are equally likely in another order.
-        short = mass < sampling.top_p
-        if bool(short.any()):
-            few = short.to(scaled.device)
-            chosen[short], _ = _invert(scaled[few], total[few], vocabulary, uniforms[short], sampling.top_p)
-    return chosen.to(logits.device)
-
-
-def _invert(
-    scaled: torch.Tensor, total: torch.Tensor | None, width: int, uniforms: torch.Tensor, top_p: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Chooses among the `width` likeliest tokens; returns tokens and the mass that they have, both [rows]."""
-    import torch
-
-    likeliest, tokens = scaled.topk(width, dim=-1)
-    norm = torch.logsumexp(likeliest, dim=-1, keepdim=True) if total is None else total
-    # Where the uniform numbers are: Apple's GPUs have no float64.
-    probabilities = (likeliest - norm).to(uniforms.device).exp().double()
-    cumulative = probabilities.cumsum(dim=-1)
-    mass = cumulative[:, -1]
-    if top_p < 1:
-        # A token stays if those before it do not reach top-p yet; the first always stays.
-        probabilities = probabilities * (cumulative - probabilities < top_p)
-        cumulative = probabilities.cumsum(dim=-1)
-    target = uniforms[:, None] * cumulative[:, -1:]
-    picked = torch.searchsorted(cumulative, target, right=True)
-    last = (probabilities > 0).sum(dim=-1, keepdim=True) - 1
-    return tokens.to(uniforms.device).gather(-1, torch.minimum(picked, last))[:, 0], mass
-
-
-def penalize_repetition(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Makes the tokens that were seen less likely (arXiv 1909.05858).
-
-    Args:
-        logits: [rows, vocabulary].
-        seen: bool [rows, vocabulary].
-        penalty: positive logits are divided by it, negative ones multiplied.
-    """
-    import torch
-
-    penalized = torch.where(logits < 0, logits * penalty, logits / penalty)
-    return torch.where(seen, penalized, logits)
 
 
 def _check_number(value: Any, name: str, least: float, most: float, hint: str) -> None:

@@ -41,9 +41,8 @@ def slow_sample(
         shape.append(TemperatureLogitsWarper(sampling.temperature))
     if sampling.top_k:
         shape.append(TopKLogitsWarper(sampling.top_k))
-    if sampling.top_p < 1:
-        shape.append(TopPLogitsWarper(sampling.top_p))
-    uniforms = np.random.default_rng([sampling.seed, row]).random(sampling.max_new_tokens)
+    inside = TopPLogitsWarper(sampling.top_p) if sampling.top_p < 1 else lambda _, logits: logits
+    random = np.random.default_rng([sampling.seed, row])
     ids, logprobs = list(context), []
     for position in range(sampling.max_new_tokens):
         tensor = torch.tensor([ids])
@@ -52,9 +51,16 @@ def slow_sample(
         if position < sampling.min_new_tokens:
             allowed[:, list(policy.eos_token_ids)] = -torch.inf
         shaped = shape(tensor, allowed)
-        probabilities, order = shaped.double().softmax(-1)[0].sort(descending=True, stable=True)
-        cumulative = probabilities.cumsum(0)
-        token = int(order[(cumulative > uniforms[position] * cumulative[-1]).nonzero()[0, 0]])
+        nucleus = inside(tensor, shaped)[0].isfinite()
+        left = shaped.double().softmax(-1)[0]
+        order = left.argsort(descending=True) if sampling.top_k else torch.arange(len(left))
+        while True:
+            cumulative = left[order].cumsum(0)
+            uniform = random.random(dtype=np.float32)
+            token = int(order[(cumulative > uniform * cumulative[-1]).nonzero()[0, 0]])
+            if nucleus[token]:
+                break
+            left = torch.where(left > left[token], left, 0)
         logprobs.append(float(logits.log_softmax(-1)[0, token]))
         ids.append(token)
         if token in policy.eos_token_ids:
