@@ -100,7 +100,8 @@ def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> 
     shared = heads // groups  # query heads to a key head
     query = (query * scale).view(rows, groups, shared, size)
     length = layer.keys.shape[2]
-    own = torch.bmm(query.reshape(-1, shared, size), layer.keys.flatten(0, 1).mT)
+    # Keys times queries, not the other way round, which oneDNN would first lay the keys out anew for.
+    own = torch.bmm(layer.keys.flatten(0, 1), query.reshape(-1, shared, size).mT).mT
     own = own.view(rows, groups, shared, length)
     results = []
     begin = 0

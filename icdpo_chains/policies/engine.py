@@ -50,7 +50,8 @@ class Engine:
     def __init__(self, model: Any, most_packed: int | None, most_prefixes: int) -> None:
         self._model = model
         self._prefixes = PrefixCache(most_prefixes)
-        self._linears = PackedLinears(model, most_packed)
+        few = torch.zeros(1, 2, dtype=torch.long, device=model.device)
+        self._linears = PackedLinears(model, most_packed, lambda: model(input_ids=few, use_cache=False))
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._shares: bool | None = None  # not tried yet
 

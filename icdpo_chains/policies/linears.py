@@ -6,10 +6,11 @@ import ctypes
 import logging
 import mmap
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -30,14 +31,20 @@ class PackedLinears:
 
     oneDNN lays a weight out anew at each product, which costs much of the time where there are few rows. What
     is packed here is the same numbers, in as much memory again; a weight that is mapped from a file need not
-    stay in memory beside them. The model is changed only within `used`: for its owner it stays as it is.
+    stay in memory beside them. Layers that are given the same rows (the projections to queries, keys and
+    values; a gate and what it gates) are packed as one, since a product of few rows costs much by itself. The
+    model is changed only within `used`: for its owner it stays as it is.
 
     Args:
         model: a model on a CPU; on another device, nothing is packed.
         most_bytes: a model whose linear layers are larger is left as it is; `None` for no limit.
+        probe: makes the model compute something small, which shows what is given the same rows; without it,
+            each layer is packed by itself.
     """
 
-    def __init__(self, model: nn.Module, most_bytes: int | None) -> None:
+    def __init__(
+        self, model: nn.Module, most_bytes: int | None, probe: Callable[[], object] | None = None
+    ) -> None:
         self._linears = [
             module
             for module in model.modules()
@@ -47,22 +54,90 @@ class PackedLinears:
         size = sum(linear.weight.nbytes for linear in self._linears)
         if not all(map(_can_be_packed, self._linears)) or (most_bytes is not None and size > most_bytes):
             self._linears = []
-        self._packed: list[tuple[tuple[int, int], Any]] = [((-1, -1), None)] * len(self._linears)
+        self._probe = probe
+        self._groups: list[_Group] | None = None if self._linears else []
 
     @contextmanager
     def used(self) -> Iterator[None]:
         """Lets the model compute with the packed weights, in this block; a changed weight is packed anew."""
+        if self._groups is None:
+            together = _given_the_same(self._linears, self._probe) if self._probe else []
+            grouped = {linear for linears in together for linear in linears}
+            alone = [[linear] for linear in self._linears if linear not in grouped]
+            self._groups = [_Group(linears) for linears in together + alone]
         try:
-            for i, linear in enumerate(self._linears):
-                state = (linear.weight.data_ptr(), linear.weight._version)
-                if self._packed[i][0] != state:
-                    self._packed[i] = (state, partial(_linear, _pack(linear.weight), linear.bias))
-                    _page_out(linear.weight)
-                vars(linear)["forward"] = self._packed[i][1]
+            for group in self._groups:
+                group.pack()
+                for place, linear in enumerate(group.linears):
+                    vars(linear)["forward"] = partial(group.product, place)
             yield
         finally:
             for linear in self._linears:
                 vars(linear).pop("forward", None)
+
+
+class _Group:
+    """Linear layers that are given the same rows, in the order in which they are: one product for all."""
+
+    def __init__(self, linears: list[nn.Linear]) -> None:
+        self.linears = linears
+        self._sizes = [linear.out_features for linear in linears]
+        self._state: list[tuple[int, int]] = []
+        self._last: tuple[torch.Tensor, Sequence[torch.Tensor]] | None = None
+
+    def pack(self) -> None:
+        """Packs the weights, unless they are those that are packed already."""
+        given = [parameter for linear in self.linears for parameter in linear.parameters()]
+        state = [(parameter.data_ptr(), parameter._version) for parameter in given]
+        if state == self._state:
+            return
+        weights = [linear.weight.detach() for linear in self.linears]
+        biases = [linear.bias for linear in self.linears]
+        self._bias: torch.Tensor | None = None
+        if any(bias is not None for bias in biases):
+            zero = weights[0].new_zeros
+            self._bias = torch.cat(
+                [
+                    zero(size) if bias is None else bias.detach()
+                    for bias, size in zip(biases, self._sizes, strict=True)
+                ]
+            )
+        self._packed = _pack(torch.cat(weights) if len(weights) > 1 else weights[0])
+        for weight in weights:
+            _page_out(weight)
+        self._state = state
+
+    def product(self, place: int, rows: torch.Tensor) -> torch.Tensor:
+        """Returns what the layer at this place makes of the rows; computes that of all at the first one."""
+        last = self._last
+        if last is None or last[0] is not rows:
+            last = (rows, torch.split(_linear(self._packed, self._bias, rows), self._sizes, dim=-1))
+        self._last = last if place < len(self._sizes) - 1 else None
+        return last[1][place]
+
+
+def _given_the_same(linears: Sequence[nn.Linear], probe: Callable[[], object]) -> list[list[nn.Linear]]:
+    """Returns the layers that are given one and the same tensor while the probe runs, group by group."""
+    # With the tensor as it was: one that has been written to is not the same any more.
+    groups: dict[int, tuple[torch.Tensor, torch.Tensor, list[nn.Linear]]] = {}
+
+    def note(linear: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if not given:  # by keyword
+            return
+        rows, before, group = groups.setdefault(id(given[0]), (given[0], given[0].clone(), []))
+        if torch.equal(rows, before):
+            group.append(cast("nn.Linear", linear))
+
+    handles = [linear.register_forward_pre_hook(note) for linear in linears]
+    try:
+        probe()
+    finally:
+        for handle in handles:
+            handle.remove()
+    # A layer that is used several times is packed by itself.
+    uses = Counter(linear for *_, group in groups.values() for linear in group)
+    once = [[linear for linear in group if uses[linear] == 1] for *_, group in groups.values()]
+    return [group for group in once if len(group) > 1]
 
 
 def _linear(packed: torch.Tensor, bias: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
