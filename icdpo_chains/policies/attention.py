@@ -96,13 +96,14 @@ def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> 
     prompt and the row's own tokens together.
     """
     rows, heads, _, size = query.shape
-    groups = layer.keys.shape[1]
+    keys, values = layer.in_blocks()
+    groups, length = keys.shape[1:3]
     shared = heads // groups  # query heads to a key head
     query = (query * scale).view(rows, groups, shared, size)
-    length = layer.keys.shape[2]
     # Keys times queries, not the other way round, which oneDNN would first lay the keys out anew for.
-    own = torch.bmm(layer.keys.flatten(0, 1), query.reshape(-1, shared, size).mT).mT
+    own = torch.bmm(keys.flatten(0, 1), query.reshape(-1, shared, size).mT).mT
     own = own.view(rows, groups, shared, length)
+    own[..., layer.keys.shape[2] :] = -torch.inf
     results = []
     begin = 0
     for prompt, count in zip(layer.prompts, layer.counts, strict=True):
@@ -114,9 +115,8 @@ def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> 
         weights = weights.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
         on_prompt, on_own = weights[..., : scores.shape[-1]], weights[..., scores.shape[-1] :]
         result = torch.bmm(on_prompt.transpose(0, 1).reshape(groups, count * shared, -1), prompt.values)
-        values = layer.values[begin:end].flatten(0, 1)
         result = result.view(groups, count, shared, size).transpose(0, 1) + torch.bmm(
-            on_own.reshape(-1, shared, length), values
+            on_own.reshape(-1, shared, length), values[begin:end].flatten(0, 1)
         ).view(count, groups, shared, size)
         results.append(result.reshape(count, heads, 1, size))
         begin = end

@@ -11,6 +11,10 @@ from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLa
 
 __all__ = ["PromptStates", "SharedPromptLayer", "can_share", "share"]
 
+# Own tokens are multiplied by this many at a time: for a product of another size, oneDNN makes another
+# program, which takes as long as twenty products.
+_BLOCK = 16
+
 
 @dataclass(frozen=True)
 class PromptStates:
@@ -39,9 +43,9 @@ class SharedPromptLayer(DynamicLayer):  # type: ignore[misc]
         self.prompts, self.counts = list(prompts), list(counts)
         keys, values = prompts[0].keys, prompts[0].values
         self.dtype, self.device = keys.dtype, keys.device
-        rows = sum(counts)
-        self._keys = keys.new_empty(rows, keys.shape[0], room, keys.shape[2])
-        self._values = values.new_empty(rows, values.shape[0], room, values.shape[2])
+        rows, room = sum(counts), _whole_blocks(room)
+        self._keys = keys.new_zeros(rows, keys.shape[0], room, keys.shape[2])
+        self._values = values.new_zeros(rows, values.shape[0], room, values.shape[2])
         self.keys, self.values = self._keys[:, :, :0], self._values[:, :, :0]
         self.is_initialized = True
 
@@ -49,6 +53,11 @@ class SharedPromptLayer(DynamicLayer):  # type: ignore[misc]
     def longest(self) -> int:
         """How many tokens the row with the longest past has."""
         return max(prompt.keys.shape[1] for prompt in self.prompts) + int(self.keys.shape[2])
+
+    def in_blocks(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns `keys` and `values` in whole blocks: behind the rows' own tokens stand zeros."""
+        length = _whole_blocks(self.keys.shape[2])
+        return self._keys[:, :, :length], self._values[:, :, :length]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -76,6 +85,10 @@ class SharedPromptLayer(DynamicLayer):  # type: ignore[misc]
         self._keys = self._keys.index_select(0, rows)
         self._values = self._values.index_select(0, rows)
         self.keys, self.values = self._keys[:, :, :length], self._values[:, :, :length]
+
+
+def _whole_blocks(tokens: int) -> int:
+    return -(-tokens // _BLOCK) * _BLOCK
 
 
 def can_share(cache: Cache, room: int) -> bool:
