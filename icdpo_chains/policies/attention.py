@@ -110,13 +110,13 @@ def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> 
         end = begin + count
         # [groups, rows * shared, size], against [groups, prompt, size].
         queries = query[begin:end].transpose(0, 1).reshape(groups, -1, size)
-        scores = torch.bmm(queries, prompt.keys.mT).view(groups, count, shared, -1).transpose(0, 1)
-        weights = torch.cat([scores, own[begin:end]], dim=-1)
+        scores = torch.bmm(queries, prompt.keys.mT).view(groups, count, shared, -1)
+        weights = torch.cat([scores, own[begin:end].transpose(0, 1)], dim=-1)
         weights = weights.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
-        on_prompt, on_own = weights[..., : scores.shape[-1]], weights[..., scores.shape[-1] :]
-        result = torch.bmm(on_prompt.transpose(0, 1).reshape(groups, count * shared, -1), prompt.values)
-        result = result.view(groups, count, shared, size).transpose(0, 1) + torch.bmm(
-            on_own.reshape(-1, shared, length), values[begin:end].flatten(0, 1)
+        on_prompt, on_own = weights[..., :-length], weights[..., -length:]
+        result = torch.bmm(on_prompt.flatten(1, 2), prompt.values).view(groups, count, shared, size)
+        result = result.transpose(0, 1) + torch.bmm(
+            on_own.transpose(0, 1).reshape(-1, shared, length), values[begin:end].flatten(0, 1)
         ).view(count, groups, shared, size)
         results.append(result.reshape(count, heads, 1, size))
         begin = end
