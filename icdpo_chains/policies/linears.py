@@ -144,12 +144,12 @@ def _linear(packed: torch.Tensor, bias: torch.Tensor | None, rows: torch.Tensor)
     # A row by itself oneDNN adds up in another order: the last candidate must not depend on being the last.
     alone = rows.shape[:-1].numel() == 1
     given = rows.reshape(1, -1).expand(2, -1) if alone else rows
-    result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(given, packed, bias, "none", [], "")
+    result: torch.Tensor = torch.ops.mkldnn._linear_pointwise.default(given, packed, bias, "none", [], "")
     return result[0].view(*rows.shape[:-1], -1) if alone else result
 
 
 def _pack(weight: torch.Tensor) -> torch.Tensor:
-    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _ROWS)
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight.default(weight.detach(), _ROWS)
     return packed
 
 
