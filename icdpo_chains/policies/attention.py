@@ -111,8 +111,7 @@ def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> 
         # [groups, rows * shared, size], against [groups, prompt, size].
         queries = query[begin:end].transpose(0, 1).reshape(groups, -1, size)
         scores = torch.bmm(queries, prompt.keys.mT).view(groups, count, shared, -1)
-        weights = torch.cat([scores, own[begin:end].transpose(0, 1)], dim=-1)
-        weights = weights.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+        weights = torch.cat([scores, own[begin:end].transpose(0, 1)], dim=-1).softmax(dim=-1)
         on_prompt, on_own = weights[..., :-length], weights[..., -length:]
         result = torch.bmm(on_prompt.flatten(1, 2), prompt.values).view(groups, count, shared, size)
         result = result.transpose(0, 1) + torch.bmm(
