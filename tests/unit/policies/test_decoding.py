@@ -1,6 +1,9 @@
+import math
+
 import pytest
 import torch
 
+from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.decoding import decode
 from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
@@ -75,3 +78,17 @@ def test_stop_strings_cut_text_and_tokens_alike(text, stop, expected, tokens) ->
 def test_a_stop_string_in_one_row_does_not_stop_the_others() -> None:
     samples = spell(["a.b", "abc"], SamplingParams(max_new_tokens=9, stop=(".",)))
     assert [sample.text for sample in samples] == ["a", "abc"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_logits_that_are_no_numbers_are_refused_whenever_they_come(value: float, temperature: float) -> None:
+    tokenizer = byte_tokenizer()
+    fine = torch.zeros(len(tokenizer))
+
+    def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+        return torch.where(torch.arange(len(tokenizer)) == 7, value, fine).expand(len(tokens), -1)
+
+    request = SampleRequest([1], 2, SamplingParams(temperature=temperature, seed=1))
+    with pytest.raises(PolicyError, match="NaN"):
+        decode([fine], step, [request], eos_token_ids=set(), tokenizer=tokenizer)

@@ -119,3 +119,81 @@ def test_a_weight_that_was_paged_out_is_as_it_was(tmp_path: Path) -> None:
     for tensor in (mapped, weight.clone(), weight.clone()[:, :7]):
         packing._page_out(tensor)
         assert torch.equal(tensor, weight[:, : tensor.shape[1]])
+
+
+class Gated(nn.Module):
+    """Two layers that are given the same rows, one that is not, and one that is used twice."""
+
+    def __init__(self, written_between: bool = False) -> None:
+        super().__init__()
+        self.gate, self.up = nn.Linear(40, 96), nn.Linear(40, 32, bias=False)
+        self.down, self.twice = nn.Linear(96, 40), nn.Linear(40, 40)
+        self._written_between = written_between
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        given = self.twice(self.twice(given))
+        gate = self.gate(given)
+        if self._written_between:
+            given.mul_(2)
+        return self.down(gate * torch.sigmoid(self.up(given)).repeat(1, 3))
+
+
+def gated(dtype: torch.dtype, **options: bool) -> Gated:
+    torch.manual_seed(5)
+    return Gated(**options).to(dtype)
+
+
+def grouped(model: nn.Module, dtype: torch.dtype) -> PackedLinears:
+    def probe() -> None:
+        with torch.inference_mode():
+            model(rows(2, dtype))
+
+    return PackedLinears(model, None, probe)
+
+
+@pytest.mark.parametrize("count", [1, 3, 8, 100])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_layers_that_are_given_the_same_are_one_product_with_the_same_results(
+    dtype: torch.dtype, count: int
+) -> None:
+    if not packing._works(dtype):
+        pytest.skip(f"oneDNN does not multiply {dtype} on this CPU")
+    model, given = gated(dtype), rows(count, dtype)
+    together = grouped(model, dtype)
+    found = packed(model, given, together)
+    assert together._groups is not None
+    assert [group.linears for group in together._groups if len(group.linears) > 1] == [[model.gate, model.up]]
+    assert torch.equal(found, packed(model, given, PackedLinears(model, None)))
+    tolerance = 1e-5 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(found, model(given), rtol=tolerance, atol=tolerance)
+    assert all(group._last is None for group in together._groups), "rows are held longer than needed"
+
+
+def test_rows_that_are_written_to_in_between_are_not_the_same() -> None:
+    model, given = gated(torch.float32, written_between=True), rows(3, torch.float32)
+    linears = grouped(model, torch.float32)
+    with torch.no_grad():
+        torch.testing.assert_close(packed(model, given, linears), model(given), rtol=1e-5, atol=1e-5)
+    assert linears._groups is not None
+    assert all(len(group.linears) == 1 for group in linears._groups)
+
+
+def test_each_layer_of_a_product_may_be_given_something_else_after_all() -> None:
+    model = gated(torch.float32)
+    linears = grouped(model, torch.float32)
+    one, other = rows(3, torch.float32), -rows(5, torch.float32)
+    with torch.inference_mode(), linears.used():
+        gate, up = model.gate(one), model.up(other)
+        assert torch.equal(model.up(one), model.up(one.clone()))
+    torch.testing.assert_close(gate, model.gate(one), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(up, model.up(other), rtol=1e-5, atol=1e-5)
+
+
+def test_one_changed_layer_of_a_product_is_packed_anew() -> None:
+    model, given = gated(torch.float32), rows(3, torch.float32)
+    linears = grouped(model, torch.float32)
+    packed(model, given, linears)
+    with torch.no_grad():
+        model.up.weight.mul_(-3)
+        model.gate.bias.add_(1)
+    torch.testing.assert_close(packed(model, given, linears), model(given), rtol=1e-5, atol=1e-5)
