@@ -100,11 +100,11 @@ def read_input(argument: str | None, what: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def open_store(place: str | None, *, read_only: bool) -> DemonstrationStore:
+def open_store(place: str | None, *, read_only: bool, embedder: Embedder | None = None) -> DemonstrationStore:
     """Opens the store that `--store` names, or the user's own."""
     from icdpo_chains.demonstrations import opening
 
-    return opening.open_store(place, read_only=read_only)
+    return opening.open_store(place, read_only=read_only, embedder=embedder)
 
 
 def sampling_params(
@@ -117,7 +117,7 @@ def sampling_params(
         return SamplingParams(max_new_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
 
 
-def build_icdpo(status: Status, config: ICDPOConfig) -> ICDPO:
+def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None = None) -> ICDPO:
     """Loads models and store, and says what takes so long."""
     from icdpo_chains import weights
     from icdpo_chains.icdpo import ICDPO
@@ -132,7 +132,7 @@ def build_icdpo(status: Status, config: ICDPOConfig) -> ICDPO:
             policy = config.build_policy()
         else:
             policy = load_policy(status, config.model, config.dtype, config.device, config.revision)
-        store = open_store(config.store, read_only=True)
+        store = open_store(config.store, read_only=True, embedder=embedder)
         return ICDPO.from_config(config, policy=policy, store=store)
 
 
@@ -149,7 +149,7 @@ def load_policy(
 
 
 def embedder() -> Embedder:
-    """Returns what embeds the prompts of a store in memory."""
+    """Returns what embeds the prompts of a store, where several share it or one is in memory."""
     from icdpo_chains.demonstrations.embedding import SentenceTransformerEmbedder
 
     return SentenceTransformerEmbedder()

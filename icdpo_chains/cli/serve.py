@@ -63,10 +63,12 @@ def serve(
         # Before the model is loaded: if the address is taken, that is said at once.
         bound = stack.enter_context(contextlib.closing(bind(host, port)))
         with working("Preparing ...") as status:
-            icdpo = options.build_icdpo(status, settings)
+            embedder = options.embedder()  # one for those that read and for those that write
+            icdpo = options.build_icdpo(status, settings, embedder)
             editable = None
             if demonstrations:
-                editable = stack.enter_context(options.open_store(settings.store, read_only=False))
+                store = options.open_store(settings.store, read_only=False, embedder=embedder)
+                editable = stack.enter_context(store)
         with checked():
             app = create_app(
                 icdpo, model_name=model_name, api_key=key, demonstrations=editable, limits=limits

@@ -34,18 +34,19 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     """Puts fakes in the models' place; returns what was asked to be built."""
     built: list[dict[str, Any]] = []
 
-    def open_store(path: str | None, *, read_only: bool) -> DemonstrationStore:
+    def open_store(path: str | None, *, read_only: bool, embedder: Any = None) -> DemonstrationStore:
         place = Path(path or tmp_path / "own-store")
         if not place.exists():
             with DemonstrationStore(place, embedder=FakeEmbedder()) as store:
                 store.add(DEMONSTRATIONS)
-        return DemonstrationStore(place, embedder=FakeEmbedder(), read_only=read_only)
+        return DemonstrationStore(place, embedder=embedder or FakeEmbedder(), read_only=read_only)
 
     def load(status: Any, model: str | None, dtype: str | None, device: str | None) -> FakePolicy:
         built.append({"model": model, "dtype": dtype, "device": device})
         return FakePolicy([RUDE, KIND])
 
     monkeypatch.setattr(options, "open_store", open_store)
+    monkeypatch.setattr(options, "embedder", FakeEmbedder)
     monkeypatch.setattr(options, "_load", load)
     monkeypatch.setattr("icdpo_chains.weights.resolve", lambda name, on_progress=None: name)
     return built

@@ -70,6 +70,7 @@ def test_demonstrations_are_opened_for_writing(run: Any, monkeypatch: pytest.Mon
 
     def looked_at(app: Any, bound: Any, on_ready: Any) -> None:
         store = app.state.service.store
+        assert store.embedder is app.state.service.icdpo.retriever.store.embedder, "it is loaded twice"
         seen.append(store.remove(next(iter(store.ids()))))
 
     monkeypatch.setattr("icdpo_chains.server.serving.serve", looked_at)

@@ -46,9 +46,9 @@ def test_a_store_is_relative_to_the_file(icdpo: Any, tmp_path: Path, monkeypatch
     opened: list[str | None] = []
     inner = options.open_store
 
-    def note(path: str | None, *, read_only: bool) -> DemonstrationStore:
+    def note(path: str | None, **how: Any) -> DemonstrationStore:
         opened.append(path)
-        return inner(path, read_only=read_only)
+        return inner(path, **how)
 
     monkeypatch.setattr(options, "open_store", note)
     (tmp_path / "c.json").write_text('{"store": "mine"}')
