@@ -6,6 +6,7 @@ A directory on disk and a server have files of their own, `directory.py` and `se
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,7 +39,7 @@ _REMEDIES = {
 }
 
 
-class Place:
+class Place(ABC):
     """A Chroma client, opened when the collection is asked for.
 
     Attributes:
@@ -117,8 +118,9 @@ class Place:
                 raise
             raise self._explained(error) from error
 
+    @abstractmethod
     def _open(self) -> Any:
-        raise NotImplementedError
+        """Returns Chroma's client."""
 
     def _explained(self, error: BaseException) -> ICDPOError:
         text = str(error).lower()

@@ -105,6 +105,7 @@ class _Group:
         self._packed = _pack(torch.cat(weights) if len(weights) > 1 else weights[0])
         for weight in weights:
             _page_out(weight)
+        self._last = None  # of a pass that broke off, with the weights of then
         self._state = state
 
     def product(self, place: int, rows: torch.Tensor) -> torch.Tensor:

@@ -197,3 +197,15 @@ def test_one_changed_layer_of_a_product_is_packed_anew() -> None:
         model.up.weight.mul_(-3)
         model.gate.bias.add_(1)
     torch.testing.assert_close(packed(model, given, linears), model(given), rtol=1e-5, atol=1e-5)
+
+
+def test_a_pass_that_broke_off_leaves_nothing_to_the_next_one() -> None:
+    model, given = gated(torch.float32), rows(3, torch.float32)
+    linears = grouped(model, torch.float32)
+    with torch.inference_mode(), linears.used():
+        model.gate(given)  # the product for `up` is there as well, and was never asked for
+    with torch.no_grad():
+        model.up.weight.mul_(-3)
+    with torch.inference_mode(), linears.used():
+        found = model.up(given)
+    torch.testing.assert_close(found, model.up(given), rtol=1e-5, atol=1e-5)
