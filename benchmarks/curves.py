@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from icdpo_chains.policies.sampling import SampleRequest, SamplingParams
-from icdpo_chains.policies.transformers import TransformersPolicy
+from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from icdpo_chains import weights
+from icdpo_chains.packaged_models import catalog
 from icdpo_chains.policies.sampling import SamplingParams
-from icdpo_chains.policies.transformers import TransformersPolicy
+from icdpo_chains.policies.transformers.policy import TransformersPolicy
 from icdpo_chains.scoring import InstantScorer
 
 FILLER = "An honest answer names what it does not know, and a kind one says so without making anybody small. "
@@ -93,7 +93,7 @@ def vllm_seconds(
 ) -> float:
     """The median of vLLM's sampling alone, of the same model and context in bfloat16."""
     script = Path(__file__).with_name("vllm_sampling.py")
-    command = [str(python), str(script), str(weights.resolve(policy.name)), "--ids", json.dumps(ids)]
+    command = [str(python), str(script), str(catalog.resolve(policy.name)), "--ids", json.dumps(ids)]
     command += ["--n", str(n), "--new-tokens", str(new), "--rounds", str(rounds)]
     environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_LOGGING_LEVEL": "ERROR"}
     run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)

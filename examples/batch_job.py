@@ -5,8 +5,8 @@ import tempfile
 from pathlib import Path
 
 from icdpo_chains import ICDPOConfig
+from icdpo_chains.batch.job import run_batch_job
 from icdpo_chains.config import SamplingConfig
-from icdpo_chains.jobs.batch_job import run_batch_job
 
 PROMPTS = ["How do I apologise to a friend?", "My neighbour is loud at night.", "I lost my wallet today."]
 

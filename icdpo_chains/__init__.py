@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from icdpo_chains.policies.fake import FakePolicy
     from icdpo_chains.policies.policy import Policy
     from icdpo_chains.policies.sampling import Sample, SamplingParams
-    from icdpo_chains.policies.transformers import TransformersPolicy
-    from icdpo_chains.policies.vllm import VLLMPolicy
+    from icdpo_chains.policies.transformers.policy import TransformersPolicy
+    from icdpo_chains.policies.vllm.policy import VLLMPolicy
     from icdpo_chains.progress import Progress
     from icdpo_chains.prompts.contexts import Instructions
     from icdpo_chains.prompts.formats import ChatFormat, PlainFormat, PlainTemplate
@@ -74,9 +74,9 @@ _MODULE_OF = {
     "Sample": "icdpo_chains.policies.sampling",
     "SamplingParams": "icdpo_chains.policies.sampling",
     "SentenceTransformerEmbedder": "icdpo_chains.demonstrations.embedding",
-    "TransformersPolicy": "icdpo_chains.policies.transformers",
+    "TransformersPolicy": "icdpo_chains.policies.transformers.policy",
     "TwoStageRetriever": "icdpo_chains.demonstrations.retrieval",
-    "VLLMPolicy": "icdpo_chains.policies.vllm",
+    "VLLMPolicy": "icdpo_chains.policies.vllm.policy",
     "open_store": "icdpo_chains.demonstrations.opening",
     "read_demonstrations": "icdpo_chains.demonstrations.files",
     "starter_demonstrations": "icdpo_chains.demonstrations.starter",

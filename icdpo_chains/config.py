@@ -194,10 +194,10 @@ class ICDPOConfig(BaseModel):
             PolicyError, WeightsError: see `TransformersPolicy.from_pretrained` and `VLLMPolicy`.
         """
         if self.vllm is not None:
-            from icdpo_chains.policies.vllm import VLLMPolicy
+            from icdpo_chains.policies.vllm.policy import VLLMPolicy
 
             return VLLMPolicy(self.vllm, self.model)
-        from icdpo_chains.policies.transformers import TransformersPolicy
+        from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
         return TransformersPolicy.from_pretrained(
             self.model, dtype=self.dtype, device=self.device, revision=self.revision

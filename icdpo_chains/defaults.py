@@ -64,7 +64,7 @@ def default_icdpo(
             _latest = None  # its memory may be needed
             policy: Any = model
             if revision is not None:
-                from icdpo_chains.policies.transformers import TransformersPolicy
+                from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
                 policy = TransformersPolicy.from_pretrained(
                     model, dtype=dtype, device=device, revision=revision

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from icdpo_chains.batch import answer_batch
+from icdpo_chains.answer_batch_tmp import answer_batch
 from icdpo_chains.messages import Conversation, as_conversation, as_responses
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.policy import Policy
@@ -85,7 +85,7 @@ class ICDPO(Pipeline):
         """
         from icdpo_chains.demonstrations.opening import open_store
         from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
-        from icdpo_chains.policies.transformers import TransformersPolicy
+        from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
         scorer = InstantScorer(against, aggregate)
         if store is None or isinstance(store, (str, Path)):

@@ -9,8 +9,20 @@ from typing import Annotated
 
 import typer
 
-from icdpo_chains.cli import ask, batch, chat, demos, distill, import_files, mcp, models, score, serve, tune
-from icdpo_chains.cli.eval import app as eval_app
+from icdpo_chains.cli.commands import (
+    ask,
+    batch,
+    chat,
+    demos,
+    distill,
+    import_files,
+    mcp,
+    models,
+    score,
+    serve,
+    tune,
+)
+from icdpo_chains.cli.commands.eval import app as eval_app
 
 __all__ = ["app", "main"]
 

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.chat_model import ChatModel
 from icdpo_chains.errors import ICDPOError
+from icdpo_chains.external_chat_model import ChatModel
 
 __all__ = ["load_chat_model"]
 

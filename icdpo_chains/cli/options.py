@@ -119,10 +119,10 @@ def sampling_params(
 
 def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None = None) -> ICDPO:
     """Loads models and store, and says what takes so long."""
-    from icdpo_chains import weights
     from icdpo_chains.icdpo import ICDPO
+    from icdpo_chains.packaged_models import catalog
 
-    weights.resolve(weights.DEFAULT_EMBEDDER, on_progress=status.update)
+    catalog.resolve(catalog.DEFAULT_EMBEDDER, on_progress=status.update)
 
     with _without_garbage_collection():
         import sentence_transformers  # noqa: F401  # which the first question would import otherwise
@@ -140,9 +140,9 @@ def load_policy(
     status: Status, model: str | None, dtype: str | None, device: str | None, revision: str | None = None
 ) -> Policy:
     """Loads the model, and fetches it first where it is not here."""
-    from icdpo_chains import weights
+    from icdpo_chains.packaged_models import catalog
 
-    weights.resolve(model or weights.DEFAULT_MODEL, on_progress=status.update)
+    catalog.resolve(model or catalog.DEFAULT_MODEL, on_progress=status.update)
     status.update("Loading the model ...")
     load = partial(_load, revision=revision) if revision else _load
     return load(status, model, dtype, device)
@@ -169,16 +169,16 @@ def _without_garbage_collection() -> Iterator[None]:
 def _load(
     status: Status, model: str | None, dtype: str | None, device: str | None, revision: str | None = None
 ) -> Policy:
-    from icdpo_chains import weights
+    from icdpo_chains.packaged_models import catalog
 
     # A download of gigabytes needs its own progress bars; they and ours would overwrite each other.
-    bars = model is not None and not weights.is_cached(model) and sys.stderr.isatty()
+    bars = model is not None and not catalog.is_cached(model) and sys.stderr.isatty()
     if bars:
         status.stop()
         os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)
     from transformers.utils import logging
 
-    from icdpo_chains.policies.transformers import TransformersPolicy
+    from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
     policy = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device, revision=revision)
     if bars:

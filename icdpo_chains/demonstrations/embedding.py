@@ -43,9 +43,9 @@ class SentenceTransformerEmbedder:
     """
 
     def __init__(self, name: str | None = None, *, device: str | None = None) -> None:
-        from icdpo_chains import weights
+        from icdpo_chains.packaged_models import catalog
 
-        self.name = name or weights.DEFAULT_EMBEDDER
+        self.name = name or catalog.DEFAULT_EMBEDDER
         self._device = device
         self._model: Any = None
         self._lock = threading.Lock()
@@ -68,9 +68,9 @@ class SentenceTransformerEmbedder:
     def _load(self) -> Any:
         from sentence_transformers import SentenceTransformer
 
-        from icdpo_chains import weights
+        from icdpo_chains.packaged_models import catalog
 
-        source = weights.resolve(self.name)
+        source = catalog.resolve(self.name)
         try:
             return SentenceTransformer(
                 source,

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from icdpo_chains.demonstrations.bm25 import BM25Index, tokenize
+from icdpo_chains.demonstrations.chroma.records import HAS_REJECTED, embedding_text
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.records import HAS_REJECTED, embedding_text
 from icdpo_chains.messages import Conversation, as_conversation, search_text
 from icdpo_chains.policies.sampling import check_count
 

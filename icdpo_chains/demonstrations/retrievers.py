@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from icdpo_chains.demonstrations.records import HAS_REJECTED, embedding_text
+from icdpo_chains.demonstrations.chroma.records import HAS_REJECTED, embedding_text
 from icdpo_chains.demonstrations.retrieval import (
     FixedDemonstrations,
     RandomRetriever,

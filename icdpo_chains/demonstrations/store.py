@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icdpo_chains.demonstrations.adding import AddReport, add_batch, batches
-from icdpo_chains.demonstrations.collection import Collection, Where
-from icdpo_chains.demonstrations.connection import Memory, Place
-from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.directory import Directory, ReadOnlyDirectory
-from icdpo_chains.demonstrations.embedding import Embedder, SentenceTransformerEmbedder, embed_checked
-from icdpo_chains.demonstrations.files.write import write_demonstrations
-from icdpo_chains.demonstrations.records import (
+from icdpo_chains.demonstrations.chroma.adding import AddReport, add_batch, batches
+from icdpo_chains.demonstrations.chroma.collection import Collection, Where
+from icdpo_chains.demonstrations.chroma.http import Server
+from icdpo_chains.demonstrations.chroma.local import Directory, ReadOnlyDirectory
+from icdpo_chains.demonstrations.chroma.place import Memory, Place
+from icdpo_chains.demonstrations.chroma.records import (
     RESERVED,
     embedding_text,
     from_record,
     prompt_text,
     to_record,
 )
-from icdpo_chains.demonstrations.server import Server
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.embedding import Embedder, SentenceTransformerEmbedder, embed_checked
+from icdpo_chains.demonstrations.files.write import write_demonstrations
 from icdpo_chains.errors import EmbedderMismatchError, StoreError
 from icdpo_chains.messages import Conversation, as_conversation
 from icdpo_chains.policies.sampling import check_count

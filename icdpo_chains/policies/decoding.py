@@ -14,7 +14,7 @@ from icdpo_chains.policies.token_choice import TokenChooser
 if TYPE_CHECKING:
     import torch
 
-    from icdpo_chains.policies.halving import Halving
+    from icdpo_chains.policies.transformers.early_rejection import Halving
 
 __all__ = ["Row", "Step", "decode"]
 

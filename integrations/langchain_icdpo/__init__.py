@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_icdpo.chain import create_icdpo_chain
-    from langchain_icdpo.chat_model import ChatICDPO
+    from langchain_icdpo.chat_model.model import ChatICDPO
     from langchain_icdpo.example_selector import DemonstrationSelector
     from langchain_icdpo.feedback import arecord_feedback, record_feedback
     from langchain_icdpo.middleware import ICDPOMiddleware
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from langchain_icdpo.tool import create_icdpo_tool
 
 _MODULE_OF = {
-    "ChatICDPO": "langchain_icdpo.chat_model",
+    "ChatICDPO": "langchain_icdpo.chat_model.model",
     "DemonstrationRetriever": "langchain_icdpo.retriever",
     "DemonstrationSelector": "langchain_icdpo.example_selector",
     "ICDPOMiddleware": "langchain_icdpo.middleware",

@@ -12,8 +12,8 @@ from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
 
 from icdpo_chains.messages import search_text
 from icdpo_chains.result import Draft
-from langchain_icdpo.answer import as_ai_message, with_score_table
-from langchain_icdpo.chat_model import ChatICDPO
+from langchain_icdpo.chat_model.answer import as_ai_message, with_score_table
+from langchain_icdpo.chat_model.model import ChatICDPO
 from langchain_icdpo.documents import to_retrieved
 from langchain_icdpo.messages import to_conversation, to_messages
 from langchain_icdpo.question import to_question

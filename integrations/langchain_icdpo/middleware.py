@@ -29,7 +29,7 @@ from icdpo_chains.messages import Message
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
 from icdpo_chains.progress import in_thread
 from icdpo_chains.result import ICDPOResult
-from langchain_icdpo.answer import with_score_table
+from langchain_icdpo.chat_model.answer import with_score_table
 from langchain_icdpo.messages import from_conversation, to_conversation
 
 __all__ = ["ICDPOMiddleware", "ICDPOState"]

@@ -7,7 +7,7 @@ from typing import Any
 from langchain_core.tools import StructuredTool
 from pydantic import BaseModel, Field
 
-from langchain_icdpo.chat_model import ChatICDPO
+from langchain_icdpo.chat_model.model import ChatICDPO
 
 __all__ = ["create_icdpo_tool"]
 

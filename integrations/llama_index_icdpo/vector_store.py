@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llama_index.core.vector_stores.types import BasePydanticVectorStore
 
-from icdpo_chains.demonstrations.adding import AddReport
-from icdpo_chains.demonstrations.records import embedding_text
+from icdpo_chains.demonstrations.chroma.adding import AddReport
+from icdpo_chains.demonstrations.chroma.records import embedding_text
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from llama_index_icdpo.nodes import to_demonstration, to_node
 

@@ -11,7 +11,7 @@ import pytest
 
 from icdpo_chains import ICDPO, FixedDemonstrations, ICDPOResult, Progress, SamplingParams
 from icdpo_chains.policies.sampling import Sample, SampleRequest
-from icdpo_chains.policies.transformers import TransformersPolicy
+from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
 from .fake_core import DEMONSTRATIONS, make_core
 from .policies.conftest import tiny_policy

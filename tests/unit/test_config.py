@@ -105,7 +105,7 @@ def test_model_and_store_are_those_that_the_file_names(
         loaded.append((name, options))
         return FakePolicy()
 
-    monkeypatch.setattr("icdpo_chains.policies.transformers.TransformersPolicy.from_pretrained", load)
+    monkeypatch.setattr("icdpo_chains.policies.transformers.policy.TransformersPolicy.from_pretrained", load)
     monkeypatch.setattr("icdpo_chains.demonstrations.store.SentenceTransformerEmbedder", FakeEmbedder)
     with DemonstrationStore(tmp_path / "own", embedder=FakeEmbedder()) as store:
         store.add([Demonstration("q", "a", "b")])
@@ -193,7 +193,7 @@ def test_wrong_settings_in_python() -> None:
 
 
 def test_servers_in_place_of_model_and_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from icdpo_chains.policies import vllm
+    from icdpo_chains.policies.vllm import policy as vllm
 
     asked: list[tuple[Any, ...]] = []
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from icdpo_chains import Demonstration, TransformersPolicy, starter_demonstrations
-from icdpo_chains.policies.vllm import VLLMPolicy
-from icdpo_chains.weights import DEFAULT_MODEL, resolve
+from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, resolve
+from icdpo_chains.policies.vllm.policy import VLLMPolicy
 
 from .server import API_KEY, RunningVLLM
 

@@ -10,7 +10,7 @@ import pytest
 
 from icdpo_chains import SamplingParams
 from icdpo_chains.errors import PolicyUnavailableError
-from icdpo_chains.policies.vllm import VLLMPolicy
+from icdpo_chains.policies.vllm.policy import VLLMPolicy
 
 from .server import API_KEY, RunningVLLM
 

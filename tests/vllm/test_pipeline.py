@@ -17,7 +17,7 @@ from icdpo_chains import (
     SamplingParams,
     starter_demonstrations,
 )
-from icdpo_chains.policies.vllm import VLLMPolicy
+from icdpo_chains.policies.vllm.policy import VLLMPolicy
 from langchain_icdpo import ChatICDPO, create_icdpo_chain
 from llama_index_icdpo import ICDPOLLM, ICDPOEmbedding, ICDPOSynthesizer, InstantScoreRerank
 from tests.chroma_server import ChromaServer

@@ -12,7 +12,7 @@ from icdpo_chains import ICDPO, Demonstration, FixedDemonstrations, SamplingPara
 from icdpo_chains.errors import PolicyError, TokenizerMismatch
 from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.policies.sampling import SampleRequest
-from icdpo_chains.policies.vllm import VLLMPolicy
+from icdpo_chains.policies.vllm.policy import VLLMPolicy
 
 from .server import API_KEY, MAX_MODEL_LEN, MODEL, RunningVLLM
 

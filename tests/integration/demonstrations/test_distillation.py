@@ -5,7 +5,7 @@ from pathlib import Path
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from icdpo_chains import DemonstrationStore, SamplingParams, TransformersPolicy, read_demonstrations
-from icdpo_chains.demonstrations.distillation import Distilled, distil
+from icdpo_chains.distillation import Distilled, distil
 
 PROMPTS = ["How do I thank a neighbour?", "What is a good first plant?"]
 

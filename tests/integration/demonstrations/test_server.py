@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from icdpo_chains.demonstrations.adding import AddReport
+from icdpo_chains.demonstrations.chroma.adding import AddReport
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.retrieval import TwoStageRetriever

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from icdpo_chains import ICDPO, Demonstration, FakePolicy, FixedDemonstrations, ICDPOConfig, SamplingParams
+from icdpo_chains.batch.job import JobReport, run_batch_job
+from icdpo_chains.batch.ray_job import run_ray_job
 from icdpo_chains.errors import ICDPOError
-from icdpo_chains.jobs.batch_job import JobReport, run_batch_job
-from icdpo_chains.jobs.ray_job import run_ray_job
 from icdpo_chains.policies.sampling import Sample
 
 DEMONSTRATIONS = [

@@ -48,5 +48,5 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     monkeypatch.setattr(options, "open_store", open_store)
     monkeypatch.setattr(options, "embedder", FakeEmbedder)
     monkeypatch.setattr(options, "_load", load)
-    monkeypatch.setattr("icdpo_chains.weights.resolve", lambda name, on_progress=None: name)
+    monkeypatch.setattr("icdpo_chains.packaged_models.catalog.resolve", lambda name, on_progress=None: name)
     return built

@@ -110,7 +110,7 @@ def test_demonstrations_come_from_the_named_retriever(icdpo: Any, tmp_path: Path
 def test_a_vllm_server_in_place_of_a_model(
     icdpo: Any, fakes: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from icdpo_chains.policies import vllm
+    from icdpo_chains.policies.vllm import policy as vllm
 
     monkeypatch.setattr(vllm, "VLLMPolicy", lambda base_url, model: FakePolicy([KIND], name=f"{model} there"))
     assert asked(icdpo, "--vllm", "http://127.0.0.1:8001", "-m", "big")["model"] == "big there"

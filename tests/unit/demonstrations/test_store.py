@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from icdpo_chains.demonstrations.adding import AddReport
+from icdpo_chains.demonstrations.chroma.adding import AddReport
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.files import read_demonstrations

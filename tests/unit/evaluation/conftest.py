@@ -8,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.policies.fake import byte_tokenizer
-from icdpo_chains.policies.transformers import TransformersPolicy
+from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
 TINY: dict[str, Any] = {
     "hidden_size": 48,

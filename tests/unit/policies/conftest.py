@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from icdpo_chains.policies.fake import byte_tokenizer
-from icdpo_chains.policies.transformers import TransformersPolicy
+from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
 TINY: dict[str, Any] = {
     "hidden_size": 48,

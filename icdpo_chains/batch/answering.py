@@ -1,0 +1,111 @@
+"""`answer_rows`: a chunk of a batch job's rows becomes records of its output."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from icdpo_chains.asked import Asked
+from icdpo_chains.batch.input import JobRow
+from icdpo_chains.errors import NoDemonstrationsError, PolicyError, StoreError, WeightsError
+from icdpo_chains.icdpo import ICDPO
+from icdpo_chains.result import Draft, ICDPOResult
+
+__all__ = ["answer_rows", "row_seed"]
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+_THREADS = 8
+# Would befall each of the rows: a job of a million must not end as a million failures.
+_OF_THE_MACHINE = (PolicyError, StoreError, WeightsError, NoDemonstrationsError, MemoryError, OSError)
+# By name, so that torch need not be there.
+_OF_THE_DEVICE = {"OutOfMemoryError", "AcceleratorError"}
+
+
+def answer_rows(icdpo: ICDPO, rows: Sequence[JobRow], seed: int) -> list[dict[str, Any]]:
+    """Answers rows, whose candidates are sampled together where the policy can do that.
+
+    A row's answer depends on the seed and the row alone, whatever it is answered with, where and when.
+
+    Args:
+        icdpo: answers them.
+        rows: those that can't be used become records of their error.
+        seed: of the job.
+
+    Returns:
+        A record a row, JSON values, in this order: `row`, `id` and `prompt` with `response` and `icdpo`, or
+        with `error`.
+
+    Raises:
+        PolicyError, StoreError, WeightsError, NoDemonstrationsError, MemoryError, OSError: what is wrong is
+            not the row.
+    """
+
+    def ask(row: JobRow) -> Asked:
+        found = icdpo.retrieve(row.prompt)
+        return icdpo.ask(row.prompt, found, seed=row_seed(seed, row.number))
+
+    usable = [row for row in rows if row.refused is None]
+    # A policy on a server scores for all threads at once; one in this process takes them in turn.
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="icdpo-batch") as threads:
+        asked = list(threads.map(_or_error(ask), usable))
+        drafts = _sampled(icdpo, asked)
+        results = dict(zip(usable, threads.map(_or_error(icdpo.select), drafts), strict=True))
+    return [_record(row, results.get(row)) for row in rows]
+
+
+def row_seed(seed: int, number: int) -> int:
+    """Returns the seed of one row, from 0 to 2**48 - 1 (any JSON reader keeps that exactly).
+
+    Args:
+        seed: of the job.
+        number: of the row.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode("ascii")).digest()[:6], "big")
+
+
+def _sampled(icdpo: ICDPO, asked: list[Asked | Exception]) -> list[Draft | Exception]:
+    def alone(item: Asked) -> Draft:
+        return icdpo.sample_asked([item])[0]
+
+    askable = [item for item in asked if isinstance(item, Asked)]
+    if not askable:
+        return [item for item in asked if isinstance(item, Exception)]
+    together = _or_error(icdpo.sample_asked)(askable)
+    if isinstance(together, Exception):  # for one of them it may be: each alone has its answer or its error
+        return [_or_error(alone)(item) for item in asked]
+    drafts = iter(together)
+    return [next(drafts) if isinstance(item, Asked) else item for item in asked]
+
+
+def _or_error(call: Callable[[S], T]) -> Callable[[S | Exception], T | Exception]:
+    """Returns the call with a row's own error in place of its result; an error given goes through."""
+
+    def called(item: S | Exception) -> T | Exception:
+        if isinstance(item, Exception):
+            return item
+        try:
+            return call(item)
+        except _OF_THE_MACHINE:
+            raise
+        except Exception as error:
+            if _OF_THE_DEVICE & {kind.__name__ for kind in type(error).__mro__}:
+                raise
+            return error
+
+    return called
+
+
+def _record(row: JobRow, result: ICDPOResult | Exception | None) -> dict[str, Any]:
+    record = {"row": row.number, "id": row.number if row.id is None else row.id}
+    if row.refused is not None:
+        error = {"type": "DemonstrationError", "message": row.refused}
+        return {**record, "line": row.line, "error": error}
+    record["prompt"] = row.to_dict()["prompt"]
+    if isinstance(result, ICDPOResult):
+        table = {**result.score_table(), "seed": result.seed, "model": result.model}
+        return {**record, "response": result.text, "icdpo": table}
+    return {**record, "error": {"type": type(result).__name__, "message": str(result)}}

@@ -1,0 +1,201 @@
+"""`ray_answers`: rows are read, answered and brought back by Ray Data. Importing this needs Ray."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy, DataContext, Datasource, ReadTask
+from ray.data.block import BlockMetadata
+
+from icdpo_chains import errors
+from icdpo_chains.batch.answering import answer_rows
+from icdpo_chains.batch.input import JobRow, job_rows
+from icdpo_chains.batch.job import chunks
+from icdpo_chains.config import ICDPOConfig
+from icdpo_chains.icdpo import ICDPO
+
+__all__ = ["ray_answers", "ray_cluster"]
+
+# One row of Ray's is a whole chunk of ours, as JSON, and one block is one such row.
+_ROWS, _ANSWERS = "rows", "answers"
+
+
+@contextmanager
+def ray_cluster(address: str | None) -> Iterator[None]:
+    """Connects to a cluster, or starts one on this machine, unless there is a connection already.
+
+    Args:
+        address: as `ray.init` takes it; `None` starts one.
+
+    Raises:
+        ICDPOError: the cluster is not reached, or can't be started.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address is None:
+            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+        else:
+            _check_reached(address)
+            ray.init(address, **quiet)
+    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+        where = "on this machine can't be started" if address is None else f"at {address!r} is not reached"
+        raise errors.ICDPOError(f"the Ray cluster {where}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_reached(address: str) -> None:
+    """Asks before Ray does, which goes on asking for minutes."""
+    if address.startswith("ray://"):
+        raise ValueError("a job runs on a node of the cluster, not through Ray's client: use HOST:PORT there")
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def ray_answers(
+    configs: Sequence[ICDPOConfig],
+    prompts: Path,
+    *,
+    seed: int,
+    done: set[int],
+    build: Callable[[ICDPOConfig], ICDPO],
+    workers: int | None,
+    chunk: int,
+) -> Iterator[list[dict[str, Any]]]:
+    """Yields the records of one chunk after the other, in the order in which they are ready.
+
+    Args:
+        configs: the settings; workers take them in turn.
+        prompts: the input.
+        seed: of the job.
+        done: the numbers of the rows that are left out.
+        build: makes the ICDPO in a worker.
+        workers: how many at most.
+        chunk: rows in a chunk.
+
+    Raises:
+        ICDPOError: a worker can't go on.
+    """
+    resources = ray.cluster_resources()
+    gpus, cpus = int(resources.get("GPU", 0)), resources.get("CPU", 1)
+    nodes = sum(node["Alive"] for node in ray.nodes())
+    on_server = configs[0].model_dump().get("vllm") is not None
+    needs: dict[str, Any] = {"num_cpus": 1}
+    if on_server:
+        workers = workers or max(nodes, len(configs))
+    elif gpus:
+        workers = workers or gpus
+        needs = {"num_gpus": 1}
+    else:
+        workers = workers or nodes
+        # Ray gives an actor as many threads as it has CPUs.
+        needs = {"num_cpus": max(1, int(cpus // workers))}
+    context = DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.target_max_block_size = 1  # a block a row
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    turns = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Turns).remote(len(configs))
+    with DataContext.current(context):
+        answers = ray.data.read_datasource(
+            _Chunks(prompts, ray.put(done), chunk), override_num_blocks=1, num_cpus=0
+        ).map_batches(
+            _Worker,
+            fn_constructor_args=(configs, build, seed, turns),
+            batch_size=1,
+            # What waits at a worker dies with it.
+            compute=ActorPoolStrategy(min_size=1, max_size=workers, max_tasks_in_flight_per_actor=2),
+            **needs,
+        )
+    for row in answers.iter_rows():
+        answer = json.loads(row[_ANSWERS])
+        if isinstance(answer, dict):
+            kind = getattr(errors, answer["type"], errors.ICDPOError)
+            raise kind(f"a worker can't go on: {answer['type']}: {answer['message']}")
+        yield answer
+
+
+class _Chunks(Datasource):  # type: ignore[misc]  # Ray has no types
+    """The input, read lazily by one task on the node of the driver: the file need not be anywhere else."""
+
+    def __init__(self, path: Path, done: ray.ObjectRef, size: int) -> None:
+        self._path, self._done, self._size = path, done, size
+
+    @property
+    def supports_distributed_reads(self) -> bool:
+        return False
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        return None
+
+    def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[ReadTask]:
+        path, ref, size = self._path, self._done, self._size
+
+        def read() -> Iterator[pa.Table]:
+            done = ray.get(ref)
+            rows = (row for row in job_rows(path) if row.number not in done)
+            for some in chunks(rows, size):
+                yield pa.table({_ROWS: [json.dumps([row.to_dict() for row in some])]})
+
+        return [ReadTask(read, BlockMetadata(None, None, None, None))]
+
+
+class _Worker:
+    """An actor with an ICDPO of its own.
+
+    An error that is not of a row is handed to the driver as what it is, and not raised: Ray would wrap it.
+    """
+
+    def __init__(
+        self,
+        configs: Sequence[ICDPOConfig],
+        build: Callable[[ICDPOConfig], ICDPO],
+        seed: int,
+        turns: Any,
+    ) -> None:
+        self._seed = seed
+        self._icdpo: ICDPO | Exception
+        try:
+            self._icdpo = build(configs[ray.get(turns.next.remote())])
+        except Exception as error:
+            self._icdpo = error
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
+        return {_ANSWERS: [json.dumps(self._answers(text)) for text in batch[_ROWS]]}
+
+    def _answers(self, text: str) -> Any:
+        try:
+            if isinstance(self._icdpo, Exception):
+                raise self._icdpo
+            rows = [JobRow.from_dict(fields) for fields in json.loads(text)]
+            return answer_rows(self._icdpo, rows, self._seed)
+        except Exception as error:
+            return {"type": type(error).__name__, "message": str(error)}
+
+
+class _Turns:
+    """An actor that knows whose turn it is among the servers."""
+
+    def __init__(self, count: int) -> None:
+        self._turns = itertools.cycle(range(count))
+
+    def next(self) -> int:
+        return next(self._turns)

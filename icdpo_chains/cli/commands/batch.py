@@ -1,0 +1,146 @@
+"""`icdpo batch`: a data set of prompts through ICDPO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.command import checked
+from icdpo_chains.cli.console import console, error_line, working, write_json
+from icdpo_chains.cli.settings import command_with_settings
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from icdpo_chains.batch.job import JobReport
+    from icdpo_chains.config import ICDPOConfig
+    from icdpo_chains.icdpo import ICDPO
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    command_with_settings(app, "batch", without=("vllm",))(batch)
+
+
+def batch(
+    prompts: Annotated[
+        Path,
+        typer.Argument(help='JSONL rows of {"prompt": ...}, .txt with one a line, or a preference file.'),
+    ],
+    out: Annotated[Path, typer.Argument(help="The answers, .jsonl; gone on with if it exists.")],
+    ray: Annotated[bool, typer.Option("--ray", help="Run on Ray Data.")] = False,
+    ray_address: Annotated[
+        str | None, typer.Option(help="A Ray cluster; one is started on this machine if not given.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="With --ray: how many at most; by default one a GPU or node.")
+    ] = None,
+    chunk: Annotated[int, typer.Option(help="Rows answered together, and written at once.")] = 16,
+    vllm: Annotated[
+        list[str] | None,
+        typer.Option(help="A vLLM server, as with `ask`; with --ray it may be repeated, for a pool of them."),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Do the rows again that failed in an earlier run.")
+    ] = False,
+    as_json: options.AsJson = False,
+    *,
+    settings: ICDPOConfig,
+) -> None:
+    """Answer a data set of prompts; stopped at any point, the same command goes on.
+
+    A row that fails is written with its error, and makes the exit code 1.
+    """
+    from icdpo_chains.batch.job import MAX_CHUNK
+    from icdpo_chains.policies.sampling import check_count
+
+    with checked():
+        check_count(chunk, "--chunk", MAX_CHUNK)
+    if not ray and (ray_address is not None or workers is not None or len(vllm or ()) > 1):
+        raise typer.BadParameter("--ray-address, --workers and several --vllm need --ray")
+    with checked():
+        pool = [settings.changed({"vllm": url}) for url in vllm] if vllm else [settings]
+    with working("Preparing ...") as status:
+        progress = _Progress(status)
+
+        def build(config: ICDPOConfig) -> ICDPO:
+            icdpo = options.build_icdpo(status, config)
+            status.update("Answering ...")
+            return icdpo
+
+        try:
+            if ray:
+                from icdpo_chains.batch.ray_job import run_ray_job
+
+                progress.last = run_ray_job(
+                    pool,
+                    prompts,
+                    out,
+                    workers=workers,
+                    address=ray_address,
+                    chunk=chunk,
+                    retry_failed=retry_failed,
+                    on_progress=progress.show,
+                )
+            else:
+                from icdpo_chains.batch.job import run_batch_job
+
+                progress.last = run_batch_job(
+                    pool[0],
+                    prompts,
+                    out,
+                    build=build,
+                    chunk=chunk,
+                    retry_failed=retry_failed,
+                    on_progress=progress.show,
+                )
+        finally:
+            # After an error or Ctrl-C as well: what was written stays, and has to be known.
+            if progress.last is not None:
+                status.stop()
+                _report(progress.last, out, as_json=as_json)
+    if progress.last.failed:
+        error_line(f"{progress.last.failed} rows failed: {out} says why, and --retry-failed does them again")
+        raise typer.Exit(1)
+
+
+class _Progress:
+    """Says how far the job is."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        self.last: JobReport | None = None
+
+    def show(self, report: JobReport) -> None:
+        self.last = report
+        done, left = report.already_there + report.added, report.minutes_left or 0
+        self._status.update(
+            f"{done} of {report.rows} rows, {report.failed} failed, {report.rows_per_minute:.1f} rows a "
+            f"minute, {left:.0f} min left"
+        )
+
+
+def _report(report: JobReport, out: Path, *, as_json: bool) -> None:
+    if as_json:
+        write_json(
+            {
+                "file": str(out),
+                "rows": report.rows,
+                "added": report.added,
+                "already_there": report.already_there,
+                "failed": report.failed,
+                "seconds": round(report.seconds, 3),
+                "rows_per_minute": round(report.rows_per_minute, 2),
+            }
+        )
+        return
+    console().print(
+        f"{out}: {report.added} of {report.rows} rows added, {report.already_there} already there, "
+        f"{report.failed} failed; {report.seconds:.1f} s, {report.rows_per_minute:.1f} rows a minute",
+        soft_wrap=True,
+    )

@@ -1,0 +1,127 @@
+"""`icdpo distill`: demonstrations made with a teacher."""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.command import checked, command
+from icdpo_chains.cli.console import console, error_line, printable, working, write_json
+from icdpo_chains.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.files import RefusedRow
+    from icdpo_chains.distillation import Distilled
+
+__all__ = ["register"]
+
+_SHOWN = 10
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    command(app, "distill")(distill)
+
+
+def distill(
+    prompts: Annotated[
+        Path,
+        typer.Argument(help='A preference file, JSONL rows of {"prompt": ...}, or .txt with one a line.'),
+    ],
+    teacher: Annotated[
+        str,
+        typer.Option(
+            "--teacher",
+            "-t",
+            help="provider:model of LangChain, such as openai:gpt-5-mini; or module:attribute.",
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The demonstrations, .jsonl; gone on with if it exists.")
+    ],
+    model: options.Model = None,
+    max_tokens: Annotated[int, typer.Option(help="The longest rejected answer, in tokens.")] = 128,
+    temperature: Annotated[float, typer.Option(help="Of the rejected answers.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Of the rejected answers.")] = 0.8,
+    seed: Annotated[int, typer.Option(min=0, help="Makes the rejected answers reproducible.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first prompts of the file.")] = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Build demonstrations: a teacher's answer is the chosen one, the local model's own the rejected one.
+
+    Stopped at any point, the same command goes on; what the teacher answered is never asked again. Prompts
+    that failed are listed, and tried again by the same command; the exit code is 1 if there is one.
+    """
+    from icdpo_chains.cli.chat_models import load_chat_model
+    from icdpo_chains.demonstrations.files.prompts import read_prompts
+    from icdpo_chains.distillation import distil
+    from icdpo_chains.policies.sampling import SamplingParams
+
+    with checked():
+        sampling = SamplingParams(max_new_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    refused: list[RefusedRow] = []
+    asked = list(islice(read_prompts(prompts, on_refused=refused.append), limit))
+    if not asked:
+        reasons = "".join(f"; {row}" for row in refused[:1])
+        raise InvalidInputError(f"{prompts} holds no prompt that can be used{reasons}")
+    last: list[Distilled] = []
+    try:
+        with working("Preparing ...") as status:
+            chat_model = load_chat_model(teacher)
+            policy = options.load_policy(status, model, dtype, device)
+
+            def show(done: Distilled) -> None:
+                last[:] = [done]
+                status.update(f"{done.total} of {len(asked)} prompts, {len(done.failed)} failed ...")
+
+            status.update(f"Asking the teacher, {len(asked)} prompts ...")
+            distil(
+                asked,
+                chat_model,
+                policy,
+                out,
+                seed=seed,
+                sampling=sampling,
+                teacher_name=teacher,
+                on_prompt=show,
+            )
+    finally:
+        # After an error or Ctrl-C as well: what was written stays, and has to be known.
+        if last:
+            _report(last[0], refused, out, as_json=as_json)
+    if last[0].failed:
+        error_line(f"{len(last[0].failed)} prompts failed: the same command tries them again")
+        raise typer.Exit(1)
+
+
+def _report(done: Distilled, refused: list[RefusedRow], out: Path, *, as_json: bool) -> None:
+    if as_json:
+        write_json(
+            {
+                "file": str(out),
+                "added": done.added,
+                "already_there": done.already_there,
+                "duplicates": done.duplicates,
+                "skipped": done.skipped,
+                "failed": [{"prompt": each.number, "reason": each.reason} for each in done.failed],
+                "refused": [{"file": row.path, "line": row.line, "reason": row.reason} for row in refused],
+            }
+        )
+        return
+    shown = console()
+    shown.print(
+        f"{out}: {done.added} added, {done.already_there} already there, {done.duplicates} duplicates, "
+        f"{done.skipped} without a difference, {len(done.failed)} failed, {len(refused)} rows refused",
+        soft_wrap=True,
+    )
+    for lines in (done.failed, refused):
+        for line in lines[:_SHOWN]:
+            shown.print(f"  {printable(' '.join(str(line).split()))}", soft_wrap=True)
+        if len(lines) > _SHOWN:
+            shown.print(f"  and {len(lines) - _SHOWN} more (--json lists them)")

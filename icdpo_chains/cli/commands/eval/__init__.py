@@ -1,0 +1,13 @@
+"""`icdpo eval`: one file for each of its subcommands."""
+
+from __future__ import annotations
+
+import typer
+
+from icdpo_chains.cli.commands.eval import accuracy, generate, judge, report
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="Find out whether ICDPO helps, on your model and your data.")
+for part in (accuracy, generate, judge, report):
+    part.register(app)

@@ -1,0 +1,209 @@
+"""`icdpo eval accuracy`: how often each scorer ranks the chosen answer above the rejected one."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.command import checked, command
+from icdpo_chains.cli.console import console, error_line, working, write_json
+from icdpo_chains.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from icdpo_chains.demonstrations.demonstration import Demonstration
+    from icdpo_chains.demonstrations.files import RefusedRow
+    from icdpo_chains.evaluation.accuracy.accuracy import PreferenceAccuracy
+    from icdpo_chains.evaluation.accuracy.margins import PairMargins
+    from icdpo_chains.evaluation.statistics import Interval
+
+__all__ = ["read_pairs", "register"]
+
+_MOST_PAIRS = 1_000_000
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    command(app, "accuracy")(accuracy)
+
+
+def accuracy(
+    files: Annotated[list[Path], typer.Argument(help="Preference files: JSONL, JSON, CSV or Parquet.")],
+    pairs: Annotated[int, typer.Option(help="How many pairs are scored.")] = 100,
+    k: Annotated[
+        list[int] | None, typer.Option("--k", "-k", help="Demonstrations shown; may be repeated. [2]")
+    ] = None,
+    retriever: Annotated[
+        list[str] | None,
+        typer.Option(help="two_stage, bm25, embeddings, random, fixed; may be repeated. [two_stage, random]"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which pairs, and what is drawn.")] = 0,
+    plain: Annotated[bool, typer.Option(help="The plain format in place of the chat template.")] = False,
+    chosen_instruction: Annotated[str | None, typer.Option(help="Another wording; '' for none.")] = None,
+    rejected_instruction: Annotated[str | None, typer.Option(help="Another wording; '' for none.")] = None,
+    model: options.Model = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+    max_context: Annotated[int, typer.Option(help="The longest context, in tokens.")] = 2048,
+    plot: Annotated[Path | None, typer.Option(help="Draw the scorers' calibration there (.svg).")] = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Measure preference accuracy: how often the chosen answer of a pair is scored above the rejected one.
+
+    Each pair is scored with demonstrations from the other rows, never with near-duplicates of it. A coin gets
+    50 %. Ctrl-C ends the measurement, and what was scored so far is reported; the exit code is then 130.
+    """
+    from icdpo_chains.demonstrations.retrievers import RETRIEVERS
+    from icdpo_chains.policies.sampling import check_count
+
+    names, ks = list(dict.fromkeys(retriever or ["two_stage", "random"])), list(dict.fromkeys(k or [2]))
+    with checked():
+        check_count(pairs, "--pairs", _MOST_PAIRS)
+        check_count(max_context, "--max-context", 10_000_000)
+        for each in ks:
+            check_count(each, "--k", 10_000)
+        for name in names:
+            if name not in RETRIEVERS:
+                raise ValueError(f"--retriever {name!r} is unknown: use {', '.join(RETRIEVERS)}")
+        if plot is not None and plot.suffix.lower() != ".svg":
+            raise ValueError(f"--plot writes SVG, and {str(plot)!r} does not end in .svg")
+    rows = read_pairs(files)
+    from rich.progress import track
+
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+    from icdpo_chains.evaluation.accuracy.accuracy import PreferenceAccuracy
+    from icdpo_chains.evaluation.accuracy.margins import PairScorer, settings_of
+    from icdpo_chains.prompts.contexts import Instructions
+    from icdpo_chains.prompts.formats import PlainFormat
+
+    default = Instructions()
+    instructions = Instructions(
+        default.chosen if chosen_instruction is None else chosen_instruction,
+        default.rejected if rejected_instruction is None else rejected_instruction,
+    )
+    outcomes: list[PairMargins | None] = []
+    interrupted = False
+    with working("Preparing ...") as status:
+        policy = options.load_policy(status, model, dtype, device)
+        status.update("Embedding the prompts ...")
+        store = DemonstrationStore.ephemeral(embedder=options.embedder())
+        store.add(rows)
+        status.update("Looking for near-duplicates ...")
+        scorer = PairScorer(
+            policy,
+            rows,
+            store,
+            names,
+            seed=seed,
+            instructions=instructions,
+            format=PlainFormat(policy.tokenizer) if plain else None,
+            max_context=max_context,
+        )
+    drawn = random.Random(seed).sample(rows, len(rows))  # noqa: S311
+    each_pair = scorer.score_each(drawn, settings_of(names, ks))
+    with store:
+        try:
+            wanted = min(pairs, len(rows))
+            for _ in track(range(wanted), "Scoring pairs", console=console(stderr=True), transient=True):
+                # One that does not fit is replaced by the next.
+                for outcome in each_pair:
+                    outcomes.append(outcome)
+                    if outcome is not None:
+                        break
+        except KeyboardInterrupt:
+            interrupted = True
+    found = PreferenceAccuracy.of(policy.name, outcomes, seed=seed)
+    if interrupted:
+        error_line(f"interrupted: {len(found.pairs)} of {wanted} pairs were scored")
+    if not found.pairs:
+        if interrupted:
+            raise typer.Exit(130)
+        raise InvalidInputError(
+            f"none of the {len(rows)} pairs fits into {scorer.max_context} tokens: raise --max-context, or "
+            "use a model with a longer context"
+        )
+    _report(found, as_json=as_json)
+    if plot is not None:
+        _draw(found, plot)
+    if interrupted:
+        raise typer.Exit(130)
+
+
+def read_pairs(files: list[Path]) -> tuple[Demonstration, ...]:
+    """Reads preference pairs, and says on standard error how many rows were refused."""
+    from icdpo_chains.evaluation.preferences import read_preferences
+
+    refused: list[RefusedRow] = []
+    rows = read_preferences(files, on_refused=refused.append)
+    if refused:
+        error_line(f"{len(refused)} rows can't be used; the first: {refused[0]}")
+    return rows
+
+
+def _report(found: PreferenceAccuracy, *, as_json: bool) -> None:
+    if as_json:
+        write_json(found.to_dict())
+        return
+    out = console()
+    # Into a file or a pipe, the tables are as wide as they need to be.
+    if not sys.stdout.isatty():
+        out.width = 140
+    out.print(_accuracy_table(found))
+    out.print(_gap_table(found))
+    skipped = f"; {found.skipped} did not fit and were skipped" if found.skipped else ""
+    out.print(f"{found.model}; 95 % bootstrap intervals; seed {found.seed}{skipped}", style="dim")
+
+
+def _accuracy_table(found: PreferenceAccuracy) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"Preference accuracy, {len(found.pairs)} pairs", title_justify="left")
+    for name in ("measure", "retriever"):
+        table.add_column(name)
+    for name in ("k", "shown", "accuracy", "95 % interval"):
+        table.add_column(name, justify="right")
+    for setting in found.settings:
+        mid, shown = found.accuracy(setting), found.shown(setting)
+        table.add_row(
+            setting.name,
+            setting.retriever or "",
+            "" if setting.k is None else str(setting.k),
+            "" if shown is None else f"{shown:.1f}",
+            f"{mid.mean:.1%}",
+            f"{mid.low:.1%} to {mid.high:.1%}",
+        )
+    return table
+
+
+def _gap_table(found: PreferenceAccuracy) -> Table:
+    from rich.table import Table
+
+    table = Table(title="By how much longer the chosen answer is, in tokens", title_justify="left")
+    table.add_column("measure")
+    for third in found.by_length_gap(found.settings[0]):
+        table.add_column(f"{third.shortest} to {third.longest} ({third.pairs} pairs)", justify="right")
+    for setting in found.settings:
+        table.add_row(setting.label, *(_interval(third.accuracy) for third in found.by_length_gap(setting)))
+    return table
+
+
+def _interval(found: Interval) -> str:
+    return f"{found.mean:.1%} ({found.low:.1%} to {found.high:.1%})"
+
+
+def _draw(found: PreferenceAccuracy, plot: Path) -> None:
+    from icdpo_chains.evaluation.accuracy.calibration import calibrate, plot_calibration
+    from icdpo_chains.evaluation.accuracy.margins import SCORERS
+
+    scorers = [setting for setting in found.settings if setting.measure in SCORERS]
+    first = scorers[0]
+    # Four lines can be told apart; the other retrievers and k are in the JSON.
+    shown = [s for s in scorers if (s.retriever, s.k) == (first.retriever, first.k)]
+    plot_calibration({setting.label: calibrate(found.margins(setting)) for setting in shown}, plot)
+    console(stderr=True).print(str(plot), soft_wrap=True)

@@ -1,0 +1,74 @@
+"""`icdpo mcp`: the same as tools of a Model Context Protocol server."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
+from icdpo_chains.cli.console import error_line, working
+from icdpo_chains.cli.settings import command_with_settings
+from icdpo_chains.network import base_url, bind
+
+if TYPE_CHECKING:
+    from icdpo_chains.config import ICDPOConfig
+    from icdpo_chains.icdpo import ICDPO
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    command_with_settings(app, "mcp", without=("seed",))(mcp)
+
+
+def mcp(
+    transport: Annotated[
+        Literal["stdio", "http"], typer.Option(help="stdio for a client that starts this; http for several.")
+    ] = "stdio",
+    host: Annotated[str, typer.Option(help="Where http listens; others than loopback need a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8765,
+    api_key_file: APIKeyFile = None,
+    write: Annotated[bool, typer.Option("--write", help="Let clients add demonstrations.")] = False,
+    *,
+    settings: ICDPOConfig,
+) -> None:
+    """Give agents the tools to answer, to rank answers, and to search the demonstrations (MCP)."""
+    from icdpo_chains.mcp import create_mcp_server, transports
+
+    def load() -> ICDPO:
+        with working("Preparing ...") as status:
+            return options.build_icdpo(status, settings)
+
+    if transport == "stdio":
+        with transports.protocol_output() as output:
+            loaded: Future[ICDPO] = Future()
+            server = create_mcp_server(loaded.result, editable=write)
+            # Clients wait for the first answer of a server for seconds only.
+            threading.Thread(target=_settle, args=(loaded, load), daemon=True).start()
+            transports.run_stdio(server, output)
+        return
+    key = read_api_key(api_key_file, host)
+    # Before the model is loaded: if the address is taken, that is said at once.
+    with bind(host, port) as bound:
+        server = create_mcp_server(load(), editable=write)
+        sys.stderr.write(f"icdpo: tools at {base_url(bound)}/mcp\n")
+        sys.stderr.flush()
+        transports.run_http(server, bound, api_key=key)
+
+
+def _settle(future: Future[ICDPO], load: Callable[[], ICDPO]) -> None:
+    """Loads; an error is told to whoever asks for the result, and in the server's log."""
+    try:
+        future.set_result(load())
+    except BaseException as error:
+        error_line(f"{error} (start the server again when that is mended)")
+        future.set_exception(error)

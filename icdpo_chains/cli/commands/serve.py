@@ -1,0 +1,82 @@
+"""`icdpo serve`: an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
+from icdpo_chains.cli.command import checked
+from icdpo_chains.cli.console import working
+from icdpo_chains.cli.settings import command_with_settings
+from icdpo_chains.network import base_url, bind
+
+if TYPE_CHECKING:
+    from icdpo_chains.config import ICDPOConfig
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    command_with_settings(app, "serve", without=("seed",))(serve)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="The address to listen at; others than loopback need a key.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    api_key_file: APIKeyFile = None,
+    model_name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
+    demonstrations: Annotated[
+        bool, typer.Option("--demonstrations", help="Let clients read and change the demonstrations.")
+    ] = False,
+    max_waiting: Annotated[int, typer.Option(help="Questions answered or waiting at most.")] = 256,
+    max_body_bytes: Annotated[int, typer.Option(help="The largest request.")] = 2**20,
+    max_candidates: Annotated[int, typer.Option(help="The most candidates a request may ask for.")] = 32,
+    max_tokens_limit: Annotated[int, typer.Option(help="The longest answer it may ask for.")] = 1024,
+    request_timeout: Annotated[float, typer.Option(help="Seconds that an answer may take.")] = 300.0,
+    *,
+    settings: ICDPOConfig,
+) -> None:
+    """Serve answers to OpenAI's clients, until SIGTERM or Ctrl-C; requests may override how."""
+    from icdpo_chains.server import ServerLimits, create_app, server_extra
+
+    with server_extra():
+        from icdpo_chains.server import serving
+
+    with checked():
+        limits = ServerLimits(
+            max_waiting=max_waiting,
+            max_body_bytes=max_body_bytes,
+            max_candidates=max_candidates,
+            max_tokens=max_tokens_limit,
+            request_timeout=request_timeout,
+        )
+    key = read_api_key(api_key_file, host)
+    with contextlib.ExitStack() as stack:
+        # Before the model is loaded: if the address is taken, that is said at once.
+        bound = stack.enter_context(contextlib.closing(bind(host, port)))
+        with working("Preparing ...") as status:
+            embedder = options.embedder()  # one for those that read and for those that write
+            icdpo = options.build_icdpo(status, settings, embedder)
+            editable = None
+            if demonstrations:
+                store = options.open_store(settings.store, read_only=False, embedder=embedder)
+                editable = stack.enter_context(store)
+        with checked():
+            app = create_app(
+                icdpo, model_name=model_name, api_key=key, demonstrations=editable, limits=limits
+            )
+        ready = f"icdpo: {app.state.service.model_name} answers at {base_url(bound)}/v1\n"
+        serving.serve(app, bound, on_ready=lambda: _say(ready))
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(line)
+    sys.stderr.flush()

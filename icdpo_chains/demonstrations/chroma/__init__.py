@@ -1,0 +1,1 @@
+"""A Chroma collection: where it lives (memory, directory, server), its records, and safe writes."""

@@ -1,0 +1,267 @@
+"""`distil`: demonstrations made with a teacher (arXiv 2402.09320: "borrowing from a superior model")."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files.write import write_demonstrations
+from icdpo_chains.errors import ContextOverflowError, ICDPOError, InvalidInputError
+from icdpo_chains.external_chat_model import ChatModel, chat_turns, model_name, reply
+from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.messages import Conversation, Message, as_conversation, check_text
+from icdpo_chains.policies.policy import Policy
+from icdpo_chains.policies.sampling import SamplingParams
+from icdpo_chains.prompts.formats import PromptFormat, prompt_format
+
+__all__ = ["PROGRESS", "Distilled", "FailedPrompt", "distil", "prompt_key"]
+
+PROGRESS = ".progress"
+"""The working file's name is the demonstrations file's and this."""
+
+_SOURCE = "icdpo distill"
+_HOPELESS = 5  # a wrong key, or name of a model, fails for every prompt
+
+
+@dataclass(frozen=True)
+class FailedPrompt:
+    """A prompt that no demonstration was made of. It is tried again when the same is run again.
+
+    Attributes:
+        number: which of the prompts, from 1.
+        prompt: as it was given.
+        reason: why, in one sentence.
+    """
+
+    number: int
+    prompt: Conversation
+    reason: str
+
+    def __str__(self) -> str:
+        return f"prompt {self.number}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What came of the prompts; the counts and the failed ones add up to all of them.
+
+    Attributes:
+        added: demonstrations made.
+        already_there: prompts that an earlier run has made a demonstration of.
+        duplicates: prompts equal to an earlier one, see `prompt_key`.
+        skipped: prompts to which both models gave the same answer, or the policy only blank ones.
+        failed: the prompts that failed.
+    """
+
+    added: int = 0
+    already_there: int = 0
+    duplicates: int = 0
+    skipped: int = 0
+    failed: tuple[FailedPrompt, ...] = ()
+
+    @property
+    def total(self) -> int:
+        """How many prompts that are."""
+        return self.added + self.already_there + self.duplicates + self.skipped + len(self.failed)
+
+
+def distil(
+    prompts: Iterable[Conversation | Demonstration],
+    teacher: ChatModel,
+    policy: Policy,
+    path: str | Path,
+    *,
+    seed: int = 0,
+    sampling: SamplingParams | None = None,
+    format: PromptFormat | None = None,
+    teacher_name: str | None = None,
+    retries: int = 2,
+    on_prompt: Callable[[Distilled], None] | None = None,
+) -> Distilled:
+    """Builds demonstrations: the teacher's answer is the chosen one, the policy's own the rejected one.
+
+    What is made is written at once to a working file, `path` with `.progress` behind its name, and from there
+    to `path` at the end, however that comes: after Ctrl-C, a lost connection or a full disk the same call
+    goes on where it stopped. What the teacher was paid for is never asked again. With another teacher,
+    policy, seed or sampling a working file is not gone on with; more prompts may be added.
+
+    Both answers lose white space around them. Each demonstration's metadata say where it comes from:
+    `source`, `teacher`, `policy` and `seed`.
+
+    Args:
+        prompts: what is answered; of a demonstration, its prompt.
+        teacher: any LangChain chat model, or another `ChatModel`.
+        policy: the local model; it is shown no demonstration.
+        path: the file that is to hold the demonstrations, `.jsonl`.
+        seed: of the policy's samples; a prompt's sample depends on the seed and the prompt alone.
+        sampling: how the policy samples; its own seed is not used.
+        format: how the prompt is laid out; by default the tokenizer's chat template if it has one.
+        teacher_name: what the teacher is called in the metadata.
+        retries: how often the teacher is asked again after an error or a blank answer, at once.
+        on_prompt: called after each prompt with what came of the prompts so far.
+
+    Raises:
+        InvalidInputError: there is no prompt; the file exists and was not made by this; or it was made with
+            other settings.
+        UnknownFormatError: the file's name says that it is no JSON lines.
+        ICDPOError: the teacher raised an exception for each of the first 5 prompts of a new file.
+        OSError: a file can't be written.
+        TypeError, ValueError: an argument that can't be used.
+    """
+    if not callable(getattr(teacher, "invoke", None)):
+        raise TypeError(f"a teacher needs a method invoke(messages), and {teacher!r:.80} has none")
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+        raise ValueError(f"retries is {retries!r}, and must be a whole number from 0")
+    layout = format or prompt_format(policy.tokenizer, policy.eos_token_ids)
+    sampling = replace(sampling or SamplingParams(), seed=seed)
+    sampling = replace(sampling, stop=(*layout.stop, *sampling.stop))
+    name = teacher_name or model_name(teacher)
+    provenance = {"source": _SOURCE, "teacher": name, "policy": policy.name, "seed": seed}
+    source = _Source(teacher, policy, layout, sampling, retries, provenance)
+    given = [item.prompt if isinstance(item, Demonstration) else item for item in prompts]
+    if not given:
+        raise InvalidInputError("there is no prompt to make a demonstration of: give at least one")
+    with _working_file(Path(path), provenance | {"sampling": asdict(replace(sampling, seed=None))}) as file:
+        _export(file, path)  # Whether it can be written has to be known before a teacher is paid.
+        try:
+            return _distil(given, source, file, on_prompt or (lambda done: None))
+        finally:
+            _export(file, path)
+
+
+def prompt_key(conversation: Sequence[Message]) -> str:
+    """Returns what is the same for prompts that differ in white space, case or Unicode forms alone.
+
+    Returns:
+        32 hexadecimal digits of SHA-256 over the roles and the normalised (NFKC) texts.
+    """
+    turns = [
+        [turn.role, " ".join(unicodedata.normalize("NFKC", turn.content).casefold().split())]
+        for turn in conversation
+    ]
+    return hashlib.sha256(json.dumps(turns).encode("ascii")).hexdigest()[:32]
+
+
+def _working_file(target: Path, settings: dict[str, Any]) -> ResumableFile:
+    working = target.with_name(target.name + PROGRESS)
+    if target.exists() and not working.exists():
+        raise InvalidInputError(
+            f"{target} exists, and without {working.name} beside it can't be gone on with: name another file"
+        )
+    return ResumableFile(working, settings)
+
+
+def _export(file: ResumableFile, path: str | Path) -> None:
+    rows = [record["demonstration"] for record in file.records.values() if "demonstration" in record]
+    write_demonstrations(path, map(Demonstration.from_dict, rows))
+
+
+def _distil(
+    prompts: Sequence[Conversation],
+    source: _Source,
+    file: ResumableFile,
+    on_prompt: Callable[[Distilled], None],
+) -> Distilled:
+    done = Distilled()
+    seen: set[str] = set()
+    hopeless = 0
+    for number, prompt in enumerate(prompts, 1):
+        try:
+            key = prompt_key(as_conversation(prompt))
+            if key in seen:
+                done = replace(done, duplicates=done.duplicates + 1)
+            else:
+                seen.add(key)
+                new = key not in file.records
+                if new:
+                    file.append(key, source.record(prompt, key))
+                done = _counted(done, file.records[key], new=new)
+        except ICDPOError as error:
+            done = replace(done, failed=(*done.failed, FailedPrompt(number, prompt, str(error))))
+            hopeless += isinstance(error, _TeacherFailed)
+            if hopeless == _HOPELESS and not file.records:
+                raise ICDPOError(
+                    f"each of the first {hopeless} prompts failed, so a setting seems to be wrong. The last "
+                    f"one: {error}"
+                ) from None
+        on_prompt(done)
+    return done
+
+
+def _counted(done: Distilled, record: Mapping[str, Any], *, new: bool) -> Distilled:
+    if "demonstration" not in record:
+        return replace(done, skipped=done.skipped + 1)
+    if new:
+        return replace(done, added=done.added + 1)
+    return replace(done, already_there=done.already_there + 1)
+
+
+class _TeacherFailed(ICDPOError):
+    """The teacher raised an exception each time."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where demonstrations come from; the fields are arguments of `distil`."""
+
+    teacher: ChatModel
+    policy: Policy
+    layout: PromptFormat
+    sampling: SamplingParams
+    retries: int
+    provenance: Mapping[str, Any]
+
+    def record(self, prompt: Conversation, key: str) -> dict[str, Any]:
+        """Returns a demonstration, or why there is none, as a record of the working file.
+
+        Raises:
+            ICDPOError: the policy or the teacher failed.
+        """
+        conversation = as_conversation(prompt)
+        # The policy is asked first: it costs nothing, and may be unable to read the prompt.
+        rejected = self._rejected(conversation, key)
+        if not rejected:
+            return {"skipped": "the policy's answer is blank"}
+        chosen = self._chosen(conversation)
+        if chosen == rejected:
+            return {"skipped": "both answers are the same"}
+        return {"demonstration": Demonstration(prompt, chosen, rejected, self.provenance).to_dict()}
+
+    def _rejected(self, conversation: Sequence[Message], key: str) -> str:
+        """The policy's own answer; `""` if it is blank each time."""
+        context = self.layout.context(conversation, [], None)
+        most, new = self.policy.max_context, self.sampling.max_new_tokens
+        if most is not None and len(context) + new > most:
+            raise ContextOverflowError(
+                f"the prompt's {len(context)} tokens and {new} new ones exceed the {most} that "
+                f"{self.policy.name} can read: shorten it, or ask for shorter answers"
+            )
+        for attempt in range(self.retries + 1):
+            # One seed for all prompts would draw the same numbers for each of them.
+            drawn = hashlib.sha256(f"{self.sampling.seed}/{key}/{attempt}".encode("ascii")).digest()
+            sampling = replace(self.sampling, seed=int.from_bytes(drawn[:4], "big"))
+            (sample,) = self.policy.sample(context, 1, sampling)
+            answer = self.layout.answer_text(sample.text).strip()
+            if answer:
+                return answer
+        return ""
+
+    def _chosen(self, conversation: Sequence[Message]) -> str:
+        failure = ICDPOError("the teacher's answer is blank")
+        for _ in range(self.retries + 1):
+            try:
+                answer = reply(self.teacher, chat_turns(conversation)).strip()
+                check_text(answer, "the teacher's answer")
+            except Exception as error:  # of any provider: what it is stands in the reason
+                failure = _TeacherFailed(f"the teacher failed: {type(error).__name__}: {error}")
+                continue
+            if answer:
+                return answer
+            failure = ICDPOError("the teacher's answer is blank")
+        raise failure

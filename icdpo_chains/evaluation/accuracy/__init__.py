@@ -1,0 +1,1 @@
+"""How often a scorer ranks the chosen answer above the rejected one."""

@@ -1,0 +1,286 @@
+"""`fine_tune`: supervised fine-tuning of a low-rank adapter on chosen answers, the baseline that trains."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.errors import DemonstrationError, ICDPOError, InvalidInputError, PolicyError
+from icdpo_chains.policies.sampling import check_count
+from icdpo_chains.policies.transformers.policy import TransformersPolicy
+from icdpo_chains.prompts.formats import prompt_format
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FineTuned", "fine_tune"]
+
+_SETTINGS = "fine_tuning.json"
+_IGNORED = -100  # a label that has no loss, in torch's cross-entropy
+
+# Rows that the losses before and after are measured on, at most.
+_MEASURED = 64
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One demonstration as token ids."""
+
+    context: list[int]
+    answer: list[int]
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """A fine-tuned policy.
+
+    Attributes:
+        policy: with the adapter merged into a copy of the model.
+        directory: holds the adapter.
+        loss_before: of the policy as it was: the mean negative log-likelihood, in nats, of a token of the
+            chosen answers that it was trained on (the first 64).
+        loss_after: the same of the fine-tuned policy.
+        trained_on: the ids of the demonstrations that it was trained on.
+        skipped: how many demonstrations were too long.
+    """
+
+    policy: TransformersPolicy
+    directory: Path
+    loss_before: float
+    loss_after: float
+    trained_on: frozenset[str]
+    skipped: int
+
+    @classmethod
+    def load(cls, directory: str | Path, policy: TransformersPolicy) -> FineTuned:
+        """Reads what `fine_tune` left in a directory, so that nothing is trained twice.
+
+        Args:
+            directory: where the adapter is.
+            policy: the one that was fine-tuned; it stays as it is.
+
+        Raises:
+            InvalidInputError: the directory holds no adapter of `fine_tune`.
+            PolicyError: it belongs to another model.
+            ICDPOError: peft is missing.
+        """
+        peft = _peft()
+        directory = Path(directory)
+        try:
+            settings: dict[str, Any] = json.loads((directory / _SETTINGS).read_text(encoding="utf-8"))
+            name = settings.pop("policy")
+            settings["trained_on"] = frozenset(settings["trained_on"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidInputError(
+                f"{directory} holds no adapter that can be read ({error!r:.200}): give a directory that "
+                "`fine_tune` wrote to"
+            ) from error
+        if name != policy.name:
+            raise PolicyError(
+                f"the adapter in {directory} was trained for {name!r}, and was given {policy.name!r}: load "
+                "that model, or train an adapter for this one"
+            )
+        model = peft.PeftModel.from_pretrained(_trainable_copy(policy), str(directory), local_files_only=True)
+        return cls(_merged(model, policy), directory, **settings)
+
+
+def fine_tune(
+    policy: TransformersPolicy,
+    demonstrations: Sequence[Demonstration],
+    *,
+    directory: str | Path,
+    rank: int = 8,
+    epochs: int = 1,
+    learning_rate: float = 2e-4,
+    batch_size: int = 4,
+    max_context: int = 1024,
+    seed: int = 0,
+) -> FineTuned:
+    """Trains a LoRA adapter (arXiv 2106.09685) on the chosen answers; only their tokens have a loss.
+
+    The layout is that of sampling without demonstrations. All linear layers but the output's get an adapter,
+    scaled by 2 (alpha is twice the rank). Training is in float32 on a CPU, and elsewhere in the model's dtype
+    with adapters in float32.
+
+    Args:
+        policy: what is fine-tuned; a copy of its model is, so that it stays as it is.
+        demonstrations: what is learned.
+        directory: gets the adapter (safetensors) and what `FineTuned.load` needs.
+        rank: of the adapter's matrices.
+        epochs: how often each demonstration is seen.
+        learning_rate: of AdamW at its beginning; it falls linearly to 0.
+        batch_size: demonstrations a step.
+        max_context: demonstrations with more tokens are skipped.
+        seed: the same gives the same weights, on one machine.
+
+    Raises:
+        DemonstrationError: no demonstration is left.
+        TypeError: an argument of the wrong type, or a policy without a model of transformers.
+        ValueError: an argument out of range.
+        ICDPOError: peft is missing.
+    """
+    if not isinstance(policy, TransformersPolicy):
+        raise TypeError(f"a {type(policy).__name__} can't be trained: use a TransformersPolicy")
+    check_count(rank, "rank", 4096)
+    check_count(epochs, "epochs", 1000)
+    check_count(batch_size, "batch_size", 4096)
+    check_count(max_context, "max_context", 10_000_000)
+    if not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise ValueError(f"learning_rate is {learning_rate}, and must be above 0 and finite")
+    limit = min(max_context, policy.max_context or max_context)
+    rows, used = _rows(policy, demonstrations, limit)
+    if not rows:
+        raise DemonstrationError(
+            f"none of {len(demonstrations)} demonstrations has at most {limit} tokens, so that there is "
+            "nothing to train on: give shorter ones, or a larger max_context"
+        )
+    peft = _peft()
+    before = _loss(policy, rows)
+    with _seeded(seed, policy.model.device):
+        config = peft.LoraConfig(
+            r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+        model = peft.get_peft_model(_trainable_copy(policy), config)
+        _train(model, rows, epochs, learning_rate, batch_size, seed)
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    # Left to itself, peft asks the hub whether the vocabulary has grown.
+    model.save_pretrained(str(directory), safe_serialization=True, save_embedding_layers=False)
+    tuned = _merged(model, policy)
+    after = _loss(tuned, rows)
+    settings = {"loss_before": before, "loss_after": after, "skipped": len(demonstrations) - len(rows)}
+    content = {"policy": policy.name, **settings, "trained_on": sorted(used)}
+    (directory / _SETTINGS).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    return FineTuned(tuned, directory, before, after, frozenset(used), len(demonstrations) - len(rows))
+
+
+def _rows(
+    policy: TransformersPolicy, demonstrations: Sequence[Demonstration], limit: int
+) -> tuple[list[_Row], list[str]]:
+    """The demonstrations that are short enough, as token ids; and their ids."""
+    form = prompt_format(policy.tokenizer, policy.eos_token_ids)
+    rows: list[_Row] = []
+    used: list[str] = []
+    for demonstration in demonstrations:
+        row = _Row(
+            form.context(demonstration.messages, [], None), form.answer(demonstration.chosen, ended=True)
+        )
+        if len(row.context) + len(row.answer) <= limit:
+            rows.append(row)
+            used.append(demonstration.id)
+    return rows, used
+
+
+def _loss(policy: TransformersPolicy, rows: Sequence[_Row]) -> float:
+    logprobs = [policy.logprobs(row.context, [row.answer])[0] for row in rows[:_MEASURED]]
+    return -sum(map(sum, logprobs)) / sum(map(len, logprobs))
+
+
+def _train(
+    model: Any, rows: Sequence[_Row], epochs: int, learning_rate: float, batch_size: int, seed: int
+) -> None:
+    from tempfile import TemporaryDirectory
+
+    from transformers import PrinterCallback, Trainer, TrainingArguments
+
+    # TRL's trainer puts another forward into the model that it trains; the model is used after this.
+    with TemporaryDirectory() as nothing:
+        arguments = TrainingArguments(
+            output_dir=nothing,
+            num_train_epochs=epochs,
+            learning_rate=learning_rate,
+            per_device_train_batch_size=batch_size,
+            seed=seed,
+            use_cpu=model.device.type == "cpu",
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+        )
+        trainer = Trainer(
+            model=model, args=arguments, train_dataset=list(rows), data_collator=_batch, callbacks=[_bar()]
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+
+
+def _batch(rows: Sequence[_Row]) -> Mapping[str, torch.Tensor]:
+    """Token ids [rows, longest] padded on the right, and as labels those of the answers."""
+    import torch
+
+    shape = len(rows), max(len(row.context) + len(row.answer) for row in rows)
+    ids = torch.zeros(shape, dtype=torch.long)
+    seen = torch.zeros(shape, dtype=torch.long)
+    labels = torch.full(shape, _IGNORED)
+    for i, row in enumerate(rows):
+        begin, end = len(row.context), len(row.context) + len(row.answer)
+        ids[i, :end] = torch.tensor([*row.context, *row.answer])
+        seen[i, :end] = 1
+        labels[i, begin:end] = ids[i, begin:end]
+    return {"input_ids": ids, "attention_mask": seen, "labels": labels}
+
+
+def _bar() -> Any:
+    """A progress bar, if there is a terminal."""
+    from tqdm.auto import tqdm
+    from transformers import TrainerCallback
+
+    class Bar(TrainerCallback):  # type: ignore[misc]
+        def on_train_begin(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            self.bar = tqdm(total=state.max_steps, desc="fine-tuning", unit="step", disable=None)
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            self.bar.update(state.global_step - self.bar.n)
+
+        def on_train_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
+            self.bar.close()
+
+    return Bar()
+
+
+def _trainable_copy(policy: TransformersPolicy) -> Any:
+    import torch
+
+    with policy._lock:  # while it computes, its model has other parts
+        model = copy.deepcopy(policy.model)
+    return model.to(torch.float32) if model.device.type == "cpu" else model
+
+
+def _merged(model: Any, policy: TransformersPolicy) -> TransformersPolicy:
+    merged = model.merge_and_unload().to(policy.model.device, policy.model.dtype).eval()
+    merged.requires_grad_(False)
+    return TransformersPolicy(merged, policy.tokenizer, f"{policy.name}+lora", max_rows=policy.max_rows)
+
+
+def _peft() -> Any:
+    try:
+        import peft
+    except ImportError as error:
+        raise ICDPOError('fine-tuning needs peft: pip install "icdpo-chains[eval]"') from error
+    return peft
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seeds all global random numbers, as the trainer does too, and leaves them as they were."""
+    import numpy as np
+    import torch
+
+    plain, of_numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        random.setstate(plain)
+        np.random.set_state(of_numpy)

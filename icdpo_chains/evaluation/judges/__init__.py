@@ -1,0 +1,1 @@
+"""Judges of answers: reward models, chat models, classifiers."""

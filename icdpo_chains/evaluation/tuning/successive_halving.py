@@ -1,0 +1,138 @@
+"""`search_setting`: the scorer, retriever and k that rank pairs best, by successive halving."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.evaluation.accuracy.margins import PairMargins, PairScorer, Setting, right
+from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_value
+
+__all__ = ["SIGNIFICANT", "SettingSearch", "search_setting"]
+
+SIGNIFICANT = 0.05
+"""Below this p-value, a difference counts as real."""
+
+_SEARCHED = 2 / 3  # of pairs and time; with the rest, the winner is compared with the default
+
+
+@dataclass(frozen=True)
+class SettingSearch:
+    """What the search found.
+
+    Attributes:
+        default: what the winner was compared with.
+        winner: the best of all; the default itself where nothing was better.
+        searched: how many pairs the winner was found with.
+        compared: how many other pairs the two were compared on; 0 where the default won, or time ran out.
+        winner_accuracy: the winner's preference accuracy on these other pairs.
+        default_accuracy: the default's.
+        p_value: two-sided, of the paired permutation test between them; NaN without such pairs.
+        skipped: how many pairs did not fit the model.
+    """
+
+    default: Setting
+    winner: Setting
+    searched: int
+    compared: int
+    winner_accuracy: Interval
+    default_accuracy: Interval
+    p_value: float
+    skipped: int = 0
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the winner is really better than the default."""
+        return self.p_value < SIGNIFICANT and self.winner_accuracy.mean > self.default_accuracy.mean
+
+    @property
+    def chosen(self) -> Setting:
+        """The winner where that is really better, else the default."""
+        return self.winner if self.is_better else self.default
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields by name."""
+        return asdict(self)
+
+
+def search_setting(
+    scorer: PairScorer,
+    rows: Sequence[Demonstration],
+    settings: Iterable[Setting],
+    default: Setting,
+    *,
+    seconds: float,
+    clock: Callable[[], float],
+    seed: int = 0,
+    on_progress: Callable[[str], None] = lambda _: None,
+) -> SettingSearch:
+    """Finds the setting with the highest preference accuracy within a time.
+
+    All settings are scored on a first block of pairs, the better half of them on a second one, and so on
+    (successive halving, Karnin et al. 2013), with the same time for each block. The best of a search looks
+    better than it is, so the winner is compared with the default on pairs that had no part in the search.
+
+    Args:
+        scorer: scores pairs.
+        rows: its rows, or some of them.
+        settings: what is tried, besides the default.
+        default: never leaves the search.
+        seconds: for all of it; looked at between two pairs.
+        clock: tells seconds.
+        seed: of the order of the pairs.
+        on_progress: told what is being done.
+    """
+    began = clock()
+    drawn = random.Random(seed).sample(list(rows), len(rows))  # noqa: S311
+    boundary = math.ceil(_SEARCHED * len(drawn))
+    pairs, fresh = drawn[:boundary], drawn[boundary:]
+    alive = list(dict.fromkeys([default, *settings]))
+    rounds = max(1, math.ceil(math.log2(max(2, len(alive) - 1))))
+    scored: list[PairMargins] = []
+    skipped = 0
+
+    def score(block: Sequence[Demonstration], tried: Sequence[Setting], until: float) -> list[PairMargins]:
+        nonlocal skipped
+        found: list[PairMargins] = []
+        outcomes = scorer.score_each(block, tried)
+        while clock() < until and (outcome := next(outcomes, _END)) is not _END:
+            if isinstance(outcome, PairMargins):
+                found.append(outcome)
+            else:
+                skipped += 1
+        return found
+
+    def standing(setting: Setting) -> float:
+        return -sum(right(pair.margins[setting]) for pair in scored)
+
+    for number in range(rounds):
+        block = pairs[len(pairs) * number // rounds : len(pairs) * (number + 1) // rounds]
+        on_progress(f"Comparing {len(alive)} settings ...")
+        scored += score(block, alive, began + seconds * _SEARCHED * (number + 1) / rounds)
+        if scored:
+            others = sorted((setting for setting in alive if setting != default), key=standing)
+            alive = [default, *others[: max(1, len(others) // 2)]]
+    # In a tie the default stays.
+    winner = min(alive, key=standing) if scored else default
+    compared: list[PairMargins] = []
+    if winner != default:
+        on_progress("Comparing the best setting with the default ...")
+        compared = score(fresh, [default, winner], began + seconds)
+    better, usual = ([right(pair.margins[setting]) for pair in compared] for setting in (winner, default))
+    return SettingSearch(
+        default=default,
+        winner=winner,
+        searched=len(scored),
+        compared=len(compared),
+        winner_accuracy=bootstrap(better, seed=seed),
+        default_accuracy=bootstrap(usual, seed=seed),
+        p_value=paired_p_value(better, usual, seed=seed),
+        skipped=skipped,
+    )
+
+
+_END = object()

@@ -1,0 +1,82 @@
+"""A Model Context Protocol server over an `ICDPO`: `create_mcp_server`, and `icdpo mcp`, which runs it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from icdpo_chains.errors import ICDPOError
+
+if TYPE_CHECKING:
+    from mcp.server.fastmcp import FastMCP
+
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+    from icdpo_chains.icdpo import ICDPO
+
+__all__ = ["create_mcp_server"]
+
+_INSTRUCTIONS = (
+    "Answers by a local language model, aligned to a set of demonstrations of good and bad answers: "
+    "several candidates are sampled, and the one that the demonstrations make most likely is returned."
+)
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+
+
+def create_mcp_server(
+    icdpo: ICDPO | Callable[[], ICDPO], *, store: DemonstrationStore | None = None, editable: bool = False
+) -> FastMCP:
+    """Builds the server, with the tools `aligned_answer`, `rank_answers` and `search_demonstrations`.
+
+    Args:
+        icdpo: answers; or a function that returns it, called in a thread at each use, so that a client need
+            not wait for a model to load before it can ask for the tools.
+        store: what is searched and added to; the retriever's own where not given.
+        editable: there is a tool `add_demonstration` too.
+
+    Raises:
+        ICDPOError: the `mcp` package is not installed.
+    """
+    try:
+        from mcp.server.fastmcp import FastMCP
+        from mcp.server.transport_security import TransportSecuritySettings
+        from mcp.types import ToolAnnotations
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "mcp":
+            raise
+        raise ICDPOError(
+            'the Model Context Protocol is not installed: pip install "icdpo-chains[mcp]"'
+        ) from None
+    from icdpo_chains.mcp.tools import Tools
+
+    server = FastMCP(
+        "icdpo",
+        instructions=_INSTRUCTIONS,
+        log_level="WARNING",
+        transport_security=TransportSecuritySettings(
+            enable_dns_rebinding_protection=True,
+            allowed_hosts=[f"{name}:*" for name in _LOOPBACK],
+            allowed_origins=[f"http://{name}:*" for name in _LOOPBACK],
+        ),
+    )
+    tools = Tools(icdpo if callable(icdpo) else lambda: icdpo, store)
+    reads = ToolAnnotations(readOnlyHint=True, openWorldHint=False)
+    adds = ToolAnnotations(
+        readOnlyHint=False, destructiveHint=False, idempotentHint=True, openWorldHint=False
+    )
+    offered: list[tuple[Callable[..., Any], str, ToolAnnotations]] = [
+        (tools.aligned_answer, "Answer a question", reads),
+        (tools.rank_answers, "Rank answers", reads),
+        (tools.search_demonstrations, "Search demonstrations", reads),
+    ]
+    if editable:
+        offered.append((tools.add_demonstration, "Add a demonstration", adds))
+    for tool, title, hints in offered:
+        server.add_tool(
+            tool,
+            title=title,
+            description=inspect.getdoc(tool),
+            annotations=hints,
+            structured_output=True,
+        )
+    return server

@@ -1,0 +1,89 @@
+"""What runs the server: over standard input and output, and over streamable HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from typing import IO, TYPE_CHECKING, Any
+
+from icdpo_chains.network import bears_key
+
+if TYPE_CHECKING:
+    from mcp.server.fastmcp import FastMCP
+
+__all__ = ["protocol_output", "run_http", "run_stdio"]
+
+_LINGER = 10
+"""Seconds that answers at work may still take when the server is told to stop."""
+
+
+@contextlib.contextmanager
+def protocol_output() -> Iterator[IO[str]]:
+    """Gives standard output for the protocol alone: what else is printed meanwhile goes to standard error."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)  # below Python, where libraries in C print too
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8", newline="\n") as output:
+            yield output
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def run_stdio(server: FastMCP, output: IO[str]) -> None:
+    """Serves the client at standard input and `output`, until it closes its end."""
+    import anyio
+    from mcp.server.stdio import stdio_server
+
+    async def run() -> None:
+        async with stdio_server(stdout=anyio.wrap_file(output)) as (messages, answers):
+            protocol = server._mcp_server  # FastMCP's own run writes to sys.stdout, as everybody does
+            await protocol.run(messages, answers, protocol.create_initialization_options())
+
+    anyio.run(run)
+
+
+def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = None) -> None:
+    """Serves streamable HTTP at `/mcp`, until SIGTERM or Ctrl-C.
+
+    Without a key, only requests to a loopback address by its own name are answered: a web page whose name was
+    made to resolve to it (DNS rebinding) still sends its own name.
+
+    Args:
+        server: from `create_mcp_server`.
+        bound: a socket that is bound to the address.
+        api_key: demanded of each request, as `Authorization: Bearer`; then it may be sent to any name.
+    """
+    import uvicorn
+
+    if api_key is not None and server.settings.transport_security is not None:
+        server.settings.transport_security.enable_dns_rebinding_protection = False
+    app = server.streamable_http_app()
+    if api_key is not None:
+        app.add_middleware(_KeyDemanded, key=api_key)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LINGER)
+    uvicorn.Server(config).run(sockets=[bound])
+
+
+class _KeyDemanded:
+    """Middleware that demands the key before a body is read."""
+
+    def __init__(self, app: Any, key: str) -> None:
+        self._app, self._key = app, key
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        from starlette.responses import PlainTextResponse
+
+        answer = self._app
+        if scope["type"] == "http" and not bears_key(scope["headers"], self._key):
+            answer = PlainTextResponse(
+                "the API key is missing or wrong: send it as `Authorization: Bearer KEY`",
+                401,
+                {"WWW-Authenticate": "Bearer"},
+            )
+        await answer(scope, receive, send)

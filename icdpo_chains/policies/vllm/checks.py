@@ -1,0 +1,113 @@
+"""What `VLLMPolicy` makes sure of at first: the tokenizer, and what log-probabilities the server gives."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from icdpo_chains.errors import PolicyError, TokenizerMismatch
+from icdpo_chains.policies.sampling import SamplingParams
+
+if TYPE_CHECKING:
+    from icdpo_chains.policies.vllm.policy import VLLMPolicy
+    from icdpo_chains.policies.vllm.server import VLLMServer
+
+__all__ = ["check_logprobs", "check_tokenizer", "load_tokenizer"]
+
+_PROBES = (
+    "The quick brown fox isn't 1,234.56 years old;  it costs $20 in 2026.\n\n\tWhat now?   \r\n  ",
+    "Größenwahn, façade, naïve, Ελληνικά, Русский, עברית, العربية, हिन्दी, 日本語、中文 and 한국어",
+    "def f(x):\n    return {'a': [x ** 2, \"b\\n\"]}  # <b>&amp;</b>\n🦜🏽 👩‍👩‍👧 e\u0301 \u200b \ufeff",
+)
+_SPREAD = 256  # tokens of the vocabulary that are looked at
+_MOST_APART = 1.0  # nats a token; raw log-probabilities of bfloat16 kernels lie within 0.2
+
+
+def load_tokenizer(given: Any, card: Mapping[str, Any]) -> tuple[Any, frozenset[int]]:
+    """Returns a tokenizer and its end tokens, those of the generation_config.json beside it included.
+
+    Args:
+        given: a tokenizer, or its name or path; `None` for that of the model.
+        card: what the server says of the model.
+
+    Raises:
+        PolicyError: it can't be loaded.
+    """
+    from transformers import AutoTokenizer, GenerationConfig
+
+    from icdpo_chains.packaged_models import catalog
+
+    if given is not None and not isinstance(given, (str, Path)):
+        return given, frozenset({given.eos_token_id} - {None})
+    names = [given] if given is not None else [card.get("root"), card["id"]]
+    failures = []
+    for name in dict.fromkeys(str(name) for name in names if name):
+        source = catalog.resolve(os.path.expanduser(name))
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            failures.append(f"{name!r}: {' '.join(str(error).split())[:200]}")
+            continue
+        listed: Any = None
+        with contextlib.suppress(OSError, ValueError):
+            listed = GenerationConfig.from_pretrained(source).eos_token_id
+        ends = set(listed) if isinstance(listed, (list, tuple)) else {listed}
+        return tokenizer, frozenset(ends | {tokenizer.eos_token_id}) - {None}
+    raise PolicyError(
+        f"the tokenizer of {card['id']!r} can't be loaded ({'; '.join(failures)}): give it as tokenizer, the "
+        "name or path of the model that the server has"
+    )
+
+
+def check_tokenizer(server: VLLMServer, model: str, tokenizer: Any) -> None:
+    """Compares what server and tokenizer make of texts, of the whole vocabulary, and of special tokens.
+
+    Raises:
+        TokenizerMismatch: they differ.
+    """
+    size = len(tokenizer)
+    spread = tokenizer.decode(list(range(0, size, max(1, size // _SPREAD))), skip_special_tokens=True)
+    texts = [text for text in (*_PROBES, spread, "".join(tokenizer.all_special_tokens)) if text]
+    answers = server.ask(
+        "tokenize", [{"model": model, "prompt": text, "add_special_tokens": False} for text in texts]
+    )
+    for text, answer in zip(texts, answers, strict=True):
+        try:
+            theirs = list(answer["tokens"])
+        except (KeyError, TypeError):
+            raise PolicyError(f"{server.url}/tokenize answers otherwise than vLLM does: check it") from None
+        ours = tokenizer(text, add_special_tokens=False).input_ids
+        if ours == theirs:
+            continue
+        same = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if len(set(pair)) > 1), 0)
+        begin = max(0, same - 2)
+        raise TokenizerMismatch(
+            f"the vLLM server at {server.url} and the local tokenizer read {text[:80]!r} differently: from "
+            f"token {begin} on, {theirs[begin : begin + 8]} there and {ours[begin : begin + 8]} here. Give "
+            f"the tokenizer of the model that the server has ({model!r}) as tokenizer"
+        )
+
+
+def check_logprobs(policy: VLLMPolicy) -> None:
+    """Samples some tokens with a high temperature, and compares their log-probabilities with their scores.
+
+    Raises:
+        PolicyError: they are not those of the model's unmodified distribution.
+    """
+    ids = policy.tokenizer(_PROBES[0], add_special_tokens=False).input_ids
+    new = 8
+    if policy.max_context is not None:
+        ids = ids[: max(1, policy.max_context - new)]
+    sampling = SamplingParams(max_new_tokens=new, min_new_tokens=new, temperature=2.0, top_p=1.0, seed=0)
+    (sample,) = policy.sample(ids, 1, sampling)
+    (scores,) = policy.logprobs(ids, [sample.token_ids])
+    apart = sum(abs(a - b) for a, b in zip(sample.logprobs, scores, strict=True)) / len(scores)
+    if not apart <= _MOST_APART or max(*sample.logprobs, *scores) > 0.01:
+        raise PolicyError(
+            f"the log-probabilities that the vLLM server at {policy.url} gives for what it samples are not "
+            f"the model's own ({apart:.1f} apart, a token): start it with --logprobs-mode raw_logprobs, "
+            "which is the default"
+        )

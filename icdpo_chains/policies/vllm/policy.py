@@ -1,0 +1,261 @@
+"""`VLLMPolicy`: a model behind a vLLM server, on however many GPUs and nodes that spans."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Self
+
+from icdpo_chains.errors import PolicyError
+from icdpo_chains.policies.decoding import Row
+from icdpo_chains.policies.policy import check_fits
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams, check_count
+from icdpo_chains.policies.vllm.server import VLLMServer
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["VLLMPolicy"]
+
+_COMPLETIONS = "v1/completions"
+_FIRST_CONTACT = 5.0  # seconds: an address that was mistyped is to be told soon
+_LEAST_LOGPROB = -9999.0  # JSON has no infinity: this is what vLLM writes for it
+# What a request does not state, vLLM takes from the model's generation_config.json.
+_NEUTRAL = {"min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+
+
+class VLLMPolicy:
+    """A model behind vLLM's OpenAI-compatible server. Thread-safe; vLLM batches what is asked at once.
+
+    Candidates and scores are those of `TransformersPolicy` up to the arithmetic: bfloat16 kernels differ from
+    each other by some hundredths of a nat a token (measured: 0.03 from float32 on average, 0.22 at most), and
+    so do batches of another size. So a seed gives the same candidates again, and a smaller n the first of
+    them, only as far as that never tips a choice; surely with `VLLM_BATCH_INVARIANT=1`, on GPUs that can do
+    that. A seed's candidates are not those of `TransformersPolicy`.
+
+    Sampling reads the server's prefix cache, so that the context is read once for n candidates. Scoring does
+    not: vLLM reads no cache where log-probabilities of the prompt are asked for, and each continuation costs
+    its whole context again. All candidates are sampled to their end, whatever `finalists` says.
+
+    vLLM's own limits hold: a temperature from 0 to 2, and one below 0.01 counts as 0.01.
+
+    Args:
+        base_url: where the server listens, such as `http://localhost:8000`, with or without `/v1`.
+        model: the model's name there; `None` takes the only one that there is.
+        api_key: what the server was started with; by default `VLLM_API_KEY` of the environment.
+        tokenizer: the model's Hugging Face tokenizer, or its name or path; by default found by what the
+            server says that its model is. Must be the server's own: that is checked.
+        timeout: seconds that one answer may take.
+        max_in_flight: how many requests are made at once; more wait here.
+        retry_for: seconds for which a request is made again where the server is not there or overloaded; the
+            first one, here, for 5 at most.
+        name: what the policy is called in results; the model's name there by default.
+        transport: in place of the network, for tests.
+
+    Attributes:
+        name, tokenizer, eos_token_ids, max_context: see `Policy`.
+
+    Raises:
+        PolicyError: the model is not there, its tokenizer can't be loaded, the API key is wrong, or the
+            server gives log-probabilities of another distribution than the model's own.
+        PolicyUnavailableError: the server is not reached.
+        TokenizerMismatch: the server's model has another tokenizer.
+        ValueError: an argument that can't be used.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str | None = None,
+        api_key: str | None = None,
+        *,
+        tokenizer: Any = None,
+        timeout: float = 600.0,
+        max_in_flight: int = 64,
+        retry_for: float = 60.0,
+        name: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        from icdpo_chains.policies.vllm.checks import check_logprobs, check_tokenizer, load_tokenizer
+
+        self._retry_for = retry_for
+        self._server = VLLMServer(
+            base_url,
+            api_key or os.environ.get("VLLM_API_KEY"),
+            timeout=timeout,
+            max_in_flight=max_in_flight,
+            retry_for=retry_for,
+            transport=transport,
+        )
+        try:
+            card = self._find(model)
+            self._model = str(card["id"])
+            self.name = name or self._model
+            limit = card.get("max_model_len")
+            self.max_context: int | None = None if limit is None else int(limit)
+            self.tokenizer, self.eos_token_ids = load_tokenizer(tokenizer, card)
+            check_tokenizer(self._server, self._model, self.tokenizer)
+            check_logprobs(self)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return self._server.url
+
+    def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
+        """Samples n continuations. See `Policy.sample`, and the class for what a seed means here."""
+        return self.sample_batch([SampleRequest(context, n, sampling)])[0]
+
+    def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        """Samples for several contexts, all asked for at once.
+
+        Args:
+            requests: the contexts, and what is sampled for each.
+
+        Raises:
+            CancelledError: the event in `cancellation` was set; the server stops sampling as well.
+            PolicyError: the server refuses a request, or can't be reached.
+            ValueError: as `Policy.sample`; then nothing is sampled.
+        """
+        for request in requests:
+            check_count(request.n, "n", MAX_CANDIDATES)
+            check_fits(self, request.context, request.sampling.max_new_tokens)
+        answers = self._server.ask(_COMPLETIONS, [self._sampling(request) for request in requests])
+        return [self._samples(*pair) for pair in zip(requests, answers, strict=True)]
+
+    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Scores continuations, one request each, all made at once. See `Policy.logprobs`.
+
+        Raises:
+            CancelledError, PolicyError: as `sample_batch`.
+            ValueError: as `Policy.logprobs`.
+        """
+        check_fits(self, context, max(map(len, continuations), default=0))
+        bodies = [self._scoring(context, ids) for ids in continuations if ids]
+        answers = iter(self._server.ask(_COMPLETIONS, bodies))
+        return [self._scores(context, ids, next(answers)) if ids else [] for ids in continuations]
+
+    def close(self) -> None:
+        """Closes the connections; what is in flight is taken back. A later call opens them again."""
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _find(self, model: str | None) -> Mapping[str, Any]:
+        """What the server says of the model."""
+        (listed,) = self._server.ask("v1/models", [None], retry_for=min(self._retry_for, _FIRST_CONTACT))
+        try:
+            cards = {str(card["id"]): card for card in listed["data"]}
+        except (KeyError, TypeError):
+            raise self._unknown_answer() from None
+        if model is None and len(cards) == 1:
+            return next(iter(cards.values()))
+        if model is None or model not in cards:
+            wanted = "none was named" if model is None else f"no model {model!r} is there"
+            known = ", ".join(map(repr, cards)) or "none"
+            raise PolicyError(f"{wanted}: give one of the models of the vLLM server at {self.url}: {known}")
+        return cards[model]  # type: ignore[no-any-return]
+
+    def _sampling(self, request: SampleRequest) -> dict[str, Any]:
+        sampling = request.sampling
+        return {
+            "model": self._model,
+            "prompt": list(request.context),
+            # Greedy candidates are all alike, and vLLM makes only one.
+            "n": request.n if sampling.temperature > 0 else 1,
+            "seed": None if sampling.seed is None else _base_seed(sampling.seed),
+            "max_tokens": sampling.max_new_tokens,
+            "min_tokens": sampling.min_new_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k or 0,
+            "repetition_penalty": sampling.repetition_penalty,
+            **_NEUTRAL,
+            "stop": sampling.stop,
+            "stop_token_ids": sorted(self.eos_token_ids),
+            "logprobs": 0,  # of the sampled token alone
+            "return_tokens_as_token_ids": True,
+        }
+
+    def _samples(self, request: SampleRequest, answer: Any) -> list[Sample]:
+        request = replace(request, finalists=None, cancelled=None)
+        try:
+            choices = sorted(answer["choices"], key=lambda choice: choice["index"])
+            samples = [self._replayed(request, i, choice) for i, choice in enumerate(choices)]
+        except (KeyError, TypeError, ValueError):
+            raise self._unknown_answer() from None
+        if request.sampling.temperature == 0:
+            samples *= request.n
+        if len(samples) != request.n:
+            raise self._unknown_answer()
+        return samples
+
+    def _replayed(self, request: SampleRequest, index: int, choice: Mapping[str, Any]) -> Sample:
+        """Feeds what vLLM sampled to a `Row`, so that text, ids and their ends follow one rule."""
+        ids = [int(token.removeprefix("token_id:")) for token in choice["logprobs"]["tokens"]]
+        stop = request.sampling.stop
+        if stop and not any(text in self.tokenizer.decode(ids, skip_special_tokens=True) for text in stop):
+            # Spares the look after each token.
+            request = replace(request, sampling=replace(request.sampling, stop=()))
+        row = Row(self.tokenizer, request, index, logprobs=list(choice["logprobs"]["token_logprobs"]))
+        for token in ids:
+            row.append(token, ended=token in self.eos_token_ids)
+            if row.finished:
+                break
+        # The server may know more end tokens than the tokenizer does.
+        row.ended = row.ended or choice["finish_reason"] == "stop"
+        return row.sample()
+
+    def _scoring(self, context: Sequence[int], ids: Sequence[int]) -> dict[str, Any]:
+        body = {
+            "model": self._model,
+            "prompt": [*context, *ids],
+            "max_tokens": 1,  # the least that vLLM samples
+            "temperature": 0.0,
+            "prompt_logprobs": 0,  # of the prompt's own tokens alone
+        }
+        if len(context) + len(ids) == self.max_context:
+            # No room for that one token: the last of the continuation has to be it.
+            body["prompt"] = [*context, *ids[:-1]]
+            body |= {"allowed_token_ids": [ids[-1]], "logprobs": 0}
+        return body
+
+    def _scores(self, context: Sequence[int], ids: Sequence[int], answer: Any) -> list[float]:
+        try:
+            (choice,) = answer["choices"]
+            read = choice["prompt_logprobs"][len(context) :]
+            values = [float(entry[str(token)]["logprob"]) for entry, token in zip(read, ids, strict=False)]
+            if len(context) + len(ids) == self.max_context:
+                values += map(float, choice["logprobs"]["token_logprobs"])
+        except (KeyError, TypeError, ValueError):
+            raise self._unknown_answer() from None
+        if len(values) != len(ids):
+            raise self._unknown_answer()
+        return [value if value > _LEAST_LOGPROB else -math.inf for value in values]
+
+    def _unknown_answer(self) -> PolicyError:
+        return PolicyError(
+            f"the server at {self.url} answers otherwise than vLLM does (known to work: 0.32): check that a "
+            "vLLM server of such a version is there"
+        )
+
+
+def _base_seed(seed: int) -> int:
+    """The seed of the first candidate; vLLM adds the candidate's number for the others.
+
+    Spread over 62 bits, so that neighbouring seeds share no candidates and the sum stays within 63.
+    """
+    digest = hashlib.blake2b(seed.to_bytes(8, "big"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 2

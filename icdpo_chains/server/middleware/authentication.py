@@ -1,0 +1,70 @@
+"""Who may ask: whoever has the key, or, without a key, programs of this machine."""
+
+from __future__ import annotations
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from icdpo_chains.network import bears_key, is_loopback
+from icdpo_chains.server.endpoints.health import PATH
+from icdpo_chains.server.protocol.errors import APIError
+
+__all__ = ["Authentication", "LoopbackOnly"]
+
+
+class Authentication:
+    """Middleware that demands a key (`Authorization: Bearer KEY`) before a body is read.
+
+    Args:
+        app: what answers.
+        key: the key.
+    """
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app, self._key = app, key
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request; see ASGI."""
+        if scope["type"] != "http" or scope["path"] == PATH or bears_key(scope["headers"], self._key):
+            await self._app(scope, receive, send)
+            return
+        error = APIError(
+            401,
+            "the API key is missing or wrong: send it as `Authorization: Bearer KEY`",
+            code="invalid_api_key",
+            headers={"WWW-Authenticate": "Bearer"},
+        )
+        await error.response()(scope, receive, send)
+
+
+class LoopbackOnly:
+    """Middleware that answers requests to a loopback address only.
+
+    A web page whose name was made to resolve to this machine (DNS rebinding) still sends its own name.
+
+    Args:
+        app: what answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request; see ASGI."""
+        if scope["type"] != "http" or is_loopback(_hostname(scope)):
+            await self._app(scope, receive, send)
+            return
+        error = APIError(
+            403,
+            "without an API key, this server answers requests to localhost, 127.0.0.1 or [::1] only: use one "
+            "of these addresses, or start it with a key",
+            code="host_not_allowed",
+        )
+        await error.response()(scope, receive, send)
+
+
+def _hostname(scope: Scope) -> str:
+    sent = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    host: str = sent.decode("latin-1")
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]

@@ -1,0 +1,1 @@
+"""OpenAI's protocol: requests, responses, errors and streams."""

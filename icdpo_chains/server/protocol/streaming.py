@@ -1,0 +1,106 @@
+"""`EventStream`: an answer as server-sent events, once it is chosen; before that there is none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Generic, TypeVar
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from icdpo_chains.server.metrics import STATUS
+from icdpo_chains.server.protocol.errors import as_api_error
+from icdpo_chains.server.queue import CLIENT_CLOSED, wait_for
+
+__all__ = ["EVENTS", "EventStream", "pieces"]
+
+T = TypeVar("T")
+
+EVENTS: dict[str, Any] = {"content": {"text/event-stream": {}}}
+"""OpenAPI's description of a stream; a schema would be one of each event, the last of which is no JSON."""
+
+_KEEP_ALIVE = 5.0
+"""Seconds between two comments: proxies close a connection on which nothing moves."""
+
+_log = logging.getLogger(__name__)
+
+
+class EventStream(StreamingResponse, Generic[T]):
+    """The response; it takes the task back if the client goes away.
+
+    Args:
+        scope: of the request.
+        task: finds what is streamed.
+        first: the chunks that need no result.
+        chunks: the others, given the result.
+    """
+
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        scope: Scope,
+        task: asyncio.Task[T],
+        first: Iterable[dict[str, Any]],
+        chunks: Callable[[T], Iterable[dict[str, Any]]],
+    ) -> None:
+        self._scope, self._task, self._first, self._chunks = scope, task, first, chunks
+        super().__init__(self._events(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+
+    @classmethod
+    async def begun(
+        cls,
+        request: Request,
+        task: asyncio.Task[T],
+        first: Iterable[dict[str, Any]],
+        chunks: Callable[[T], Iterable[dict[str, Any]]],
+    ) -> EventStream[T]:
+        """Waits a moment before the response begins, so that an error that comes soon has its own status.
+
+        Raises:
+            Exception: what the task raised.
+        """
+        await wait_for(request, task, _KEEP_ALIVE)
+        if task.done():
+            task.result()
+        return cls(request.scope, task, first, chunks)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request; see ASGI."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # also where the stream was never begun
+            if self._task.cancel():
+                self._scope[STATUS] = CLIENT_CLOSED
+
+    async def _events(self) -> AsyncIterator[bytes]:
+        for chunk in self._first:
+            yield _event(chunk)
+        while not self._task.done():
+            await asyncio.wait({self._task}, timeout=_KEEP_ALIVE)
+            if not self._task.done():
+                yield b": still at work\n\n"
+        try:
+            for chunk in self._chunks(self._task.result()):
+                yield _event(chunk)
+        except Exception as error:
+            told = as_api_error(error)
+            if told.status >= 500:
+                _log.error("%s: %s", self._scope["path"], told.code, exc_info=error)
+            self._scope[STATUS] = told.status
+            yield _event(told.body())
+        yield b"data: [DONE]\n\n"
+
+
+def pieces(text: str) -> list[str]:
+    """Cuts a text into words, each with the white space after it."""
+    return re.findall(r"\s*\S+\s*|\s+", text)
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return f"data: {json.dumps(value, ensure_ascii=True, allow_nan=False)}\n\n".encode("ascii")

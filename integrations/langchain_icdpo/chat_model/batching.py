@@ -1,0 +1,126 @@
+"""`Batch`: several prompts answered by one call of the core, each in a LangChain run of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.globals import get_llm_cache
+from langchain_core.runnables.config import get_config_list
+
+from icdpo_chains.errors import ICDPOError
+from icdpo_chains.messages import Message
+from icdpo_chains.result import ICDPOResult
+
+if TYPE_CHECKING:
+    from langchain_icdpo.chat_model.call import Call
+    from langchain_icdpo.chat_model.model import ChatICDPO
+
+__all__ = ["Batch"]
+
+_current: ContextVar[Batch | None] = ContextVar("icdpo_batch", default=None)
+
+
+class Batch:
+    """The prompts of one `batch` or `abatch`, and their results once they are there.
+
+    LangChain's runs (callbacks, traces, ids) are one a prompt. So the core answers all prompts first, and
+    each run then takes its result from here. What can't be answered that way (a bad prompt, a cache that may
+    know the answer, a rate limit) is answered in its run as usual, and gets its error there.
+
+    Args:
+        chat: the chat model.
+        inputs: the prompts.
+        config: one for all, or one each.
+        kwargs: of the calls.
+        return_exceptions: an error takes the place of an answer, rather than being raised.
+    """
+
+    def __init__(
+        self, chat: ChatICDPO, inputs: Any, config: Any, kwargs: dict[str, Any], return_exceptions: bool
+    ) -> None:
+        self._chat = chat
+        self._inputs = list(inputs)
+        self._configs = get_config_list(config, len(self._inputs)) if self._inputs else []
+        self._return_exceptions = return_exceptions
+        self._outcomes: dict[tuple[Message, ...], deque[ICDPOResult | Exception]] = {}
+        self._token: Token[Batch | None] | None = None
+        self._prompts: list[tuple[Message, ...]] = []
+        self._call: Call | None = None
+        if len(self._inputs) > 1 and not self._one_by_one():
+            self._prepare(kwargs)
+
+    def _one_by_one(self) -> bool:
+        cached = self._chat.cache is not False and (self._chat.cache or get_llm_cache())
+        return bool(cached) or self._chat.rate_limiter is not None
+
+    def _prepare(self, kwargs: dict[str, Any]) -> None:
+        for value in self._inputs:
+            try:
+                self._call = self._chat._call(value, kwargs)
+                self._prompts.append(self._call.conversation)
+            except (ICDPOError, ValueError, TypeError):
+                continue  # raised again where it belongs, in the prompt's own run
+
+    def keep(self) -> None:
+        """Answers the prompts and keeps the outcomes for their runs."""
+        if self._call is not None:
+            self._sort(
+                self._call.icdpo.generate_batch(self._prompts, return_exceptions=True, **self._call.options)
+            )
+
+    async def akeep(self) -> None:
+        """`keep`, in a thread."""
+        if self._call is not None:
+            self._sort(
+                await self._call.icdpo.agenerate_batch(
+                    self._prompts, return_exceptions=True, **self._call.options
+                )
+            )
+
+    def _sort(self, outcomes: Sequence[ICDPOResult | Exception]) -> None:
+        for prompt, outcome in zip(self._prompts, outcomes, strict=True):
+            self._outcomes.setdefault(prompt, deque()).append(outcome)
+
+    @staticmethod
+    def answered(chat: ChatICDPO, conversation: tuple[Message, ...]) -> ICDPOResult | None:
+        """Returns the result that a batch of this model has for a prompt, or raises its error; once."""
+        batch = _current.get()
+        if batch is None or batch._chat is not chat:
+            return None
+        waiting = batch._outcomes.get(conversation)
+        outcome = waiting.popleft() if waiting else None
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        return iter(zip(self._inputs, self._configs, strict=True))
+
+    def outcome(self, invoke: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Returns what one run returns, or its error if errors are to be returned."""
+        try:
+            return invoke(*args, **kwargs)
+        except Exception as error:
+            if not self._return_exceptions:
+                raise
+            return error
+
+    async def aoutcome(self, invoke: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
+        """`outcome` of a run that is awaited."""
+        try:
+            return await invoke(*args, **kwargs)
+        except Exception as error:
+            if not self._return_exceptions:
+                raise
+            return error
+
+    def __enter__(self) -> Batch:
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._token is not None:
+            _current.reset(self._token)

@@ -1,0 +1,129 @@
+"""`Call`: one call of `ChatICDPO`, with its own settings over the model's."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from langchain_core.messages import AIMessage
+
+from icdpo_chains.errors import PromptError
+from icdpo_chains.icdpo import ICDPO
+from icdpo_chains.messages import Message
+from icdpo_chains.prompts.formats import ChatFormat
+from icdpo_chains.result import ICDPOResult
+from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
+from langchain_icdpo.chat_model.answer import as_ai_message
+from langchain_icdpo.chat_model.structured_output import JsonAnswer
+from langchain_icdpo.chat_model.tool_calls import ToolUse
+
+__all__ = ["Call", "Wanted"]
+
+# The last two say nothing about the answer: they are LangChain's own.
+_OTHERS = (
+    "exclude",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "stream",
+    "ls_structured_output_format",
+)
+
+
+class Wanted(Protocol):
+    """What the caller wants besides a good answer: a tool call, or JSON.
+
+    Attributes:
+        instruction: what the model is told about it, in a system message; `None` for nothing.
+    """
+
+    @property
+    def instruction(self) -> str | None: ...  # noqa: D102
+
+    def fitting(self, texts: Sequence[str]) -> list[bool]:
+        """Says of each candidate whether it is what is wanted."""
+        ...
+
+    def fields(self, text: str) -> dict[str, Any]:
+        """Returns the fields of the message that a candidate becomes."""
+        ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """One question, and how it is to be answered.
+
+    Attributes:
+        icdpo: who answers.
+        conversation: the question.
+        options: of `ICDPO.generate`.
+        wanted: a tool call or JSON, if that was asked for.
+    """
+
+    icdpo: ICDPO
+    conversation: tuple[Message, ...]
+    options: dict[str, Any]
+    wanted: Wanted | None = None
+
+    @classmethod
+    def prepared(
+        cls, settings: ICDPOSettings, conversation: tuple[Message, ...], given: Mapping[str, Any]
+    ) -> Call:
+        """Puts a call together.
+
+        Args:
+            settings: the chat model's own.
+            conversation: the question.
+            given: the settings of this call, which go before them.
+
+        Raises:
+            PromptError: tools were given that the model's prompt format can't show.
+            TypeError: a setting that a call can't have.
+            ValueError: a setting out of range.
+        """
+        unknown = [name for name in given if name not in CALL_SETTINGS and name not in _OTHERS]
+        if unknown:
+            raise TypeError(
+                f"a call of ChatICDPO takes no {', '.join(map(repr, unknown))}: it takes "
+                f"{', '.join((*CALL_SETTINGS, *_OTHERS))}; what belongs to the model goes to ChatICDPO itself"
+            )
+        icdpo = settings.core
+        answer = given.get("response_format") and JsonAnswer.from_response_format(given["response_format"])
+        wanted: Wanted | None = answer
+        choice = given.get("tool_choice") or "auto"
+        if given.get("tools") and choice != "none":
+            icdpo = cls.with_tools(icdpo, given["tools"])
+            parallel = given.get("parallel_tool_calls") is not False
+            wanted = ToolUse(given["tools"], choice, parallel=parallel, answer=answer)
+        if wanted is not None and wanted.instruction is not None:
+            conversation = (Message("system", wanted.instruction), *conversation)
+        return cls(icdpo, conversation, settings.options(given), wanted)
+
+    @staticmethod
+    def with_tools(icdpo: ICDPO, tools: Sequence[dict[str, Any]]) -> ICDPO:
+        """Returns an ICDPO whose contexts show tools to the model.
+
+        Raises:
+            PromptError: its prompt format has no place for them.
+        """
+        if not isinstance(icdpo.format, ChatFormat):
+            raise PromptError(
+                f"{type(icdpo.format).__name__} has no place for tools, so that the model would never see "
+                "them: use a model whose tokenizer has a chat template for tools, or leave the tools out"
+            )
+        shown = copy.copy(icdpo)  # model and store are shared
+        shown.format = icdpo.format.with_tools(tools)
+        return shown
+
+    def message(self, result: ICDPOResult) -> AIMessage:
+        """Returns the answer: the best candidate that is what is wanted, or the best of all if none is."""
+        if self.wanted is None:
+            return as_ai_message(result)
+        usable = [candidate for candidate in result.candidates if candidate.score > -math.inf]
+        fitting = self.wanted.fitting([candidate.text for candidate in usable])
+        winner = next((item for item, fits in zip(usable, fitting, strict=True) if fits), result.best)
+        return as_ai_message(result, winner, **self.wanted.fields(winner.text))

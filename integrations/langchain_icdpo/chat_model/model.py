@@ -1,0 +1,267 @@
+"""`ChatICDPO`: ICDPO as a LangChain chat model."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
+from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+
+from icdpo_chains.errors import PromptError
+from icdpo_chains.prompts.encoding import TextEncoder
+from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
+from langchain_icdpo.chat_model.batching import Batch
+from langchain_icdpo.chat_model.cache_key import cache_key
+from langchain_icdpo.chat_model.call import Call
+from langchain_icdpo.chat_model.progress_events import ProgressEvents
+from langchain_icdpo.chat_model.structured_output import structured
+from langchain_icdpo.chat_model.tool_calls import tool_options
+from langchain_icdpo.messages import to_conversation
+
+__all__ = ["ChatICDPO"]
+
+# Parameters of remote models that LangChain counts as standard. They mean nothing to a model in this process,
+# and are accepted so that one set of parameters makes any chat model.
+_REMOTE = ("api_key", "base_url", "max_retries", "timeout")
+
+
+class ChatICDPO(ICDPOSettings, BaseChatModel):
+    """A local chat model whose answers are the best of n, chosen by the instant scorer.
+
+    Without arguments it builds the default model, the default store and its starter demonstrations at the
+    first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
+    `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed` may also
+    be given to a single call or by `bind`, as may `exclude`: ids of demonstrations that must not be shown.
+
+    The answer carries all candidates, their scores and the demonstrations in `response_metadata["icdpo"]`. A
+    stream emits the answer once it is chosen, since before that there is none.
+
+    Attributes:
+        streaming: whether `invoke` streams to handlers that listen; the answer is the same.
+
+    Raises:
+        ValueError: a setting out of range, unknown, or at odds with another (pydantic's `ValidationError`).
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    streaming: bool = False
+
+    _encoder: TextEncoder | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_remote_parameters(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: value for name, value in values.items() if name not in _REMOTE}
+
+    def batch(  # type: ignore[override]
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage | Exception]:
+        """Answers several prompts by the core's batch, each in a run of its own; see `Runnable.batch`."""
+        with Batch(self, inputs, config, kwargs, return_exceptions) as batch:
+            batch.keep()
+            return [batch.outcome(self.invoke, *each, **kwargs) for each in batch]
+
+    async def abatch(  # type: ignore[override]
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage | Exception]:
+        """`batch` that never blocks the event loop."""
+        with Batch(self, inputs, config, kwargs, return_exceptions) as batch:
+            await batch.akeep()
+            return [await batch.aoutcome(self.ainvoke, *each, **kwargs) for each in batch]
+
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Returns the model with tools that it may call; its chat template has to have a place for them.
+
+        Args:
+            tools: in any form that LangChain knows.
+            tool_choice: `"auto"`, `"any"`, `"none"` or the name of a tool. Candidates that call as asked are
+                preferred; where none does, the best of the others is returned.
+            strict: passed on to the tools' schemas.
+            kwargs: bound as well; `parallel_tool_calls=False` prefers candidates with one call at most.
+
+        Raises:
+            ValueError: `tool_choice` names no tool that was given.
+        """
+        return self.bind(**tool_options(tools, tool_choice, strict=strict), **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type,
+        *,
+        include_raw: bool = False,
+        method: str = "json_schema",
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """Returns the model followed by a parser; candidates that fit the schema are preferred.
+
+        Args:
+            schema: a Pydantic class, a `TypedDict`, a JSON schema or an OpenAI tool.
+            include_raw: return `{"raw", "parsed", "parsing_error"}`.
+            method: `"json_schema"` (any model), `"function_calling"` (models that call tools) or
+                `"json_mode"` (any JSON; the prompt has to say what).
+            strict: for `"function_calling"`: passed on to the tool's schema.
+            kwargs: none is known.
+
+        Raises:
+            ValueError: an unknown method or option.
+        """
+        return structured(self, schema, method, include_raw=include_raw, strict=strict, options=kwargs)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Returns the ids of a text under the model's own tokenizer."""
+        if self._encoder is None:
+            self._encoder = TextEncoder(self.core.policy.tokenizer)
+        return self._encoder.text(text)
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Returns how many tokens messages take as the model reads them, without demonstrations."""
+        if not messages:
+            return 0
+        form = self.core.format
+        if tools:
+            form = Call.with_tools(self.core, tool_options(tools)["tools"]).format
+        try:
+            return len(form.context(to_conversation(messages), [], None))
+        except PromptError:  # a part of a conversation that the template does not take by itself
+            return sum(len(self.get_token_ids(turn.content)) for turn in to_conversation(messages))
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        message = self._answer(messages, stop, run_manager, kwargs)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        message = await self._aanswer(messages, stop, run_manager, kwargs)
+        return ChatResult(generations=[ChatGeneration(message=message)])
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        for chunk in _chunks(self._answer(messages, stop, run_manager, kwargs)):
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        for chunk in _chunks(await self._aanswer(messages, stop, run_manager, kwargs)):
+            if run_manager:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+
+    def _answer(self, messages: Any, stop: Any, run_manager: Any, kwargs: dict[str, Any]) -> AIMessage:
+        call = self._call(messages, {**kwargs, "stop": stop})
+        result = Batch.answered(self, call.conversation)
+        if result is None:
+            on_progress = ProgressEvents(run_manager).on_progress
+            result = call.icdpo.generate(call.conversation, **call.options, on_progress=on_progress)
+        return call.message(result)
+
+    async def _aanswer(self, messages: Any, stop: Any, run_manager: Any, kwargs: dict[str, Any]) -> AIMessage:
+        call = self._call(messages, {**kwargs, "stop": stop})
+        result = Batch.answered(self, call.conversation)
+        if result is None:
+            events = ProgressEvents(run_manager)
+            result = await call.icdpo.agenerate(
+                call.conversation, **call.options, on_progress=events.on_async_progress
+            )
+            await events.sent()
+        return call.message(result)
+
+    def _call(self, prompt: Any, given: dict[str, Any]) -> Call:
+        return Call.prepared(self, to_conversation(prompt), given)
+
+    @property
+    def _llm_type(self) -> str:
+        return "icdpo"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        names = ("model", "revision", "against", "aggregate", "dtype", "device", *CALL_SETTINGS)
+        params = {name: getattr(self, name) for name in names}
+        if self.icdpo is not None:
+            scorer = self.icdpo.scorer
+            params.update(against=scorer.against, aggregate=scorer.aggregate)
+        return params
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # The settings alone do not say what an answer depends on: the demonstrations change as well. And a
+        # stop of None, from the call, would hide our own.
+        own = list(self.stop) if self.stop and not stop else stop
+        return f"{super()._get_llm_string(stop=own, **kwargs)} {cache_key(self.core)}"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        sampling = self.sampling({**kwargs, "stop": stop})
+        params = LangSmithParams(
+            ls_provider="icdpo",
+            ls_model_type="chat",
+            ls_model_name=kwargs.get("model") or self.model,
+            ls_temperature=sampling.temperature,
+            ls_max_tokens=sampling.max_new_tokens,
+        )
+        if sampling.stop:
+            params["ls_stop"] = list(sampling.stop)
+        return params
+
+
+def _chunks(message: AIMessage) -> Iterator[ChatGenerationChunk]:
+    """The answer in one piece, which carries the metadata, and the end of the stream."""
+    answer = AIMessageChunk(
+        content=message.content,
+        response_metadata=message.response_metadata,
+        usage_metadata=message.usage_metadata,
+        tool_calls=message.tool_calls,
+        invalid_tool_calls=message.invalid_tool_calls,
+    )
+    yield ChatGenerationChunk(message=answer)
+    yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))

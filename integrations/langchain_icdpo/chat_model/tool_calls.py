@@ -1,0 +1,174 @@
+"""Tools: what the model is told, and how its calls are read from its text."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from langchain_core.messages import InvalidToolCall, ToolCall
+from langchain_core.messages.tool import invalid_tool_call, tool_call
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from langchain_icdpo.chat_model.structured_output import JsonAnswer
+
+__all__ = ["ToolUse", "tool_options"]
+
+_BLOCK = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
+_LIST = re.compile(r"\[TOOL_CALLS\]\s*(.*)\Z", re.DOTALL)
+_FENCED = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
+_THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
+
+
+def tool_options(
+    tools: Sequence[Any], tool_choice: Any = None, *, strict: bool | None = None
+) -> dict[str, Any]:
+    """Returns the options that bind tools to a chat model.
+
+    Args:
+        tools: in any form that LangChain knows.
+        tool_choice: see `ChatICDPO.bind_tools`.
+        strict: passed on to the tools' schemas.
+
+    Raises:
+        ValueError: `tool_choice` names no tool that was given.
+    """
+    converted = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+    names = [tool["function"]["name"] for tool in converted]
+    if isinstance(tool_choice, dict):
+        tool_choice = tool_choice.get("function", tool_choice).get("name")
+    if tool_choice is None or tool_choice is False:
+        tool_choice = "auto"
+    if tool_choice is True or tool_choice == "required":
+        tool_choice = "any"
+    if tool_choice not in ("auto", "any", "none", *names):
+        raise ValueError(
+            f"tool_choice={tool_choice!r} names no tool: use 'auto', 'any', 'none' or one of {names}"
+        )
+    return {"tools": converted, "tool_choice": tool_choice}
+
+
+class ToolUse:
+    """Which calls are wanted, and how a candidate's text becomes calls.
+
+    With the choice `"auto"`, most of the candidates decide whether a tool is called, and a tie is for the
+    call: demonstrations show answers, so that their scores can't weigh a call against an answer.
+
+    Args:
+        tools: in OpenAI's form.
+        choice: `"auto"`, `"any"` or the name of a tool.
+        parallel: whether several calls in one answer are welcome.
+        answer: what an answer without a call has to be; `None` for any text.
+    """
+
+    def __init__(
+        self,
+        tools: Sequence[dict[str, Any]],
+        choice: str,
+        *,
+        parallel: bool = True,
+        answer: JsonAnswer | None = None,
+    ) -> None:
+        self._required = {
+            tool["function"]["name"]: tool["function"].get("parameters", {}).get("required", [])
+            for tool in tools
+        }
+        self._choice = choice
+        self._parallel = parallel
+        self._answer = answer
+
+    @property
+    def instruction(self) -> str | None:
+        """Says that a call is expected: chat templates have no place for `tool_choice`."""
+        if self._choice == "auto":
+            return None if self._answer is None else self._answer.instruction
+        which = "one of the tools" if self._choice == "any" else f"the tool {self._choice}"
+        return f"Answer by calling {which}, and with nothing else."
+
+    def fitting(self, texts: Sequence[str]) -> list[bool]:
+        """Says of each candidate whether it is what is wanted."""
+        makes_call, answers = (
+            [self._makes_call(text) for text in texts],
+            [self._answers(text) for text in texts],
+        )
+        called = self._choice != "auto" or 0 < sum(makes_call) >= sum(answers)
+        return makes_call if called else answers
+
+    def fields(self, text: str) -> dict[str, Any]:
+        """Returns the content without the calls, the calls, and those that can't be read."""
+        content, calls, broken = _read(text)
+        if self._answer is not None and not calls and not broken:
+            return self._answer.fields(text)
+        return {"content": content, "tool_calls": calls, "invalid_tool_calls": broken}
+
+    def _makes_call(self, text: str) -> bool:
+        """Whether there is a call, and all calls can be made and are those that were asked for."""
+        _, calls, broken = _read(text)
+        if not calls or broken or (len(calls) > 1 and not self._parallel):
+            return False
+        return all(self._complete(call) and self._choice in ("auto", "any", call["name"]) for call in calls)
+
+    def _answers(self, text: str) -> bool:
+        _, calls, broken = _read(text)
+        return not calls and not broken and (self._answer is None or self._answer.fitting([text])[0])
+
+    def _complete(self, call: ToolCall) -> bool:
+        required = self._required.get(call["name"])
+        return required is not None and all(name in call["args"] for name in required)
+
+
+def _read(text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
+    """Reads `<tool_call>` blocks, `[TOOL_CALLS]` lists, or a text that is a call in JSON as a whole."""
+    if _BLOCK.search(text):
+        content, pieces = _BLOCK.sub("", text).strip(), _BLOCK.findall(text)
+    elif found := _LIST.search(text):
+        content, pieces = text[: found.start()].strip(), [found[1]]
+    else:
+        whole = _THOUGHT.sub("", text).strip()
+        fenced = _FENCED.match(whole)
+        calls = list(_calls(fenced[1] if fenced else whole))
+        # A JSON answer is not a call, and neither is broken JSON: that is what the model said.
+        return ("", calls, []) if calls and None not in calls else (text, [], [])  # type: ignore[return-value]
+    read: list[ToolCall] = []
+    broken: list[InvalidToolCall] = []
+    for piece in pieces:
+        calls = list(_calls(piece))
+        if calls and None not in calls:
+            read += calls  # type: ignore[arg-type]
+        else:
+            error = 'this is not {"name": ..., "arguments": {...}} in JSON'
+            broken.append(invalid_tool_call(name=None, args=piece, id=_new_id(), error=error))
+    return content, read, broken
+
+
+def _calls(text: str) -> Iterator[ToolCall | None]:
+    """The calls that a JSON text holds, `None` for an item that is none."""
+    try:
+        value = json.loads(text, strict=False)
+    except ValueError:
+        return
+    for item in value if isinstance(value, list) else [value]:
+        yield _call(item)
+
+
+def _call(item: Any) -> ToolCall | None:
+    if not isinstance(item, dict):
+        return None
+    if isinstance(item.get("function"), dict):
+        item = item["function"]
+    name = item.get("name")
+    arguments = next((item[key] for key in ("arguments", "parameters", "args") if key in item), None)
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments, strict=False)
+        except ValueError:
+            return None
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        return None
+    return tool_call(name=name, args=arguments, id=_new_id())
+
+
+def _new_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"

@@ -1,0 +1,113 @@
+"""The output of a job: whole lines of one job, or nothing."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icdpo_chains.batch.output import JobOutput
+from icdpo_chains.errors import ICDPOError, InvalidInputError
+
+from .conftest import records
+
+SETTINGS = {"seed": 1, "n": 2}
+
+
+def opened(path: Path, **options: Any) -> JobOutput:
+    return JobOutput(path / "out.jsonl", SETTINGS, lambda: 4, **options)
+
+
+def test_a_row_is_written_once(tmp_path: Path) -> None:
+    with opened(tmp_path) as output:
+        output.append([{"row": 2, "response": "a"}, {"row": 2, "response": "b"}])
+        output.append([{"row": 2, "response": "c"}, {"row": 1, "error": {}}])
+        assert (output.done, output.failed, output.rows, output.seed) == ({1, 2}, 1, 4, 1)
+    assert records(tmp_path / "out.jsonl") == [{"row": 2, "response": "a"}, {"row": 1, "error": {}}]
+
+
+def test_input_is_counted_once_a_job(tmp_path: Path) -> None:
+    with opened(tmp_path):
+        pass
+    with JobOutput(tmp_path / "out.jsonl", SETTINGS, lambda: pytest.fail("counted again")) as output:
+        assert output.rows == 4
+
+
+def test_one_process_writes(tmp_path: Path) -> None:
+    with opened(tmp_path), pytest.raises(InvalidInputError, match="being written by another process"):
+        opened(tmp_path)
+    with opened(tmp_path) as output:
+        output.append([{"row": 1}])
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"[1]\n", 1),
+        (b'{"row": 1}\n{"response": ""}\n', 2),
+        (b'{"row": 1}\n{"row": 5}\n', 2),
+        (b'{"row": 0}\n', 1),
+        (b'{"row": 1}\n{"row": 2}\n{"row": 1}\n', 3),
+        (b'{"row": 1}\n\xff\x00\n', 2),
+    ],
+)
+def test_lines_of_no_record_are_named_and_left(tmp_path: Path, content: bytes, line: int) -> None:
+    with opened(tmp_path):
+        pass
+    (tmp_path / "out.jsonl").write_bytes(content)
+    with pytest.raises(InvalidInputError, match=rf"out.jsonl, line {line}: "):
+        opened(tmp_path)
+    assert (tmp_path / "out.jsonl").read_bytes() == content
+    (tmp_path / "out.jsonl").unlink()
+    opened(tmp_path).close()  # the lock was let go
+
+
+def test_other_files_are_refused_and_left(tmp_path: Path) -> None:
+    (tmp_path / "out.jsonl").write_text('{"row": 1}\n')
+    with pytest.raises(InvalidInputError, match=r"without out.jsonl.job.json beside it.*another file"):
+        opened(tmp_path)
+    for damage in ("", "[]", '{"settings": {}}', '{"settings": {"seed": "x"}, "rows": 1}'):
+        (tmp_path / "out.jsonl.job.json").write_text(damage)
+        with pytest.raises(InvalidInputError, match=r"job.json is damaged"):
+            opened(tmp_path)
+    assert (tmp_path / "out.jsonl").read_text() == '{"row": 1}\n'
+    with pytest.raises(InvalidInputError, match=r"must end in .jsonl"):
+        JobOutput(tmp_path / "out.csv", SETTINGS, lambda: 1)
+
+
+def test_a_disk_that_fails_in_the_middle_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as output:
+        output.append([{"row": 1, "response": "kept"}])
+        before = (tmp_path / "out.jsonl").read_bytes()
+
+        def full(descriptor: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            with pytest.raises(ICDPOError, match=r"out.jsonl can't be written \(No space left.*same again"):
+                output.append([{"row": 2, "response": "lost"}])
+        assert (tmp_path / "out.jsonl").read_bytes() == before
+        output.append([{"row": 2, "response": "again"}])
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            output.close()
+            with pytest.raises(ICDPOError, match="can't be written"):
+                JobOutput(tmp_path / "new.jsonl", SETTINGS, lambda: 1)
+    assert not (tmp_path / "new.jsonl.job.json").exists()
+    assert [record["row"] for record in records(tmp_path / "out.jsonl")] == [1, 2]
+
+
+def test_a_directory_that_can_not_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ICDPOError, match="can't be written"):
+        JobOutput(tmp_path / "file" / "out.jsonl", SETTINGS, lambda: 1)
+
+
+def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
+    with opened(tmp_path) as output:
+        output.append([{"row": 1, "score": float("-inf"), "text": "é\u2028"}])
+    line = (tmp_path / "out.jsonl").read_bytes()
+    assert line.isascii()
+    assert json.loads(line) == {"row": 1, "score": None, "text": "é\u2028"}
