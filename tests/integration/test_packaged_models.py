@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from icdpo_chains import TransformersPolicy
-from icdpo_chains.packaged_models import catalog, download
+from icdpo_chains.packaged_models import catalog, download, gguf_cache
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,47 @@ def test_the_model_is_that_of_the_gguf(smollm, loaded, gguf):
         difference = rounded(ids).logits.log_softmax(-1) - reference(ids).logits.log_softmax(-1)
     assert difference.abs().mean() < 0.05
     assert difference.abs().max() < 0.5
+
+
+def test_a_gguf_file_is_converted_once(gguf, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setenv("ICDPO_CACHE", str(tmp_path / "cache"))
+    itself = download.load_gguf(gguf, torch.bfloat16)[0].state_dict()
+    conversions = []
+    monkeypatch.setattr(
+        gguf_cache, "load_gguf", lambda *given: conversions.append(given) or download.load_gguf(*given)
+    )
+    context = [1, 2, 3]
+    policies = [TransformersPolicy.from_pretrained(gguf, dtype="bfloat16", device="cpu") for _ in range(2)]
+    assert len(conversions) == 1
+    assert all(torch.equal(itself[name], w) for name, w in policies[1].model.state_dict().items())
+    assert policies[0].logprobs(context, [[4, 5]]) == policies[1].logprobs(context, [[4, 5]])
+    assert policies[0].tokenizer.get_vocab() == policies[1].tokenizer.get_vocab()
+
+    # A file that a power cut emptied, another dtype, another content: each is converted.
+    (weights,) = (tmp_path / "cache").glob("gguf-*/model.safetensors")
+    weights.write_bytes(b"")
+    assert gguf_cache.converted_gguf(gguf, torch.bfloat16) == weights.parent
+    assert weights.stat().st_size > 0
+    assert gguf_cache.converted_gguf(gguf, torch.float32) != weights.parent
+    changed = tmp_path / gguf.name
+    changed.write_bytes(gguf.read_bytes() + b"0")
+    assert gguf_cache.converted_gguf(changed, torch.bfloat16) not in (None, weights.parent)
+    assert len(conversions) == 4
+
+
+def test_a_gguf_file_without_room_for_its_conversion_is_loaded_as_it_is(gguf, tmp_path, monkeypatch, caplog):
+    import shutil
+
+    import torch
+
+    monkeypatch.setenv("ICDPO_CACHE", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
+    policy = TransformersPolicy.from_pretrained(gguf, dtype="bfloat16", device="cpu")
+    assert policy.model.dtype == torch.bfloat16
+    assert "ICDPO_CACHE" in caplog.text
+    assert not list(tmp_path.glob("gguf-*"))
 
 
 def test_the_embedder_loads():

@@ -41,12 +41,12 @@ def load(
     device = _device(device)
     dtype = _dtype(dtype, device)
     common: dict[str, Any] = {"revision": revision, "token": token, "trust_remote_code": False}
-    if gguf_file is not None:
-        common["gguf_file"] = gguf_file
     try:
+        if gguf_file is not None:
+            source, common = _gguf(source, gguf_file, dtype, common)
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, **_dense_gguf(gguf_file), **common
+            source, dtype=dtype, use_safetensors=True, **_dense_gguf(common), **common
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise PolicyError(
@@ -101,10 +101,25 @@ def _cpu_has_bfloat16() -> bool:
     return any(bool(probe()) for probe in (getattr(torch.cpu, name, None) for name in probes) if probe)
 
 
-def _dense_gguf(gguf_file: str | None) -> dict[str, Any]:
+def _gguf(
+    source: str, gguf_file: str, dtype: torch.dtype, options: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Returns the converted file's directory and the options to load it; the file's own without room for one."""
+    from transformers.utils import cached_file
+
+    from icdpo_chains.packaged_models.gguf_cache import converted_gguf
+
+    file = cached_file(source, gguf_file, revision=options["revision"], token=options["token"])
+    directory = converted_gguf(Path(file), dtype)
+    if directory is None:
+        return source, {**options, "gguf_file": gguf_file}
+    return str(directory), {"trust_remote_code": False}
+
+
+def _dense_gguf(options: dict[str, Any]) -> dict[str, Any]:
     """Options that unpack GGUF weights: newer versions of transformers leave them packed, which is slow."""
     import transformers
 
-    if gguf_file is None or not hasattr(transformers, "GgufConfig"):
+    if "gguf_file" not in options or not hasattr(transformers, "GgufConfig"):
         return {}
     return {"quantization_config": transformers.GgufConfig(dequantize=True)}

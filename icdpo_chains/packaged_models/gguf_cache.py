@@ -1,0 +1,116 @@
+"""`converted_gguf`: a GGUF file as a directory of safetensors, converted once and kept in the cache.
+
+transformers unpacks a GGUF file anew at each start, which takes 16 s for half a billion parameters on two cores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from icdpo_chains.packaged_models.catalog import MARKER, cache_dir
+from icdpo_chains.packaged_models.download import load_gguf, megabytes
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["converted_gguf"]
+
+_VERSION = 1  # raise the version when the conversion changes: the cache then converts each file again
+_log = logging.getLogger(__name__)
+
+
+def converted_gguf(file: Path, dtype: torch.dtype) -> Path | None:
+    """Returns the directory of a GGUF file's model and tokenizer; converts the file on its first use.
+
+    The SHA-256 of the file's content and the dtype name the directory. The conversion runs under a lock in a
+    temporary directory and is renamed into place, so that an interrupted conversion leaves nothing behind that
+    looks complete.
+
+    Args:
+        file: The GGUF file.
+        dtype: The dtype of the stored weights.
+
+    Returns:
+        A directory for `from_pretrained`, or `None` if the cache has no room or can't be written: the caller
+        then loads the GGUF file itself.
+
+    Raises:
+        OSError: The file can't be read.
+        ValueError, KeyError, ImportError: transformers can't load the file.
+    """
+    with file.open("rb") as source:
+        digest = hashlib.file_digest(source, "sha256") if hasattr(hashlib, "file_digest") else _digest(source)
+    dtype_name = str(dtype).removeprefix("torch.")
+    identity = {"gguf": digest.hexdigest(), "dtype": dtype_name, "converter": _VERSION}
+    directory = cache_dir() / f"gguf-{identity['gguf'][:32]}-{dtype_name}"
+    if _is_ready(directory, identity):
+        return directory
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(directory.parent / f".{directory.name}.lock"):
+            if not _is_ready(directory, identity):  # another process may have converted it meanwhile
+                return _convert(file, dtype, directory, identity)
+    except PermissionError as error:
+        _log.warning("%s is converted at each start: the cache can't be written (%s)", file, error)
+        return None
+    return directory
+
+
+def _convert(file: Path, dtype: torch.dtype, directory: Path, identity: dict[str, Any]) -> Path | None:
+    """Writes the directory, its marker last. The lock is held."""
+    cache, prefix = directory.parent, f".{directory.name}.partial-"
+    for leftover in cache.glob(f"{prefix}*"):  # the lock shows that the process that made it is gone
+        shutil.rmtree(leftover, ignore_errors=True)
+    model, tokenizer = load_gguf(file, dtype)
+    needed = sum(parameter.nbytes for parameter in model.parameters())
+    free = shutil.disk_usage(cache).free
+    if free < needed * 1.2:
+        _log.warning(
+            "%s is converted at each start: its weights take %s in %s, and %s are free. Set ICDPO_CACHE to a "
+            "directory with more room",
+            *(file, megabytes(needed), cache, megabytes(free)),
+        )
+        return None
+    work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache))
+    try:
+        model.save_pretrained(work)
+        tokenizer.save_pretrained(work)
+        files = {
+            path.relative_to(work).as_posix(): path.stat().st_size
+            for path in work.rglob("*")
+            if path.is_file()
+        }
+        (work / MARKER).write_text(json.dumps({**identity, "files": files}, indent=1) + "\n", "utf-8")
+        if directory.exists():  # damaged, or of an earlier converter
+            shutil.rmtree(directory)
+        os.replace(work, directory)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return directory
+
+
+def _is_ready(directory: Path, identity: dict[str, Any]) -> bool:
+    try:
+        marker = json.loads((directory / MARKER).read_text("utf-8"))
+        files = marker.pop("files")
+        return bool(marker == identity) and all(
+            (directory / name).stat().st_size == size for name, size in files.items()
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
+def _digest(source: Any) -> Any:  # Python 3.10 has no `hashlib.file_digest`
+    digest = hashlib.sha256()
+    while block := source.read(1 << 20):
+        digest.update(block)
+    return digest
