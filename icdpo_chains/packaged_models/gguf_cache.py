@@ -1,6 +1,6 @@
 """`converted_gguf`: a GGUF file as a directory of safetensors, converted once and kept in the cache.
 
-transformers unpacks a GGUF file anew at each start, which takes 16 s for half a billion parameters on two cores.
+transformers unpacks a GGUF file at each start: 16 s for half a billion parameters on two cores.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ def converted_gguf(file: Path, dtype: torch.dtype) -> Path | None:
     """Returns the directory of a GGUF file's model and tokenizer; converts the file on its first use.
 
     The SHA-256 of the file's content and the dtype name the directory. The conversion runs under a lock in a
-    temporary directory and is renamed into place, so that an interrupted conversion leaves nothing behind that
-    looks complete.
+    temporary directory, which is renamed into place: an interrupted conversion never looks complete.
 
     Args:
         file: The GGUF file.

@@ -104,7 +104,7 @@ def _cpu_has_bfloat16() -> bool:
 def _gguf(
     source: str, gguf_file: str, dtype: torch.dtype, options: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Returns the converted file's directory and the options to load it; the file's own without room for one."""
+    """Returns the converted model's directory and options, or without room for one, the file's own."""
     from transformers.utils import cached_file
 
     from icdpo_chains.packaged_models.gguf_cache import converted_gguf
