@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from icdpo_chains.asked import Asked
+from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
 from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
@@ -77,6 +78,7 @@ class Pipeline:
         Raises:
             InvalidInputError, TypeError, ValueError: as `generate`.
         """
+        check_cancelled()
         k = self.k if k is None else check_count(k, "k", 10_000)
         return self.retriever.retrieve(as_conversation(prompt), k, exclude=exclude)
 
@@ -138,6 +140,7 @@ class Pipeline:
 
     def sample_asked(self, asked: Sequence[Asked]) -> list[Draft]:
         """The second half of `sample`, for one or several questions: together, if the policy can do that."""
+        check_cancelled()
         requests = [each.request for each in asked]
         if isinstance(self.policy, BatchPolicy):
             samples = self.policy.sample_batch(requests)
@@ -170,6 +173,7 @@ class Pipeline:
         encoded = [tuple(self.format.answer(response, ended=ended)) for response in responses]
         contexts = self._contexts(as_conversation(prompt), demonstrations, max(map(len, encoded)))
         unique = list(dict.fromkeys(encoded))
+        check_cancelled()
         expert = dict(zip(unique, self.policy.logprobs(contexts.chosen, unique), strict=True))
         answers = tuple(
             Answer(response, ids, tuple(expert[ids]), None)
@@ -179,6 +183,7 @@ class Pipeline:
 
     def rank(self, draft: Draft) -> ICDPOResult:
         """The third stage of `generate`: scores the candidates and ranks them, best first."""
+        check_cancelled()
         began = time.perf_counter()
         contexts = draft.contexts
         contrast = {

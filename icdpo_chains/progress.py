@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Literal, TypeVar
 
+from icdpo_chains.concurrency import cancellation
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
-from icdpo_chains.policies.micro_batches import cancellation
 from icdpo_chains.result import Answer, Candidate, json_safe
 
 __all__ = ["OnProgress", "Progress", "Stages", "in_thread"]

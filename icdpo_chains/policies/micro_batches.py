@@ -6,16 +6,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
+from icdpo_chains.concurrency import cancellation
 from icdpo_chains.errors import QueueFullError
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 
-__all__ = ["MicroBatches", "cancellation"]
-
-cancellation: ContextVar[threading.Event | None] = ContextVar("icdpo_cancellation", default=None)
-"""Whoever sets an event here can take back what is then asked for, by setting the event."""
+__all__ = ["MicroBatches"]
 
 
 @dataclass(eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
 from icdpo_chains.messages import Message
@@ -14,6 +15,9 @@ __all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "build_contexts"]
 
 FROM_DOCUMENTS = "Answer from the following documents. If they do not hold the answer, say so."
 """What the integrations put before the documents of a RAG chain, in a system message of the conversation."""
+
+_CHARACTERS_PER_TOKEN = 8
+"""More than the usual 3 to 5, so that the first guess rarely drops a demonstration that fits."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,9 @@ def build_contexts(
                 "a retriever with require_rejected=True"
             )
     base = tuple(prompt_format.context(conversation, [], None))
-    for count in range(len(demonstrations), -1, -1):
+
+    def lay_out(count: int) -> Contexts:
+        check_cancelled()
         used = tuple(demonstrations[:count])
         nearest_last = used[::-1]
         chosen = prompt_format.context(
@@ -106,16 +112,46 @@ def build_contexts(
             if with_rejected
             else None
         )
-        longest = max(len(base), len(chosen), len(rejected or ()))
-        if budget is None or longest <= budget:
-            return Contexts(
-                chosen=tuple(chosen),
-                rejected=None if rejected is None else tuple(rejected),
-                base=base,
-                used=used,
-                dropped=tuple(demonstrations[count:]),
-            )
+        return Contexts(
+            chosen=tuple(chosen),
+            rejected=None if rejected is None else tuple(rejected),
+            base=base,
+            used=used,
+            dropped=tuple(demonstrations[count:]),
+        )
+
+    if budget is None:
+        return lay_out(len(demonstrations))
+    # Laying out every count from the top costs a time quadratic in the demonstrations. Each of them makes a
+    # context longer, so that a bisection between `least` and `most` finds the largest count that fits.
+    least, most = 0, len(demonstrations) if len(base) <= budget else 0
+    fitting: Contexts | None = None
+    count = min(most, _plausible_count(demonstrations, budget))
+    while True:
+        contexts = lay_out(count)
+        longest = max(len(base), len(contexts.chosen), len(contexts.rejected or ()))
+        if longest <= budget:
+            fitting, least = contexts, count + 1
+        else:
+            most = count - 1
+        if least > most:
+            break
+        # No more than twice the count that fits: a context far above the budget is never rendered.
+        count = min((least + most + 1) // 2, 2 * least)
+    if fitting is not None:
+        return fitting
     raise ContextOverflowError(
         f"the conversation takes {longest} tokens without any demonstration, and {budget} are left for it: "
         "shorten it, ask for fewer new tokens, or use a model with a longer context"
     )
+
+
+def _plausible_count(demonstrations: Sequence[Demonstration], budget: int) -> int:
+    """Returns how many demonstrations, at least one, may fit by their number of characters."""
+    room = _CHARACTERS_PER_TOKEN * budget
+    for count, shown in enumerate(demonstrations):
+        room -= max(len(shown.chosen), len(shown.rejected or ""))
+        room -= sum(len(message.content) for message in shown.messages)
+        if room < 0:
+            return max(1, count)
+    return len(demonstrations)

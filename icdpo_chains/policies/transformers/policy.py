@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import (
@@ -148,6 +149,7 @@ class TransformersPolicy:
         """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
         check_fits(self, context, max(map(len, continuations), default=0))
         with self._lock:
+            check_cancelled()  # the wait for the lock may have been long
             return self._engine.logprobs(context, continuations)
 
     def _sample_together(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:

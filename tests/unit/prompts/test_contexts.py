@@ -1,11 +1,18 @@
-import pytest
+import threading
+from collections.abc import Sequence
+from concurrent.futures import CancelledError
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icdpo_chains.concurrency import cancellation
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
-from icdpo_chains.prompts.formats import ChatFormat
+from icdpo_chains.prompts.formats import ChatFormat, PlainFormat, Shown
 
 NEAR = Demonstration("near?", "near good", "near bad")
 FAR = Demonstration("far?", "far good", "far bad")
@@ -66,3 +73,78 @@ def test_a_missing_rejected_answer_is_named() -> None:
     with pytest.raises(MissingRejectedError, match=rf"{bare.id}.*against=\"base\""):
         build([NEAR, bare])
     assert build([bare], with_rejected=False).rejected is None
+
+
+class CountingFormat(ChatFormat):
+    """Counts the tokens that it lays out."""
+
+    tokens = 0
+
+    def context(
+        self, conversation: Sequence[Message], shown: Sequence[Shown], instruction: str | None
+    ) -> list[int]:
+        ids = super().context(conversation, shown, instruction)
+        self.tokens += len(ids)
+        return ids
+
+
+def work_of(count: int, budget: int = 4000) -> int:
+    """The tokens laid out for a question with this many demonstrations."""
+    counting = CountingFormat(byte_tokenizer())
+    many = [Demonstration(f"question {i}?", "good " * 20, "bad " * 20) for i in range(count)]
+    build_contexts(counting, QUESTION, many, Instructions(), with_rejected=True, budget=budget)
+    return counting.tokens
+
+
+def test_work_follows_the_budget_and_not_the_number_of_demonstrations() -> None:
+    assert work_of(3000) == work_of(1000) < 60 * 4000  # from the top down: above 500,000,000 tokens
+
+
+def test_a_conversation_that_does_not_fit_is_refused_before_demonstrations_are_laid_out() -> None:
+    counting = CountingFormat(byte_tokenizer())
+    with pytest.raises(ContextOverflowError):
+        build_contexts(counting, QUESTION, [NEAR] * 500, Instructions(), with_rejected=True, budget=10)
+    assert counting.tokens < 1000
+
+
+def one_by_one(prompt_format, demonstrations, budget: int) -> int | None:
+    """The slow twin: the largest count that fits, looked for from the top down."""
+    for count in range(len(demonstrations), -1, -1):
+        contexts = build_contexts(
+            prompt_format, QUESTION, demonstrations[:count], Instructions("+", "-"), with_rejected=True
+        )
+        if max(len(contexts.chosen), len(contexts.rejected or ()), len(contexts.base)) <= budget:
+            return count
+    return None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 200), st.integers(1, 2000)), max_size=12, unique=True),
+    budget=st.integers(1, 6000),
+    chat=st.booleans(),
+)
+def test_as_many_demonstrations_are_kept_as_one_by_one(
+    lengths: list[tuple[int, int]], budget: int, chat: bool
+) -> None:
+    prompt_format = ChatFormat(byte_tokenizer()) if chat else PlainFormat(byte_tokenizer(chat=False))
+    shown = [Demonstration("q" * long, "c" * long, "r" * other) for long, other in lengths]
+    count = one_by_one(prompt_format, shown, budget)
+    options = {"with_rejected": True, "budget": budget}
+    if count is None:
+        with pytest.raises(ContextOverflowError):
+            build_contexts(prompt_format, QUESTION, shown, Instructions("+", "-"), **options)
+    else:
+        contexts = build_contexts(prompt_format, QUESTION, shown, Instructions("+", "-"), **options)
+        assert (contexts.used, contexts.dropped) == (tuple(shown[:count]), tuple(shown[count:]))
+
+
+def test_laying_out_ends_when_its_caller_has_gone() -> None:
+    gone = threading.Event()
+    gone.set()
+    token = cancellation.set(gone)
+    try:
+        with pytest.raises(CancelledError):
+            build()
+    finally:
+        cancellation.reset(token)

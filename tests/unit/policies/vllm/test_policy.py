@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icdpo_chains import ICDPO, FixedDemonstrations, Policy, SamplingParams
+from icdpo_chains.concurrency import cancellation
 from icdpo_chains.errors import PolicyError, PolicyUnavailableError, TokenizerMismatch
 from icdpo_chains.policies.fake import byte_tokenizer
-from icdpo_chains.policies.micro_batches import cancellation
 from icdpo_chains.policies.policy import BatchPolicy
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.vllm.policy import VLLMPolicy, _base_seed
