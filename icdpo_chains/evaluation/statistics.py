@@ -1,4 +1,4 @@
-"""`bootstrap` and `paired_p_value`: how far a mean, and a difference of means, can be trusted."""
+"""Intervals and paired tests: the uncertainty of a mean, of a share, and of the difference of two systems."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "bootstrap", "paired_p_value"]
+__all__ = ["Interval", "bootstrap", "mcnemar_p_value", "paired_p_value", "wilson"]
 
 _DRAWS = 4000
 _FLIPS = 10_000
@@ -97,6 +97,48 @@ def paired_p_value(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> 
         for rows in _blocks(count, _FLIPS)
     )
     return (extreme + 1) / (_FLIPS + 1)  # the observed signs are one draw: never 0
+
+
+def wilson(successes: int, count: int) -> Interval:
+    """Returns a share with its 95 % score interval (Wilson 1927).
+
+    Args:
+        successes: from 0 to `count`.
+        count: how many trials; with 0 all three numbers are NaN.
+
+    Raises:
+        ValueError: a number is out of range.
+    """
+    if not 0 <= successes <= count:
+        raise ValueError(f"{successes} successes of {count}: give from 0 to {count}")
+    if not count:
+        return Interval(math.nan, math.nan, math.nan)
+    share, z = successes / count, 1.959963984540054
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+
+
+def mcnemar_p_value(a: Sequence[bool], b: Sequence[bool]) -> float:
+    """Returns the two-sided p-value of the exact McNemar test (McNemar 1947): the sign test of the pairs.
+
+    Args:
+        a: success of one system, for each item.
+        b: success of the other system for the same items, in the same order.
+
+    Returns:
+        From just above 0 to 1; 1 where no pair differs.
+
+    Raises:
+        ValueError: the two differ in length.
+    """
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} and {len(b)} values: a paired test needs both values of each item")
+    only_a = sum(bool(x) and not y for x, y in zip(a, b, strict=True))
+    only_b = sum(bool(y) and not x for x, y in zip(a, b, strict=True))
+    differing = only_a + only_b
+    tail = sum(math.comb(differing, i) for i in range(min(only_a, only_b) + 1))
+    return min(1.0, tail / (1 << differing) * 2)
 
 
 def _finite(values: Sequence[float]) -> NDArray[np.float64]:

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_value
+from icdpo_chains.evaluation.statistics import (
+    Interval,
+    bootstrap,
+    mcnemar_p_value,
+    paired_p_value,
+    wilson,
+)
 
 NUMBERS = st.lists(st.floats(-100, 100), min_size=1, max_size=30)
 
@@ -91,3 +97,26 @@ def test_a_difference_is_seen_and_none_is_not() -> None:
 def test_wrong_arguments_are_named(call: object, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         call()  # type: ignore[operator]
+
+
+def test_the_wilson_interval_is_the_published_one() -> None:
+    found = wilson(15, 148)  # Newcombe 1998, table I, method 3
+    assert (found.low, found.high) == (pytest.approx(0.0624, abs=5e-5), pytest.approx(0.1605, abs=5e-5))
+    assert wilson(0, 20).low == 0
+    assert wilson(20, 20).high == 1
+    assert math.isnan(wilson(0, 0).mean)
+    with pytest.raises(ValueError, match="3 successes of 2"):
+        wilson(3, 2)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=10))
+def test_mcnemar_is_the_sign_test_of_all_flips(pairs: list[tuple[bool, bool]]) -> None:
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    expected = paired_p_value([float(x) for x in a], [float(y) for y in b]) if pairs else 1.0
+    assert mcnemar_p_value(a, b) == pytest.approx(expected)
+    assert mcnemar_p_value(a, b) == mcnemar_p_value(b, a)
+
+
+def test_mcnemar_needs_pairs() -> None:
+    with pytest.raises(ValueError, match="1 and 2 values"):
+        mcnemar_p_value([True], [True, False])

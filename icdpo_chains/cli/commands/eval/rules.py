@@ -1,0 +1,125 @@
+"""`icdpo eval rules`: does the model follow house rules that demonstrations alone show?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.command import checked, command
+from icdpo_chains.cli.console import console, printable, working
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from icdpo_chains.evaluation.rules.answers import RuleAnswers
+    from icdpo_chains.evaluation.rules.report import RulesReport
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    command(app, "rules")(rules)
+
+
+def rules(
+    rules: Annotated[
+        str | None, typer.Option("--rules", help="Names, separated by commas; all rules if not given.")
+    ] = None,
+    prompts: Annotated[int, typer.Option(help="Test prompts of each rule, at most 50.")] = 50,
+    n: Annotated[int, typer.Option("--n", "-n", help="Candidates of each question.")] = 8,
+    k: options.Demonstrations = 2,
+    max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 48,
+    batch: Annotated[int, typer.Option(help="Questions answered together.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the candidates.")] = 0,
+    out: Annotated[Path, typer.Option(help="Directory of the run.")] = Path("eval-rules"),
+    model: options.Model = None,
+    dtype: options.Dtype = None,
+    device: options.Device = None,
+) -> None:
+    """Compare systems on house rules that 20 demonstrations show and no instruction names.
+
+    Each rule has a deterministic check. A stopped run continues when the command is started again.
+    The directory receives the answers, a table in Markdown and all figures as JSON.
+    """
+    from icdpo_chains.evaluation.rules.catalog import RULES, build_rule
+    from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
+
+    names = list(RULES) if rules is None else [name.strip() for name in rules.split(",") if name.strip()]
+    with checked():
+        check_count(prompts, "--prompts", 50)
+        check_count(n, "--n", MAX_CANDIDATES)
+        check_count(k, "--k", 20)
+        check_count(batch, "--batch", 1000)
+        if not names:
+            raise ValueError(f"--rules names no rule: use {', '.join(RULES)}")
+        chosen = [build_rule(name) for name in dict.fromkeys(names)]
+    sampling = options.sampling_params(max_tokens=max_tokens, temperature=1.0, top_p=0.8)
+    with working("Loading the model ...") as status:
+        from icdpo_chains.evaluation.rules.answering import answer_rules
+        from icdpo_chains.evaluation.rules.report import report_rules
+
+        policy = options.load_policy(status, model, dtype, device)
+        # The rules are independent of each other, so that a later run may add rules or prompts.
+        settings = {
+            "model": policy.name,
+            "n": n,
+            "k": k,
+            "max_tokens": max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": seed,
+        }
+        total, done = len(chosen) * prompts, 0
+
+        def show(answers: RuleAnswers) -> None:
+            nonlocal done
+            done += 1
+            status.update(f"{answers.rule}: {done} of {total} questions")
+
+        status.update("Answering ...")
+        answers = answer_rules(
+            chosen,
+            policy,
+            options.embedder(),
+            out / "answers.jsonl",
+            settings,
+            prompts=prompts,
+            n=n,
+            k=k,
+            sampling=sampling,
+            seed=seed,
+            batch=batch,
+            on_answers=show,
+        )
+        report = report_rules(answers, settings)
+        (out / "rules.md").write_text(report.markdown(), encoding="utf-8")
+        (out / "rules.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    for table in _tables(report):
+        console().print(table)
+    console().print(printable(f"{out / 'rules.md'} holds the table, {out / 'rules.json'} all figures"))
+
+
+def _tables(report: RulesReport) -> list[Table]:
+    from rich import box
+    from rich.table import Table
+
+    whole = Table(title="All rules: % of answers that follow the rule", title_justify="left", box=box.SIMPLE)
+    names, rows = report.header(), report.rows()
+    kept = [0, *range(1 + len(report.rules), len(names))]
+    for place in kept:
+        whole.add_column(names[place], justify="right" if place else "left", no_wrap=place == 0)
+    for row in rows:
+        whole.add_row(*(row[place] for place in kept))
+    # Rules are rows here: eleven of them do not fit a terminal as columns.
+    each = Table(title="Each rule", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
+    each.add_column("rule", no_wrap=True)
+    for system in report.systems:
+        each.add_column(system.name.replace("_", " "), justify="right")
+    for place, rule in enumerate(report.rules, 1):
+        each.add_row(rule, *(row[place] for row in rows))
+    return [whole, each]

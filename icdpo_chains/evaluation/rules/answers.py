@@ -1,0 +1,81 @@
+"""`RuleAnswers`: what the model answers to one test prompt of a rule, with every score of every candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from icdpo_chains.result import json_safe
+
+__all__ = ["RuleAnswer", "RuleAnswers"]
+
+
+@dataclass(frozen=True)
+class RuleAnswer:
+    """One answer of the model.
+
+    Attributes:
+        text: the answer.
+        tokens: how many tokens were sampled.
+        follows: whether the answer follows the rule.
+        copying: share of the answer's word 4-grams that stand in a shown demonstration and not in the
+            question; 0 to 1.
+        content: cosine of the answer's and the reference's embedding; -1 to 1, 0 for a blank answer.
+        scores: nats, by name of the score; `None` where the answer can't be scored. Empty for an answer that
+            is not one of the n candidates.
+    """
+
+    text: str
+    tokens: int
+    follows: bool
+    copying: float
+    content: float
+    scores: Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class RuleAnswers:
+    """One line of the file of answers.
+
+    Attributes:
+        rule: name of the rule.
+        number: place of the prompt among the rule's test prompts.
+        prompt: the question, as text.
+        base: the greedy answer without demonstrations.
+        few_shot: the greedy answer behind the demonstrations.
+        candidates: the n answers sampled behind the demonstrations, in the order of sampling.
+        seconds: wall time of each stage (`base`, `few_shot`, `candidates`, `score_base`,
+            `score_rejected`), divided evenly among the questions of a batch.
+    """
+
+    rule: str
+    number: int
+    prompt: str
+    base: RuleAnswer
+    few_shot: RuleAnswer
+    candidates: tuple[RuleAnswer, ...]
+    seconds: Mapping[str, float]
+
+    @property
+    def key(self) -> str:
+        """Names the line in the file."""
+        return f"{self.rule}/{self.number}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns JSON values; `from_dict` reads them."""
+        fields: dict[str, Any] = json_safe(asdict(self))
+        return fields
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> RuleAnswers:
+        """Builds the answers from the values of `to_dict`."""
+        return cls(
+            rule=row["rule"],
+            number=row["number"],
+            prompt=row["prompt"],
+            base=RuleAnswer(**row["base"]),
+            few_shot=RuleAnswer(**row["few_shot"]),
+            candidates=tuple(RuleAnswer(**item) for item in row["candidates"]),
+            seconds=row["seconds"],
+        )

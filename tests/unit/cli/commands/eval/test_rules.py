@@ -1,0 +1,33 @@
+"""`icdpo eval rules` on fakes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+COMMAND = ("eval", "rules", "--rules", "lower_case,bullets", "--prompts", "2", "--n", "2")
+
+
+def test_it_prints_and_writes_the_table_and_continues(icdpo: Callable[..., Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = icdpo(*COMMAND, "--out", str(out))
+    assert first.exit_code == 0, first.stderr
+    assert "lower_case" in first.stdout
+    assert "oracle" in first.stdout
+    report = json.loads((out / "rules.json").read_text())
+    assert report["rules"] == {"lower_case": 2, "bullets": 2}
+    assert "| base, greedy |" in (out / "rules.md").read_text()
+    kept = (out / "answers.jsonl").read_text()
+    assert icdpo(*COMMAND, "--out", str(out)).exit_code == 0
+    assert (out / "answers.jsonl").read_text() == kept
+
+
+def test_wrong_options_are_usage_errors(icdpo: Callable[..., Any], tmp_path: Path) -> None:
+    for arguments, said in [
+        (("--rules", "tidy"), "'tidy' is unknown"),
+        (("--rules", ","), "names no rule"),
+        (("--prompts", "51"), "from 1 to 50"),
+    ]:
+        found = icdpo("eval", "rules", *arguments, "--out", str(tmp_path))
+        assert found.exit_code == 2
+        assert said in found.stderr
