@@ -31,6 +31,7 @@ from llama_index_icdpo.messages import to_conversation
 __all__ = ["ICDPOLLM"]
 
 _OTHERS = ("exclude",)
+_SYSTEM_ROLES = (MessageRole.SYSTEM, MessageRole.DEVELOPER)
 
 
 class ICDPOLLM(ICDPOSettings, CustomLLM):
@@ -45,8 +46,8 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
     `additional_kwargs["icdpo"]`. A stream emits the answer once it is chosen, since before that there is
     none. The asynchronous methods never block the event loop.
 
-    Messages are laid out by the model's own chat template. `system_prompt` is put before a conversation that
-    does not begin with it. A `messages_to_prompt` of one's own makes one user turn of a conversation, and
+    The model's own chat template lays out messages. `system_prompt` is put before a conversation that has no
+    system message with this text. A `messages_to_prompt` of one's own makes one user turn of a conversation.
     `completion_to_prompt` is applied to prompts that are not `formatted` yet.
 
     Raises:
@@ -146,19 +147,25 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
         """
         if isinstance(asked, str):
             prompt = asked if self.completion_to_prompt is None else self.completion_to_prompt(asked)
-            return self._with_system_prompt((Message("user", prompt),))
+            return self._with_system_prompt((Message("user", prompt),), given=())
         render = self.messages_to_prompt
         if render is not None and render is not generic_messages_to_prompt:
-            return self._with_system_prompt((Message("user", render(asked)),))
-        return self._with_system_prompt(to_conversation(asked))
+            given = [Message("system", turn.content or "") for turn in asked if turn.role in _SYSTEM_ROLES]
+            return self._with_system_prompt((Message("user", render(asked)),), given)
+        conversation = to_conversation(asked)
+        return self._with_system_prompt(conversation, given=conversation)
 
     def _prompt(self, prompt: str, formatted: bool) -> tuple[Message, ...]:
         # What is formatted has all of it already.
         return (Message("user", prompt),) if formatted else self.conversation(prompt)
 
-    def _with_system_prompt(self, conversation: tuple[Message, ...]) -> tuple[Message, ...]:
-        # LlamaIndex puts it there itself in `predict`, and not in `chat`.
-        if not self.system_prompt or any(self.system_prompt in turn.content for turn in conversation):
+    def _with_system_prompt(
+        self, conversation: tuple[Message, ...], given: Sequence[Message]
+    ) -> tuple[Message, ...]:
+        # LlamaIndex adds the system prompt in `predict` but not in `chat`. Only a system message counts: a
+        # user who quotes the prompt does not remove it.
+        system = (turn.content for turn in given if turn.role == "system")
+        if not self.system_prompt or any(self.system_prompt in content for content in system):
             return conversation
         return (Message("system", self.system_prompt), *conversation)
 

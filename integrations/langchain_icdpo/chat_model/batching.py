@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core.globals import get_llm_cache
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables.config import get_config_list
 
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.messages import Message
 from icdpo_chains.result import ICDPOResult
-
-if TYPE_CHECKING:
-    from langchain_icdpo.chat_model.call import Call
-    from langchain_icdpo.chat_model.model import ChatICDPO
+from langchain_icdpo.chat_model.call import Call
 
 __all__ = ["Batch"]
 
@@ -32,6 +30,7 @@ class Batch:
 
     Args:
         chat: the chat model.
+        prepare: makes the call of one prompt from the prompt and the keyword arguments.
         inputs: the prompts.
         config: one for all, or one each.
         kwargs: of the calls.
@@ -39,9 +38,16 @@ class Batch:
     """
 
     def __init__(
-        self, chat: ChatICDPO, inputs: Any, config: Any, kwargs: dict[str, Any], return_exceptions: bool
+        self,
+        chat: BaseChatModel,
+        prepare: Callable[[Any, dict[str, Any]], Call],
+        inputs: Any,
+        config: Any,
+        kwargs: dict[str, Any],
+        return_exceptions: bool,
     ) -> None:
         self._chat = chat
+        self._make_call = prepare
         self._inputs = list(inputs)
         self._configs = get_config_list(config, len(self._inputs)) if self._inputs else []
         self._return_exceptions = return_exceptions
@@ -59,7 +65,7 @@ class Batch:
     def _prepare(self, kwargs: dict[str, Any]) -> None:
         for value in self._inputs:
             try:
-                self._call = self._chat._call(value, kwargs)
+                self._call = self._make_call(value, kwargs)
                 self._prompts.append(self._call.conversation)
             except (ICDPOError, ValueError, TypeError):
                 continue  # raised again where it belongs, in the prompt's own run
@@ -85,7 +91,7 @@ class Batch:
             self._outcomes.setdefault(prompt, deque()).append(outcome)
 
     @staticmethod
-    def answered(chat: ChatICDPO, conversation: tuple[Message, ...]) -> ICDPOResult | None:
+    def answered(chat: BaseChatModel, conversation: tuple[Message, ...]) -> ICDPOResult | None:
         """Returns the result that a batch of this model has for a prompt, or raises its error; once."""
         batch = _current.get()
         if batch is None or batch._chat is not chat:

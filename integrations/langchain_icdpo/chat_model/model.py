@@ -72,7 +72,7 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         **kwargs: Any,
     ) -> list[AIMessage | Exception]:
         """Answers several prompts by the core's batch, each in a run of its own; see `Runnable.batch`."""
-        with Batch(self, inputs, config, kwargs, return_exceptions) as batch:
+        with Batch(self, self._call, inputs, config, kwargs, return_exceptions) as batch:
             batch.keep()
             return [batch.outcome(self.invoke, *each, **kwargs) for each in batch]
 
@@ -85,7 +85,7 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         **kwargs: Any,
     ) -> list[AIMessage | Exception]:
         """`batch` that never blocks the event loop."""
-        with Batch(self, inputs, config, kwargs, return_exceptions) as batch:
+        with Batch(self, self._call, inputs, config, kwargs, return_exceptions) as batch:
             await batch.akeep()
             return [await batch.aoutcome(self.ainvoke, *each, **kwargs) for each in batch]
 

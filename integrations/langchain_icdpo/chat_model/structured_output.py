@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_core.exceptions import OutputParserException
+from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
 from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
 from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
@@ -17,14 +17,11 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from icdpo_chains.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from langchain_icdpo.chat_model.model import ChatICDPO
+from langchain_icdpo.chat_model.json_text import read_json, without_fence
 
 __all__ = ["JsonAnswer", "structured"]
 
 _METHODS = ("json_schema", "function_calling", "json_mode")
-_OUTER = re.compile(r"\{.*\}", re.DOTALL)
 _TYPES: dict[str, Any] = {
     "array": list,
     "boolean": bool,
@@ -89,7 +86,7 @@ class JsonAnswer:
 
 
 def structured(
-    chat: ChatICDPO,
+    chat: BaseChatModel,
     schema: Any,
     method: str,
     *,
@@ -126,7 +123,9 @@ def structured(
             plain = convert_to_json_schema(schema)
             wanted = {"type": "json_schema", "json_schema": {"name": plain["title"], "schema": plain}}
         model = chat.bind(response_format=wanted, ls_structured_output_format=traced)
-        parser = PydanticOutputParser(pydantic_object=schema) if pydantic else JsonOutputParser()
+        parser = RunnableLambda(_json_answer, name="json_answer") | (
+            PydanticOutputParser(pydantic_object=schema) if pydantic else JsonOutputParser()
+        )
     if not include_raw:
         return model | parser
     parsed = RunnablePassthrough.assign(
@@ -152,16 +151,30 @@ def _called(message: AIMessage) -> AIMessage:
     return message
 
 
+def _json_answer(message: AIMessage) -> AIMessage:
+    # LangChain's parsers repair broken JSON in quadratic time and fail with RecursionError on deep JSON.
+    if _object(message.text) is None:
+        try:
+            read_json(without_fence(message.text.strip()))
+        except ValueError as error:
+            raise OutputParserException(
+                f"no candidate is JSON ({error}): sample more candidates (n) or longer ones (max_tokens)",
+                llm_output=message.text,
+            ) from None
+    return message
+
+
 def _object(text: str) -> tuple[str, dict[str, Any]] | None:
     """The JSON object that a text consists of, or that stands within it."""
-    found = _OUTER.search(text)
-    if found is None:
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
         return None
+    outer = text[start : end + 1]
     try:
-        value = json.loads(found[0])
+        value = read_json(outer)
     except ValueError:
         return None
-    return (found[0], value) if isinstance(value, dict) else None
+    return (outer, value) if isinstance(value, dict) else None
 
 
 def _matches(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:

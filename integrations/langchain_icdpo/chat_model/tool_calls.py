@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -12,14 +10,14 @@ from langchain_core.messages import InvalidToolCall, ToolCall
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from langchain_icdpo.chat_model.json_text import read_json, without_fence
 from langchain_icdpo.chat_model.structured_output import JsonAnswer
 
 __all__ = ["ToolUse", "tool_options"]
 
-_BLOCK = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|\Z)", re.DOTALL)
-_LIST = re.compile(r"\[TOOL_CALLS\]\s*(.*)\Z", re.DOTALL)
-_FENCED = re.compile(r"\A```(?:json)?\s*\n(.*?)\n?```\Z", re.DOTALL)
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>\s*", re.DOTALL)
+_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
+_LIST = "[TOOL_CALLS]"
+_THOUGHT, _END_OF_THOUGHT = "<think>", "</think>"
 
 
 def tool_options(
@@ -121,14 +119,13 @@ class ToolUse:
 
 def _read(text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
     """Reads `<tool_call>` blocks, `[TOOL_CALLS]` lists, or a text that is a call in JSON as a whole."""
-    if _BLOCK.search(text):
-        content, pieces = _BLOCK.sub("", text).strip(), _BLOCK.findall(text)
-    elif found := _LIST.search(text):
-        content, pieces = text[: found.start()].strip(), [found[1]]
+    if _OPENING in text:
+        content, pieces = _blocks(text)
+    elif _LIST in text:
+        before, _, after = text.partition(_LIST)
+        content, pieces = before.strip(), [after.strip()]
     else:
-        whole = _THOUGHT.sub("", text).strip()
-        fenced = _FENCED.match(whole)
-        calls = list(_calls(fenced[1] if fenced else whole))
+        calls = list(_calls(without_fence(_without_thought(text))))
         # A JSON answer is not a call, and neither is broken JSON: that is what the model said.
         return ("", calls, []) if calls and None not in calls else (text, [], [])  # type: ignore[return-value]
     read: list[ToolCall] = []
@@ -143,10 +140,30 @@ def _read(text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
     return content, read, broken
 
 
+def _blocks(text: str) -> tuple[str, list[str]]:
+    """The text outside the `<tool_call>` blocks, and the text of each block; the last may be unclosed."""
+    first, *blocks = text.split(_OPENING)
+    outside, pieces = [first], []
+    for block in blocks:
+        inside, closing, after = block.partition(_CLOSING)
+        pieces.append(inside.strip())
+        outside.append(after if closing else "")
+    return "".join(outside).strip(), pieces
+
+
+def _without_thought(text: str) -> str:
+    """The text without a finished thought at its beginning."""
+    text = text.strip()
+    if not text.startswith(_THOUGHT):
+        return text
+    _, closing, answer = text.partition(_END_OF_THOUGHT)
+    return answer.strip() if closing else text
+
+
 def _calls(text: str) -> Iterator[ToolCall | None]:
     """The calls that a JSON text holds, `None` for an item that is none."""
     try:
-        value = json.loads(text, strict=False)
+        value = read_json(text, strict=False)
     except ValueError:
         return
     for item in value if isinstance(value, list) else [value]:
@@ -162,7 +179,7 @@ def _call(item: Any) -> ToolCall | None:
     arguments = next((item[key] for key in ("arguments", "parameters", "args") if key in item), None)
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments, strict=False)
+            arguments = read_json(arguments, strict=False)
         except ValueError:
             return None
     if not isinstance(name, str) or not isinstance(arguments, dict):

@@ -149,6 +149,21 @@ def test_the_system_prompt_is_there_once_whoever_puts_it_in() -> None:
     assert all("<|im_start|>system\nBe a pirate.<|im_end|>\n<|im_start|>user\nWhy?" in text for text in seen)
 
 
+def test_a_user_who_quotes_the_system_prompt_does_not_remove_it() -> None:
+    seen: list[str] = []
+
+    def respond(context: str) -> list[str]:
+        seen.append(context)
+        return [KIND]
+
+    llm = ICDPOLLM(icdpo=make_core(respond), system_prompt="Be a pirate.")
+    quote = 'What does "Be a pirate." mean?'
+    llm.chat([ChatMessage(quote)])
+    llm.complete(quote)
+    llm.chat([ChatMessage("Hi."), ChatMessage("Be a pirate.", role="assistant"), ChatMessage("Why?")])
+    assert all("<|im_start|>system\nBe a pirate.<|im_end|>" in context for context in seen)
+
+
 def test_a_messages_to_prompt_of_ones_own_is_used() -> None:
     seen: list[str] = []
 

@@ -1,0 +1,46 @@
+"""JSON in text that a model wrote: read in linear time, with one kind of error."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+__all__ = ["read_json", "without_fence"]
+
+_MAX_DEPTH = 100
+
+
+def read_json(text: str, *, strict: bool = True) -> Any:
+    """Returns the value of a JSON text.
+
+    Args:
+        text: the JSON text.
+        strict: whether control characters are refused inside strings.
+
+    Raises:
+        ValueError: the text is not JSON, or is nested more than 100 levels deep.
+    """
+    too_deep = f"the JSON is nested more than {_MAX_DEPTH} levels deep"
+    try:
+        value = json.loads(text, strict=strict)
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    level = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(_MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, (dict, list))
+        ]
+    if level:
+        raise ValueError(too_deep)
+    return value
+
+
+def without_fence(text: str) -> str:
+    """Returns the content of a text that is one Markdown code fence, and any other text unchanged."""
+    if len(text) < 6 or not (text.startswith("```") and text.endswith("```")):
+        return text
+    opening, line_break, content = text[3:-3].partition("\n")
+    return content.strip() if line_break and opening.strip() in ("", "json") else text
