@@ -218,14 +218,19 @@ class Experiment:
         return Single(self.policy, self.sampling)
 
     def _sft_lora(self) -> System:
-        from icdpo_chains.evaluation.comparison.fine_tuning import FineTuned, fine_tune
+        from icdpo_chains.evaluation.comparison.fine_tuning import FineTuned, fine_tune, trainable_ids
 
         directory = self.directory / "sft_lora"
+        rows = self.parts.demonstrations[: self._sft_rows]
         if directory.exists():
             tuned = FineTuned.load(directory, self.policy)
+            if tuned.trained_on != trainable_ids(self.policy, rows):
+                raise InvalidInputError(
+                    f"the adapter in {directory} was trained on other demonstrations: use the same files, "
+                    "seed and --sft-rows, or another directory"
+                )
         else:
             self._on_work("fine-tuning")
-            rows = self.parts.demonstrations[: self._sft_rows]
             tuned = fine_tune(self.policy, rows, directory=directory, seed=self.seed)
         return Single(tuned.policy, self.sampling)
 

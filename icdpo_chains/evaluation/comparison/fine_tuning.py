@@ -21,7 +21,7 @@ from icdpo_chains.prompts.formats import prompt_format
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FineTuned", "fine_tune"]
+__all__ = ["FineTuned", "fine_tune", "trainable_ids"]
 
 _SETTINGS = "fine_tuning.json"
 _IGNORED = -100  # a label that has no loss, in torch's cross-entropy
@@ -160,6 +160,20 @@ def fine_tune(
     content = {"policy": policy.name, **settings, "trained_on": sorted(used)}
     (directory / _SETTINGS).write_text(json.dumps(content, indent=1), encoding="utf-8")
     return FineTuned(tuned, directory, before, after, frozenset(used), len(demonstrations) - len(rows))
+
+
+def trainable_ids(
+    policy: TransformersPolicy, demonstrations: Sequence[Demonstration], *, max_context: int = 1024
+) -> frozenset[str]:
+    """Returns the ids of the demonstrations that `fine_tune` trains on: those that are short enough.
+
+    Args:
+        policy: its tokenizer and its context limit count.
+        demonstrations: the demonstrations.
+        max_context: as in `fine_tune`.
+    """
+    limit = min(max_context, policy.max_context or max_context)
+    return frozenset(_rows(policy, demonstrations, limit)[1])
 
 
 def _rows(

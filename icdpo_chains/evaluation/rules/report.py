@@ -64,7 +64,7 @@ class RulesReport:
     def header(self) -> list[str]:
         """Returns the names of the table's columns."""
         return [
-            "system", *self.rules, "all", "95 %", "p (base)", "p (few-shot)", "copying", "content", "seconds",
+            "system", *self.rules, "all", "95 %", "p (base)", "p (few shot)", "copying", "content", "seconds",
             "tokens",
         ]  # fmt: skip
 

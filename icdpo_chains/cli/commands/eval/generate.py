@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,7 @@ from icdpo_chains.errors import InvalidInputError
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from icdpo_chains.demonstrations.demonstration import Demonstration
     from icdpo_chains.evaluation.comparison.answers import SystemAnswer
     from icdpo_chains.evaluation.comparison.generation import FailedAnswer
 
@@ -72,7 +75,8 @@ def generate(
         from icdpo_chains.evaluation.comparison.experiment import Experiment, divide
         from icdpo_chains.evaluation.comparison.generation import generate_answers
 
-        parts = divide(read_pairs(files), prompts, seed=seed)
+        pairs = read_pairs(files)
+        parts = divide(pairs, prompts, seed=seed)
         policy = options.load_policy(status, model, dtype, device)
         experiment = Experiment(
             policy,  # type: ignore[arg-type]  # what a command line can name is a TransformersPolicy
@@ -89,6 +93,7 @@ def generate(
         )
         settings = {
             "files": [file.name for file in files],
+            "preferences": _digest(pairs),
             "model": policy.name,
             "dtype": str(policy.model.dtype).removeprefix("torch."),  # type: ignore[attr-defined]
             "prompts": len(parts.prompts),
@@ -118,6 +123,11 @@ def generate(
             for failure in done.failed:
                 line = f"  failed: {failure.system}, prompt {failure.prompt_id}: {failure.reason}"
                 console().print(printable(line), soft_wrap=True)
+
+
+def _digest(pairs: Sequence[Demonstration]) -> str:
+    """Identifies preferences by content: the names of their files may stay while the rows change."""
+    return hashlib.sha256("\n".join(pair.id for pair in pairs).encode("ascii")).hexdigest()[:32]
 
 
 def answer_file(run: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -105,19 +105,20 @@ def rules(
 
 
 def _tables(report: RulesReport) -> list[Table]:
-    from rich import box
     from rich.table import Table
 
-    whole = Table(title="All rules: % of answers that follow the rule", title_justify="left", box=box.SIMPLE)
+    plain: dict[str, Any] = {"title_justify": "left", "box": None, "padding": (0, 1, 0, 0)}
+    # Without a box, and with the short names of the systems, both tables fit 80 columns.
+    whole = Table(title="All rules: % of answers that follow the rule", **plain)
     names, rows = report.header(), report.rows()
-    kept = [0, *range(1 + len(report.rules), len(names))]
+    kept = range(1 + len(report.rules), len(names))
+    whole.add_column("system", min_width=10)
     for place in kept:
-        whole.add_column(names[place], justify="right" if place else "left", no_wrap=place == 0)
-    for row in rows:
-        whole.add_row(*(row[place] for place in kept))
-    # Rules are rows here: eleven of them do not fit a terminal as columns.
-    each = Table(title="Each rule", title_justify="left", box=box.SIMPLE, padding=(0, 1, 0, 0))
-    each.add_column("rule", no_wrap=True)
+        whole.add_column(names[place], justify="right", no_wrap=names[place] == "95 %")
+    for system, row in zip(report.systems, rows, strict=True):
+        whole.add_row(system.name, *(row[place] for place in kept))
+    each = Table(title="Each rule: % of answers that follow it", **plain)
+    each.add_column("rule", min_width=19)
     for system in report.systems:
         each.add_column(system.name.replace("_", " "), justify="right")
     for place, rule in enumerate(report.rules, 1):

@@ -88,6 +88,19 @@ def test_a_reward_model_of_other_preferences_is_refused(
         _ = other.judge
 
 
+def test_an_adapter_of_other_demonstrations_is_refused(
+    tiny: TransformersPolicy, rows: list[Demonstration], tmp_path: Path
+) -> None:
+    build(tiny, rows, tmp_path).system("sft_lora")
+    build(tiny, rows, tmp_path).system("sft_lora")  # the same demonstrations: loaded
+    other = Experiment(tiny, divide(rows, 3, seed=2), tmp_path, embedder=FakeEmbedder())
+    with pytest.raises(InvalidInputError, match="trained on other demonstrations"):
+        other.system("sft_lora")
+    fewer = Experiment(tiny, divide(rows, 3, seed=1), tmp_path, embedder=FakeEmbedder(), sft_rows=2)
+    with pytest.raises(InvalidInputError, match="trained on other demonstrations"):
+        fewer.system("sft_lora")
+
+
 def test_the_starter_set_does_not_give_the_answers_away(
     tiny: TransformersPolicy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,10 @@ def test_it_prints_and_writes_the_table_and_continues(icdpo: Callable[..., Any],
     assert first.exit_code == 0, first.stderr
     assert "lower_case" in first.stdout
     assert "oracle" in first.stdout
+    # Both tables fit 80 columns.
+    assert "…" not in first.stdout
+    assert "tokens" in first.stdout
+    assert len(next(line for line in first.stdout.splitlines() if line.startswith("bullets")).split()) == 10
     report = json.loads((out / "rules.json").read_text())
     assert report["rules"] == {"lower_case": 2, "bullets": 2}
     assert "| base, greedy |" in (out / "rules.md").read_text()

@@ -1,6 +1,7 @@
 """`icdpo eval generate`, `judge` and `report`, one after the other, on a tiny model."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,17 @@ def test_judging_what_is_not_there(icdpo: Any, tmp_path: Path) -> None:
     run = icdpo("eval", "judge", str(tmp_path))
     assert run.exit_code == 1
     assert "holds no answers.jsonl: make it by" in run.stderr
+
+
+def test_a_run_is_not_continued_with_other_rows_in_a_file_of_the_same_name(
+    icdpo: Any, file: str, tmp_path: Path
+) -> None:
+    command = ("eval", "generate", file, "--out", str(tmp_path / "run"), *SMALL, "--system", "base")
+    command = (*command, "--no-variants")
+    assert icdpo(*command).exit_code == 0
+    Path(file).write_text(Path(file).read_text().replace("Gently", "Softly"))
+    for trained in ("judge", "reward"):
+        shutil.rmtree(tmp_path / "run" / trained, ignore_errors=True)
+    refused = icdpo(*command)
+    assert refused.exit_code == 1
+    assert "preferences:" in refused.stderr
