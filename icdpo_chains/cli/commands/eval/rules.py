@@ -120,7 +120,7 @@ def _tables(report: RulesReport) -> list[Table]:
     each = Table(title="Each rule: % of answers that follow it", **plain)
     each.add_column("rule", min_width=19)
     for system in report.systems:
-        each.add_column(system.name.replace("_", " "), justify="right")
+        each.add_column(system.name.replace("_", "\n"), justify="right")
     for place, rule in enumerate(report.rules, 1):
         each.add_row(rule, *(row[place] for row in rows))
     return [whole, each]
