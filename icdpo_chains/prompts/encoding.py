@@ -31,7 +31,13 @@ class TextEncoder:
         # `split_special_tokens` is a state of the tokenizer's backend that each call sets: on a shared object
         # another thread's text could be read in the wrong mode. So text gets a tokenizer of its own.
         self._text_tokenizer = copy.deepcopy(tokenizer)
-        controls = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+        # Published tokenizers add role and tool tokens with special=False. Only added spaces are text.
+        added = tokenizer.added_tokens_decoder.values()
+        controls = {str(token) for token in added if token.special or str(token).strip()}
+        # `split_special_tokens` splits special tokens alone: mark the other controls as special.
+        backend = getattr(self._text_tokenizer, "backend_tokenizer", None)
+        if backend is not None:
+            backend.add_special_tokens([token for token in added if str(token) in controls])
         controls.update(tokenizer.all_special_tokens)
         controls.discard("")
         longest_first = sorted(controls, key=lambda control: (-len(control), control))

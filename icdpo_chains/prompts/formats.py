@@ -149,6 +149,10 @@ class ChatFormat:
         return ends[:1] or ([] if eos is None else [eos])
 
 
+# Every character at which `str.splitlines` breaks a line.
+_LINE_BREAKS = "\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029"
+
+
 class Template(Protocol):
     """The wording of `PlainFormat`; give an object of your own for another project's exact wording.
 
@@ -188,21 +192,24 @@ class PlainTemplate:
 
     def render(self, instruction: str | None, shown: Sequence[Shown], conversation: Sequence[Message]) -> str:
         """Returns the instruction, the demonstrations, system turns, the conversation and `Assistant:`."""
-        blocks = [instruction] if instruction else []
+        blocks = [self._escaped(instruction)] if instruction else []
         for prompt, answer in shown:
             turns = [*_without_system(prompt), Message("assistant", answer)]
             blocks.append("\n".join(map(self._line, turns)))
-        blocks += [turn.content for turn in conversation if turn.role == "system" and turn.content]
+        system = [turn.content for turn in conversation if turn.role == "system" and turn.content]
+        blocks += map(self._escaped, system)
         turns = [turn for turn in conversation if turn.role != "system"]
         blocks.append("\n".join([*map(self._line, turns), self.assistant]))
         return "\n\n".join(blocks)
 
     def _line(self, turn: Message) -> str:
         headings = {"user": self.user, "assistant": self.assistant, "tool": self.tool}
-        # A line of a text that reads like a heading would open a turn: a space in front keeps it text.
-        heading = "|".join(map(re.escape, headings.values()))
-        content = re.sub(rf"(?m)^(?={heading})", " ", turn.content)
-        return f"{headings[turn.role]} {content}"
+        return f"{headings[turn.role]} {self._escaped(turn.content)}"
+
+    def _escaped(self, text: str) -> str:
+        """The text with a space before each heading that begins a line: no text opens a turn."""
+        heading = "|".join(map(re.escape, (self.user, self.assistant, self.tool)))
+        return re.sub(rf"(^|[{_LINE_BREAKS}])(?={heading})", r"\1 ", text)
 
 
 class PlainFormat:

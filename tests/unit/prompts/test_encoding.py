@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken
 
 from icdpo_chains.errors import PromptError
 from icdpo_chains.policies.fake import byte_tokenizer
@@ -51,6 +52,34 @@ def test_hostile_text_adds_no_control_token(tokenizer: Any, one: str, two: str, 
 @relaxed
 def test_hostile_free_text_adds_no_control_token(tokenizer: Any, text: str) -> None:
     assert controls_in(tokenizer, TextEncoder(tokenizer).text(text)) == []
+
+
+def byte_tokenizer_with(control: str, **flags: bool) -> Any:
+    """A ChatML tokenizer of bytes with one more added token."""
+    tokenizer = byte_tokenizer()
+    tokenizer.backend_tokenizer.add_tokens([AddedToken(control, **flags)])
+    return tokenizer
+
+
+@pytest.mark.parametrize("control", ["<tool_call>", "<think>", "<\uff5cUser\uff5c>"])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_role_token_that_is_added_as_not_special_is_a_control(control: str, normalized: bool) -> None:
+    tokenizer = byte_tokenizer_with(control, special=False, normalized=normalized)
+    encoder = TextEncoder(tokenizer)
+    token = tokenizer.convert_tokens_to_ids(control)
+    text = f"a {control} b"
+    assert tokenizer(text).input_ids.count(token) == 1  # the fault: read as a whole, the text is a control
+    assert tokenizer.decode(encoder.text(text)) == text
+    assert token not in encoder.text(text)
+    ids = encoder.conversation(chat(text, control, text), add_generation_prompt=True)
+    assert token not in ids
+    assert tokenizer.decode(ids).count(control) == 3
+
+
+def test_an_added_run_of_spaces_is_text() -> None:
+    tokenizer = byte_tokenizer_with("    ", special=False, normalized=True)
+    assert TextEncoder(tokenizer).text("    x") == tokenizer("    x", add_special_tokens=False).input_ids
+    assert len(TextEncoder(tokenizer).text("    x")) == 2
 
 
 @given(HOSTILE, HOSTILE)

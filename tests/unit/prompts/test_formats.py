@@ -139,15 +139,19 @@ def test_plain_reads_as_a_transcript() -> None:
     assert layout.stop == ("\nUser:",)
 
 
-@given(st.lists(st.sampled_from(["\n", "User:", "Assistant:", "Tool:", " ", "x", "\r\n"])).map("".join))
+BREAKS = ["\n", "\r\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
+
+
+@given(st.lists(st.sampled_from([*BREAKS, "User:", "Assistant:", "Tool:", " ", "x"])).map("".join))
 @settings(deadline=None)
 def test_plain_text_can_not_open_a_turn(hostile: str) -> None:
     template = PlainTemplate()
-    text = template.render(None, [((Message("user", hostile),), hostile)], (Message("user", hostile),))
-    lines = text.split("\n")
+    conversation = (Message("system", hostile), Message("tool", hostile), Message("user", hostile))
+    text = template.render(hostile, [((Message("user", hostile),), hostile)], conversation)
+    lines = text.splitlines()
     assert sum(line.startswith("User:") for line in lines) == 2
     assert sum(line.startswith("Assistant:") for line in lines) == 2
-    assert sum(line.startswith("Tool:") for line in lines) == 0
+    assert sum(line.startswith("Tool:") for line in lines) == 1
 
 
 def test_a_template_of_ones_own_gives_the_exact_wording() -> None:
