@@ -13,26 +13,9 @@ from icdpo_chains.evaluation.comparison.answers import SystemAnswer
 from icdpo_chains.evaluation.comparison.text_statistics import describe
 from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_value
 
-__all__ = ["Judgment", "SystemSummary", "check_judgments", "compare", "label"]
+__all__ = ["Judgment", "SystemSummary", "check_judgments", "compare"]
 
-_LABELS = {
-    "base": "Base",
-    "sft_lora": "SFT + LoRA",
-    "best_of_n": "Best of n by reward model",
-    "reward_decoding": "Reward-augmented decoding",
-    "few_shot": "Few-shot",
-    "icdpo": "ICDPO (S)",
-    "icdpo_upgraded": "ICDPO (S^)",
-    "icdpo_retrieved": "ICDPO (S^) + retriever",
-    "random_of_n": "Random of n",
-    "oracle_of_n": "Oracle of n",
-}
 _POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
-
-
-def label(system: str) -> str:
-    """Returns how a system is shown; an unknown one by its own name."""
-    return _LABELS.get(system, system)
 
 
 @dataclass(frozen=True)

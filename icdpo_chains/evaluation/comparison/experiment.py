@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
@@ -14,6 +13,7 @@ from icdpo_chains.demonstrations.retrieval import RandomRetriever, Retriever, Tw
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.evaluation.comparison.catalog import SYSTEM_ENTRIES
 from icdpo_chains.evaluation.comparison.systems import (
     BestOfN,
     FewShot,
@@ -35,22 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SYSTEMS", "VARIANTS", "Experiment", "Parts", "divide"]
 
-# The paper's order: without and with training, then in-context, then the control and the ceiling.
-_BUILDERS: Mapping[str, str] = MappingProxyType(
-    {
-        "base": "_base",
-        "sft_lora": "_sft_lora",
-        "best_of_n": "_best_of_n",
-        "reward_decoding": "_reward_decoding",
-        "few_shot": "_few_shot",
-        "icdpo": "_icdpo",
-        "icdpo_upgraded": "_icdpo_upgraded",
-        "icdpo_retrieved": "_icdpo_retrieved",
-        "random_of_n": "_random_of_n",
-        "oracle_of_n": "_oracle_of_n",
-    }
-)
-SYSTEMS = tuple(_BUILDERS)
+SYSTEMS = tuple(SYSTEM_ENTRIES)
 """The systems that are compared, by name."""
 
 VARIANTS = ("k=1", "k=4", "source=starter set")
@@ -143,8 +128,8 @@ class Experiment:
             ValueError: the name is unknown.
             ICDPOError: it can't be built, for want of the extra `eval`, say.
         """
-        if name in _BUILDERS:
-            built: System = getattr(self, _BUILDERS[name])()
+        if name in SYSTEM_ENTRIES:
+            built: System = getattr(self, SYSTEM_ENTRIES[name].build)()
             return built
         factor, _, value = name.partition("=")
         if factor == "k" and value.isdecimal():

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from icdpo_chains.external_chat_model import ChatModel, Turn, model_name, reply
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
 
-__all__ = ["Judgment", "PairwiseJudge", "Verdict", "Winner"]
+__all__ = ["OneOrderVerdict", "PairwiseJudge", "Verdict", "Winner"]
 
 Winner: TypeAlias = Literal["first", "second", "tie", "failed"]
 
@@ -37,7 +37,7 @@ _VERDICT = re.compile(r"[*_`\s]*VERDICT:[*_`\s]*(A|B|TIE)[*_`.\s]*", re.IGNORECA
 
 
 @dataclass(frozen=True)
-class Judgment:
+class OneOrderVerdict:
     """What the judge said in one order.
 
     Attributes:
@@ -62,8 +62,8 @@ class Verdict:
     """
 
     winner: Winner
-    forward: Judgment
-    backward: Judgment
+    forward: OneOrderVerdict
+    backward: OneOrderVerdict
 
     @property
     def disagreed(self) -> bool:
@@ -77,7 +77,7 @@ class Verdict:
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Verdict:
         """Builds a verdict from what `to_dict` returned."""
-        return cls(row["winner"], Judgment(**row["forward"]), Judgment(**row["backward"]))
+        return cls(row["winner"], OneOrderVerdict(**row["forward"]), OneOrderVerdict(**row["backward"]))
 
 
 class PairwiseJudge:
@@ -91,7 +91,7 @@ class PairwiseJudge:
     them hold a code that occurs in none of the texts. So a text that says `VERDICT: A` does not decide, even
     if the judge repeats it. What no layout prevents: a judge that lets itself be talked into a verdict by the
     text of an answer. Such a text sways it in both orders alike, and wins. Read the reasons of surprising
-    verdicts (`Judgment.raw`).
+    verdicts (`OneOrderVerdict.raw`).
 
     Args:
         chat_model: the judge; any LangChain chat model.
@@ -129,7 +129,7 @@ class PairwiseJudge:
         turns = as_conversation(conversation)
         as_responses([first, second])
         if first == second:
-            same = Judgment("tie", "both answers are the same", 0)
+            same = OneOrderVerdict("tie", "both answers are the same", 0)
             return Verdict("tie", same, same)
         forward = self._ask(turns, first, second, ("first", "second"))
         backward = self._ask(turns, second, first, ("second", "first"))
@@ -138,7 +138,7 @@ class PairwiseJudge:
             return Verdict("failed", forward, backward)
         return Verdict(forward.winner if len(winners) == 1 else "tie", forward, backward)
 
-    def _ask(self, turns: Sequence[Message], a: str, b: str, order: tuple[Winner, Winner]) -> Judgment:
+    def _ask(self, turns: Sequence[Message], a: str, b: str, order: tuple[Winner, Winner]) -> OneOrderVerdict:
         question = _question(turns, a, b, self._criteria)
         winner_of: dict[str, Winner] = {"A": order[0], "B": order[1], "TIE": "tie"}
         raw = ""
@@ -150,8 +150,8 @@ class PairwiseJudge:
                 continue
             verdict = _verdict(raw)
             if verdict:
-                return Judgment(winner_of[verdict], raw, attempt)
-        return Judgment("failed", raw, self._retries + 1)
+                return OneOrderVerdict(winner_of[verdict], raw, attempt)
+        return OneOrderVerdict("failed", raw, self._retries + 1)
 
 
 def _question(turns: Sequence[Message], a: str, b: str, criteria: str) -> list[Turn]:

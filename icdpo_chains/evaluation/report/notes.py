@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.evaluation.comparison.comparison import Judgment, label
+from icdpo_chains.evaluation.comparison.catalog import SYSTEM_ENTRIES, label
+from icdpo_chains.evaluation.comparison.comparison import Judgment
 
 if TYPE_CHECKING:
     from icdpo_chains.evaluation.report.report import Report
 
 __all__ = ["reading_notes", "toxicity_name"]
-
-_NO_METHODS = {
-    "random_of_n": "is a control: one of the candidates, picked at random.",
-    "oracle_of_n": (
-        "is a ceiling: the judge itself picked among the candidates, so that its reward can't be compared "
-        "with the others'."
-    ),
-}
 
 
 def toxicity_name(judges: Mapping[str, Any]) -> str:
@@ -82,7 +75,11 @@ def _judges(report: Report) -> list[str]:
 
 def _systems(report: Report) -> list[str]:
     systems = {item.system for item in report.summaries}
-    return [f"{label(name)} {what}" for name, what in _NO_METHODS.items() if name in systems]
+    return [
+        f"{entry.label} {entry.note}"
+        for entry in SYSTEM_ENTRIES.values()
+        if entry.note and entry.name in systems
+    ]
 
 
 def _gaps(report: Report) -> list[str]:

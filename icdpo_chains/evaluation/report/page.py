@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.evaluation.comparison.answers import SystemAnswer
-from icdpo_chains.evaluation.comparison.comparison import Judgment, label
+from icdpo_chains.evaluation.comparison.catalog import SYSTEM_ENTRIES, label
+from icdpo_chains.evaluation.comparison.comparison import Judgment
 from icdpo_chains.evaluation.report.charts import ChartPoint, cost_chart, sweep_chart
 from icdpo_chains.evaluation.report.tables import visible
 from icdpo_chains.messages import Message
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     from icdpo_chains.evaluation.report.report import Report
 
 __all__ = ["html_page"]
-
-_KINDS = {
-    "icdpo": "own",
-    "icdpo_upgraded": "own",
-    "icdpo_retrieved": "own",
-    "random_of_n": "control",
-    "oracle_of_n": "control",
-}
 
 
 @dataclass(frozen=True)
@@ -83,10 +76,14 @@ def html_page(report: Report, samples: int) -> str:
     )
 
 
+def _kind(system: str) -> str:
+    return SYSTEM_ENTRIES[system].kind if system in SYSTEM_ENTRIES else "other"
+
+
 def _cost_charts(report: Report) -> Iterator[str]:
     for name, axis in (("seconds", "seconds per answer"), ("tokens", "tokens sampled per answer")):
         points = [
-            ChartPoint(label(item.system), getattr(item, name), item.reward, _KINDS.get(item.system, "other"))
+            ChartPoint(label(item.system), getattr(item, name), item.reward, _kind(item.system))
             for item in report.summaries
             if item.reward is not None
         ]

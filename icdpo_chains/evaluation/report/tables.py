@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from icdpo_chains.evaluation.comparison.comparison import SystemSummary, label
+from icdpo_chains.evaluation.comparison.catalog import label
+from icdpo_chains.evaluation.comparison.comparison import SystemSummary
 from icdpo_chains.evaluation.comparison.ranking import ScorerRanking
 from icdpo_chains.evaluation.comparison.sweeps import Sweep
 from icdpo_chains.evaluation.statistics import Interval

@@ -6,6 +6,7 @@ import pytest
 
 from icdpo_chains import Demonstration, FakeEmbedder, SamplingParams
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.evaluation.comparison.catalog import SYSTEM_ENTRIES
 from icdpo_chains.evaluation.comparison.experiment import SYSTEMS, VARIANTS, Experiment, divide
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
@@ -112,6 +113,11 @@ def test_the_starter_set_does_not_give_the_answers_away(
     shown = found._starter().retrieve("Anything at all?", 1000)
     assert len(shown) >= len(rows) - 10
     assert not {item.demonstration.prompt_text for item in shown} & held_out
+
+
+def test_each_entry_names_a_method_that_builds_its_system() -> None:
+    assert all(callable(getattr(Experiment, entry.build)) for entry in SYSTEM_ENTRIES.values())
+    assert len({entry.build for entry in SYSTEM_ENTRIES.values()}) == len(SYSTEMS)
 
 
 def test_an_unknown_system_is_named(

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.evaluation.judges.pairwise_judge import Judgment, PairwiseJudge, Verdict, Winner
+from icdpo_chains.evaluation.judges.pairwise_judge import OneOrderVerdict, PairwiseJudge, Verdict, Winner
 
 
 class Judge:
@@ -136,14 +136,16 @@ def test_an_answer_without_a_verdict_fails_and_wins_nothing(answer: str) -> None
     model = Judge(lambda asked: answer)
     found = PairwiseJudge(model, retries=1).compare("q", "one", "two")
     assert found.winner == "failed"
-    assert found.forward == Judgment("failed", answer, 2)
+    assert found.forward == OneOrderVerdict("failed", answer, 2)
     assert len(model.asked) == 4
 
 
 def test_a_failure_is_asked_again() -> None:
     model = in_turn(ConnectionError("gone"), "nonsense", "VERDICT: A", "VERDICT: B")
     found = PairwiseJudge(model).compare("q", "one", "two")
-    assert found == Verdict("first", Judgment("first", "VERDICT: A", 3), Judgment("first", "VERDICT: B", 1))
+    assert found == Verdict(
+        "first", OneOrderVerdict("first", "VERDICT: A", 3), OneOrderVerdict("first", "VERDICT: B", 1)
+    )
 
 
 def test_an_error_that_stays_is_named() -> None:
