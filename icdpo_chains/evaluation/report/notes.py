@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from icdpo_chains.evaluation.comparison.catalog import SYSTEM_ENTRIES, label
 from icdpo_chains.evaluation.comparison.comparison import Judgment
-
-if TYPE_CHECKING:
-    from icdpo_chains.evaluation.report.report import Report
+from icdpo_chains.evaluation.report.contents import ReportContents
 
 __all__ = ["reading_notes", "toxicity_name"]
 
@@ -19,12 +17,12 @@ def toxicity_name(judges: Mapping[str, Any]) -> str:
     return "profanity" if "profan" in str(judges.get("toxicity")).lower() else "toxicity"
 
 
-def reading_notes(report: Report) -> list[str]:
+def reading_notes(report: ReportContents) -> list[str]:
     """Returns notes on intervals, judges, controls and gaps, as far as they apply to a report."""
     return [*_statistics(report), *_judges(report), *_systems(report), *_gaps(report)]
 
 
-def _statistics(report: Report) -> list[str]:
+def _statistics(report: ReportContents) -> list[str]:
     notes = []
     if any(item.reward or item.win_rate for item in report.summaries) or report.sweeps:
         notes.append(
@@ -47,7 +45,7 @@ def _statistics(report: Report) -> list[str]:
     return notes
 
 
-def _judges(report: Report) -> list[str]:
+def _judges(report: ReportContents) -> list[str]:
     notes = []
     judges = report.judges
     if judges.get("reward_model"):
@@ -73,7 +71,7 @@ def _judges(report: Report) -> list[str]:
     return notes
 
 
-def _systems(report: Report) -> list[str]:
+def _systems(report: ReportContents) -> list[str]:
     systems = {item.system for item in report.summaries}
     return [
         f"{entry.label} {entry.note}"
@@ -82,7 +80,7 @@ def _systems(report: Report) -> list[str]:
     ]
 
 
-def _gaps(report: Report) -> list[str]:
+def _gaps(report: ReportContents) -> list[str]:
     notes = []
     if len({item.answers for item in report.summaries}) > 1:
         notes.append("The systems did not answer equally many prompts: trust p rather than the mean rewards.")

@@ -6,18 +6,15 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
 
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.evaluation.comparison.answers import SystemAnswer
 from icdpo_chains.evaluation.comparison.catalog import SYSTEM_ENTRIES, label
 from icdpo_chains.evaluation.comparison.comparison import Judgment
 from icdpo_chains.evaluation.report.charts import ChartPoint, cost_chart, sweep_chart
+from icdpo_chains.evaluation.report.contents import ReportContents
 from icdpo_chains.evaluation.report.tables import visible
 from icdpo_chains.messages import Message
-
-if TYPE_CHECKING:
-    from icdpo_chains.evaluation.report.report import Report
 
 __all__ = ["html_page"]
 
@@ -40,7 +37,7 @@ class _Sample:
     answers: tuple[_Shown, ...]
 
 
-def html_page(report: Report, samples: int) -> str:
+def html_page(report: ReportContents, samples: int) -> str:
     """Returns a report as a page without scripts or anything from elsewhere; all texts in it are escaped.
 
     Args:
@@ -80,7 +77,7 @@ def _kind(system: str) -> str:
     return SYSTEM_ENTRIES[system].kind if system in SYSTEM_ENTRIES else "other"
 
 
-def _cost_charts(report: Report) -> Iterator[str]:
+def _cost_charts(report: ReportContents) -> Iterator[str]:
     for name, axis in (("seconds", "seconds per answer"), ("tokens", "tokens sampled per answer")):
         points = [
             ChartPoint(label(item.system), getattr(item, name), item.reward, _kind(item.system))
@@ -91,7 +88,7 @@ def _cost_charts(report: Report) -> Iterator[str]:
             yield cost_chart(points, cost=axis, name=name)
 
 
-def _sweep_charts(report: Report) -> Iterator[str]:
+def _sweep_charts(report: ReportContents) -> Iterator[str]:
     for position, sweep in enumerate(report.sweeps):
         yield sweep_chart(
             [point.value for point in sweep.points],
@@ -101,7 +98,7 @@ def _sweep_charts(report: Report) -> Iterator[str]:
         )
 
 
-def _samples(report: Report, count: int) -> list[_Sample]:
+def _samples(report: ReportContents, count: int) -> list[_Sample]:
     """The prompts that most systems answered; among these, by a hash of their ids rather than by a choice."""
     by_prompt: dict[str, list[SystemAnswer]] = {}
     for item in report.answers:
