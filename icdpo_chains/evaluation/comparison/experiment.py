@@ -17,11 +17,11 @@ from icdpo_chains.evaluation.comparison.catalog import SYSTEM_ENTRIES
 from icdpo_chains.evaluation.comparison.systems import (
     BestOfN,
     FewShot,
-    Picked,
+    ICDPOSystem,
     RewardAugmented,
-    Scored,
-    Single,
+    SelectedOfN,
     System,
+    ZeroShot,
 )
 from icdpo_chains.evaluation.judges.reward_model import MIN_PAIRS, RewardModel
 from icdpo_chains.evaluation.preferences import near_duplicates, same_group, split
@@ -133,9 +133,9 @@ class Experiment:
             return built
         factor, _, value = name.partition("=")
         if factor == "k" and value.isdecimal():
-            return Scored(self._icdpo_with(self._two_stage(), "rejected", "mean", k=int(value)))
+            return ICDPOSystem(self._icdpo_with(self._two_stage(), "rejected", "mean", k=int(value)))
         if name == "source=starter set":
-            return Scored(self._icdpo_with(self._starter(), "rejected", "mean"))
+            return ICDPOSystem(self._icdpo_with(self._starter(), "rejected", "mean"))
         raise ValueError(f"the system {name!r} is unknown: use {', '.join((*SYSTEMS, *VARIANTS))}")
 
     @cached_property
@@ -200,7 +200,7 @@ class Experiment:
         return ICDPO(self.policy, retriever, scorer, n=self.n, k=k or self.k, sampling=self.sampling)
 
     def _base(self) -> System:
-        return Single(self.policy, self.sampling)
+        return ZeroShot(self.policy, self.sampling)
 
     def _sft_lora(self) -> System:
         from icdpo_chains.evaluation.comparison.fine_tuning import FineTuned, fine_tune, trainable_ids
@@ -217,7 +217,7 @@ class Experiment:
         else:
             self._on_work("fine-tuning")
             tuned = fine_tune(self.policy, rows, directory=directory, seed=self.seed)
-        return Single(tuned.policy, self.sampling)
+        return ZeroShot(tuned.policy, self.sampling)
 
     def _best_of_n(self) -> System:
         return BestOfN(self.policy, self.sampling, self.reward, self.n)
@@ -232,16 +232,16 @@ class Experiment:
         return FewShot(self._icdpo_with(fixed, "base", "sum"))
 
     def _icdpo(self) -> System:
-        return Scored(self._icdpo_with(self._random(), "base", "sum"))
+        return ICDPOSystem(self._icdpo_with(self._random(), "base", "sum"))
 
     def _icdpo_upgraded(self) -> System:
-        return Scored(self._icdpo_with(self._random(), "rejected", "mean"))
+        return ICDPOSystem(self._icdpo_with(self._random(), "rejected", "mean"))
 
     def _icdpo_retrieved(self) -> System:
-        return Scored(self._icdpo_with(self._two_stage(), "rejected", "mean"))
+        return ICDPOSystem(self._icdpo_with(self._two_stage(), "rejected", "mean"))
 
     def _random_of_n(self) -> System:
-        return Picked.at_random(self._icdpo_with(self._two_stage(), "rejected", "mean"))
+        return SelectedOfN.at_random(self._icdpo_with(self._two_stage(), "rejected", "mean"))
 
     def _oracle_of_n(self) -> System:
-        return Picked.by(self.judge, self._icdpo_with(self._two_stage(), "rejected", "mean"))
+        return SelectedOfN.by(self.judge, self._icdpo_with(self._two_stage(), "rejected", "mean"))

@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BestOfN",
-    "Drawn",
     "FewShot",
-    "Picked",
+    "ICDPOSystem",
     "RewardAugmented",
-    "Scored",
-    "Single",
+    "SelectedOfN",
     "System",
+    "SystemOutput",
+    "ZeroShot",
 ]
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SystemOutput:
     """An answer, and what was sampled for it.
 
     Attributes:
@@ -49,7 +49,7 @@ class Drawn:
 class System(Protocol):
     """Answers a conversation; the same seed gives the same answer."""
 
-    def answer(self, conversation: Sequence[Message], seed: int) -> Drawn:
+    def answer(self, conversation: Sequence[Message], seed: int) -> SystemOutput:
         """Returns the answer.
 
         Raises:
@@ -58,7 +58,7 @@ class System(Protocol):
         ...
 
 
-class Bare:
+class ZeroShotSampler:
     """Samples without demonstrations; what several systems begin with.
 
     Args:
@@ -79,16 +79,16 @@ class Bare:
         return self._policy.sample(self.context(conversation), n, replace(self._sampling, seed=seed))
 
 
-class Single(Bare):
+class ZeroShot(ZeroShotSampler):
     """One sample without demonstrations: the base model, or a fine-tuned one."""
 
-    def answer(self, conversation: Sequence[Message], seed: int) -> Drawn:
+    def answer(self, conversation: Sequence[Message], seed: int) -> SystemOutput:
         """See `System.answer`."""
         (sample,) = self.sample(conversation, 1, seed)
-        return Drawn(sample.text, len(sample.token_ids))
+        return SystemOutput(sample.text, len(sample.token_ids))
 
 
-class BestOfN(Bare):
+class BestOfN(ZeroShotSampler):
     """The best of n samples without demonstrations, by a reward model.
 
     Args:
@@ -102,7 +102,7 @@ class BestOfN(Bare):
         super().__init__(policy, sampling)
         self._reward, self._n = reward, check_count(n, "n", 256)
 
-    def answer(self, conversation: Sequence[Message], seed: int) -> Drawn:
+    def answer(self, conversation: Sequence[Message], seed: int) -> SystemOutput:
         """See `System.answer`."""
         samples = self.sample(conversation, self._n, seed)
         texts = [sample.text for sample in samples]
@@ -111,10 +111,10 @@ class BestOfN(Bare):
         scores = [
             ScoredText(text, {self._reward.name: reward}) for text, reward in zip(texts, rewards, strict=True)
         ]
-        return Drawn(texts[best], _tokens(samples), tuple(scores))
+        return SystemOutput(texts[best], _tokens(samples), tuple(scores))
 
 
-class RewardAugmented(Bare):
+class RewardAugmented(ZeroShotSampler):
     """Reward-augmented decoding without demonstrations.
 
     Args:
@@ -127,10 +127,10 @@ class RewardAugmented(Bare):
         super().__init__(policy, sampling)
         self._decoding = decoding
 
-    def answer(self, conversation: Sequence[Message], seed: int) -> Drawn:
+    def answer(self, conversation: Sequence[Message], seed: int) -> SystemOutput:
         """See `System.answer`."""
         token_ids, text = self._decoding.generate(self.context(conversation), self._sampling, seed)
-        return Drawn(text, len(token_ids))
+        return SystemOutput(text, len(token_ids))
 
 
 class FewShot:
@@ -143,14 +143,14 @@ class FewShot:
     def __init__(self, icdpo: ICDPO) -> None:
         self._icdpo = icdpo
 
-    def answer(self, conversation: Sequence[Message], seed: int) -> Drawn:
+    def answer(self, conversation: Sequence[Message], seed: int) -> SystemOutput:
         """See `System.answer`."""
         draft = self._icdpo.sample(conversation, self._icdpo.retrieve(conversation), n=1, seed=seed)
         (answer,) = draft.answers
-        return Drawn(answer.text, len(answer.token_ids))
+        return SystemOutput(answer.text, len(answer.token_ids))
 
 
-class Scored:
+class ICDPOSystem:
     """ICDPO.
 
     Args:
@@ -160,16 +160,16 @@ class Scored:
     def __init__(self, icdpo: ICDPO) -> None:
         self._icdpo = icdpo
 
-    def answer(self, conversation: Sequence[Message], seed: int) -> Drawn:
+    def answer(self, conversation: Sequence[Message], seed: int) -> SystemOutput:
         """See `System.answer`."""
         result = self._icdpo.generate(conversation, seed=seed)
         candidates = sorted(result.candidates, key=lambda candidate: candidate.index)
         name = "S^" if result.against == "rejected" else "S"
         texts = tuple(ScoredText(item.text, _scores(item, name)) for item in candidates)
-        return Drawn(result.text, result.usage.completion_tokens, texts)
+        return SystemOutput(result.text, result.usage.completion_tokens, texts)
 
 
-class Picked:
+class SelectedOfN:
     """n candidates as ICDPO samples them, and another way to pick: at random (control), or by the judge.
 
     Args:
@@ -181,12 +181,12 @@ class Picked:
         self._icdpo, self._pick = icdpo, pick
 
     @classmethod
-    def at_random(cls, icdpo: ICDPO) -> Picked:
+    def at_random(cls, icdpo: ICDPO) -> SelectedOfN:
         """The control: what demonstrations and several samples do without a score."""
         return cls(icdpo, lambda _, texts, seed: random.Random(seed).randrange(len(texts)))  # noqa: S311
 
     @classmethod
-    def by(cls, reward: Reward, icdpo: ICDPO) -> Picked:
+    def by(cls, reward: Reward, icdpo: ICDPO) -> SelectedOfN:
         """The ceiling: the best by the judge itself."""
 
         def best(conversation: Sequence[Message], texts: Sequence[str], _: int) -> int:
@@ -195,13 +195,13 @@ class Picked:
 
         return cls(icdpo, best)
 
-    def answer(self, conversation: Sequence[Message], seed: int) -> Drawn:
+    def answer(self, conversation: Sequence[Message], seed: int) -> SystemOutput:
         """See `System.answer`."""
         draft = self._icdpo.sample(conversation, self._icdpo.retrieve(conversation), seed=seed)
         texts = [answer.text for answer in draft.answers]
         picked = texts[self._pick(conversation, texts, seed)]
         tokens = sum(len(answer.token_ids) for answer in draft.answers)
-        return Drawn(picked, tokens, tuple(map(ScoredText, texts)))
+        return SystemOutput(picked, tokens, tuple(map(ScoredText, texts)))
 
 
 def _scores(candidate: Candidate, name: str) -> dict[str, float | None]:

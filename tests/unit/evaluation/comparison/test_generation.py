@@ -15,7 +15,7 @@ from icdpo_chains.evaluation.comparison.generation import (
     generate_answers,
     prompt_seed,
 )
-from icdpo_chains.evaluation.comparison.systems import Drawn
+from icdpo_chains.evaluation.comparison.systems import SystemOutput
 from icdpo_chains.jsonl import ResumableFile
 
 PROMPTS = [Demonstration(f"Question {i}?", f"Answer {i}.", "No.") for i in range(3)]
@@ -27,12 +27,12 @@ class Echo:
     def __init__(self, raises: dict[int, BaseException] | None = None) -> None:
         self.raises, self.calls = raises or {}, count()
 
-    def answer(self, conversation: Sequence[Message], seed: int) -> Drawn:
+    def answer(self, conversation: Sequence[Message], seed: int) -> SystemOutput:
         error = self.raises.get(next(self.calls))
         if error is not None:
             raise error
         text = f"{conversation[-1].content} {seed}"
-        return Drawn(text, 3, (ScoredText(text, {"S": 0.5}), ScoredText("other", {"S": None})))
+        return SystemOutput(text, 3, (ScoredText(text, {"S": 0.5}), ScoredText("other", {"S": None})))
 
 
 def run(path: Path, systems: dict[str, Echo], built: list[str] | None = None) -> Generated:

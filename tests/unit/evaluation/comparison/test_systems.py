@@ -10,10 +10,10 @@ from icdpo_chains.evaluation.comparison.reward_decoding import RewardDecoding
 from icdpo_chains.evaluation.comparison.systems import (
     BestOfN,
     FewShot,
-    Picked,
+    ICDPOSystem,
     RewardAugmented,
-    Scored,
-    Single,
+    SelectedOfN,
+    ZeroShot,
 )
 from icdpo_chains.evaluation.judges.reward_model import RewardModel
 from icdpo_chains.messages import Conversation
@@ -46,7 +46,7 @@ def bare_samples(tiny: TransformersPolicy, n: int, seed: int) -> list[str]:
 
 
 def test_the_base_is_one_sample_without_demonstrations(tiny: TransformersPolicy) -> None:
-    drawn = Single(tiny, SAMPLING).answer(QUESTION, 3)
+    drawn = ZeroShot(tiny, SAMPLING).answer(QUESTION, 3)
     assert [drawn.text] == bare_samples(tiny, 1, 3)
     assert 1 <= drawn.tokens <= 10
     assert drawn.candidates == ()
@@ -63,7 +63,7 @@ def test_best_of_n_is_the_candidate_with_the_highest_reward(tiny: TransformersPo
 def test_best_of_one_is_sampling(tiny: TransformersPolicy) -> None:
     for seed in range(3):
         one = BestOfN(tiny, SAMPLING, Length(), 1).answer(QUESTION, seed)
-        single = Single(tiny, SAMPLING).answer(QUESTION, seed)
+        single = ZeroShot(tiny, SAMPLING).answer(QUESTION, seed)
         assert (one.text, one.tokens) == (single.text, single.tokens)
 
 
@@ -84,7 +84,7 @@ def test_few_shot_is_the_first_candidate_of_icdpo(icdpo: ICDPO) -> None:
 @pytest.mark.parametrize(("against", "name"), [("rejected", "S^"), ("base", "S")])
 def test_icdpo_keeps_its_candidates_in_order_and_their_scores(icdpo: ICDPO, against: str, name: str) -> None:
     icdpo.scorer = InstantScorer(against)  # type: ignore[arg-type]
-    drawn = Scored(icdpo).answer(QUESTION, 5)
+    drawn = ICDPOSystem(icdpo).answer(QUESTION, 5)
     result = icdpo.generate(QUESTION, seed=5)
     assert drawn.text == result.text
     assert drawn.tokens == sum(item.num_tokens for item in result.candidates)
@@ -96,14 +96,14 @@ def test_icdpo_keeps_its_candidates_in_order_and_their_scores(icdpo: ICDPO, agai
 
 
 def test_control_and_ceiling_choose_among_the_same_candidates(icdpo: ICDPO) -> None:
-    scored = Scored(icdpo).answer(QUESTION, 5)
+    scored = ICDPOSystem(icdpo).answer(QUESTION, 5)
     texts = [item.text for item in scored.candidates]
-    oracle = Picked.by(Length(), icdpo).answer(QUESTION, 5)
+    oracle = SelectedOfN.by(Length(), icdpo).answer(QUESTION, 5)
     assert [item.text for item in oracle.candidates] == texts
     assert oracle.text == max(texts, key=lambda text: len(text.encode()))
     picks = set()
     for seed in range(12):
-        drawn = Picked.at_random(icdpo).answer(QUESTION, seed)
-        assert drawn == Picked.at_random(icdpo).answer(QUESTION, seed)
+        drawn = SelectedOfN.at_random(icdpo).answer(QUESTION, seed)
+        assert drawn == SelectedOfN.at_random(icdpo).answer(QUESTION, seed)
         picks.add([item.text for item in drawn.candidates].index(drawn.text))
     assert len(picks) > 1, "always the same place is no random choice"
