@@ -40,11 +40,38 @@ class TextEncoder:
             backend.add_special_tokens([token for token in added if str(token) in controls])
         controls.update(tokenizer.all_special_tokens)
         controls.discard("")
+        # Text needs the unknown token, and a single character that also serves as padding ("!").
+        self._control_ids = {
+            tokenizer.convert_tokens_to_ids(control)
+            for control in controls
+            if control != str(tokenizer.unk_token) and len(control) > 1
+        } - {None, tokenizer.unk_token_id}
         longest_first = sorted(controls, key=lambda control: (-len(control), control))
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
     def text(self, text: str) -> list[int]:
-        """Returns the ids of free text: no beginning or end token, no control token whatever it says."""
+        """Returns the ids of free text: no beginning or end token, no control token whatever it says.
+
+        Raises:
+            PromptError: the tokenizer has no other ids for this text than a control token's.
+        """
+        ids = self._plain(text)
+        if self._control_ids.isdisjoint(ids):
+            return ids
+        # A vocabulary can hold a control as an ordinary piece (Unigram, WordLevel): encode its halves apart.
+        starts = [found.start() + 1 for found in self._control.finditer(text)]
+        pieces = [text[start:end] for start, end in zip([0, *starts], [*starts, len(text)], strict=True)]
+        ids = [token for piece in pieces for token in self._plain(piece)]
+        found = self._control_ids.intersection(ids)
+        if found:
+            token = self.tokenizer.convert_ids_to_tokens(min(found))
+            raise PromptError(
+                f"the tokenizer reads a part of the text {text!r:.80} as its control token {token!r}: "
+                "remove this part from the text"
+            )
+        return ids
+
+    def _plain(self, text: str) -> list[int]:
         ids: list[int] = self._text_tokenizer(
             text, add_special_tokens=False, split_special_tokens=True, verbose=False
         ).input_ids

@@ -1,9 +1,11 @@
+import copy
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from icdpo_chains.errors import PromptError
 from icdpo_chains.policies.fake import byte_tokenizer
@@ -56,7 +58,7 @@ def test_hostile_free_text_adds_no_control_token(tokenizer: Any, text: str) -> N
 
 def byte_tokenizer_with(control: str, **flags: bool) -> Any:
     """A ChatML tokenizer of bytes with one more added token."""
-    tokenizer = byte_tokenizer()
+    tokenizer = copy.deepcopy(byte_tokenizer())  # the original is shared by all tests
     tokenizer.backend_tokenizer.add_tokens([AddedToken(control, **flags)])
     return tokenizer
 
@@ -140,3 +142,28 @@ def test_a_template_that_refuses_is_quoted(chatml: Any) -> None:
 
 def test_one_megabyte_of_one_character_is_encoded() -> None:
     assert len(TextEncoder(byte_tokenizer()).text("a" * 1_000_000)) == 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["unigram", "word level"])
+def test_a_control_that_the_vocabulary_holds_is_never_read_from_text(kind: str) -> None:
+    letters = [chr(code) for code in range(32, 127)]
+    if kind == "unigram":
+        pieces = [("<unk>", 0.0), ("</s>", -1.0), *((letter, -5.0) for letter in letters)]
+        backend = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=False))
+    else:
+        vocabulary = {piece: i for i, piece in enumerate(["<unk>", "</s>", *letters])}
+        backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="</s>")
+    encoder = TextEncoder(tokenizer)
+    end = tokenizer.eos_token_id
+    faulty = tokenizer("</s>", add_special_tokens=False, split_special_tokens=True).input_ids
+    assert end in faulty  # the fault: splitting special tokens alone does not help
+    for text in ("</s>", "</s></s>", "a</s>b", "<</s>/s>"):
+        assert end not in encoder.text(text)
+    assert len(encoder.text("a\u00e9")) >= 1  # an unknown letter is no control
+
+
+def test_a_letter_that_also_serves_as_padding_is_text() -> None:
+    tokenizer = copy.deepcopy(byte_tokenizer())  # the original is shared by all tests
+    tokenizer.pad_token = "!"
+    assert tokenizer.decode(TextEncoder(tokenizer).text("Hello! Yes!")) == "Hello! Yes!"
