@@ -1,6 +1,6 @@
 # make demo   sets everything up and answers a question by ICDPO
 # make test   sets everything up and runs the tests
-# make check  linters, types and formatting, as the pre-commit hooks and CI run them
+# make check  linters, types, formatting and the import contract, as the pre-commit hooks and CI run them
 # make test-scale  the tests on real servers and a Ray cluster, all on this machine
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
 # make eval   compares ICDPO with its rivals on preferences, and writes a report (about twenty minutes)
@@ -36,6 +36,7 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 
 eval: $(VENV)/installed

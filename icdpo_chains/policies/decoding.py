@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.sampling import FinishReason, Sample, SampleRequest
@@ -14,9 +14,7 @@ from icdpo_chains.policies.token_choice import TokenChooser
 if TYPE_CHECKING:
     import torch
 
-    from icdpo_chains.policies.transformers.early_rejection import Halving
-
-__all__ = ["Row", "Step", "decode"]
+__all__ = ["RejectsRows", "Row", "Step", "decode"]
 
 Step = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
 """`step(tokens, kept)`: feeds one token a row, after dropping all rows but `kept` (indices into the rows of
@@ -30,7 +28,7 @@ def decode(
     *,
     eos_token_ids: Collection[int],
     tokenizer: Any,
-    halving: Halving | None = None,
+    halving: RejectsRows | None = None,
 ) -> list[list[Sample]]:
     """Samples continuations of contexts that have been read already, all of them together.
 
@@ -98,6 +96,24 @@ def decode(
         halving.read(rows)
     samples = iter(row.sample() for row in rows)
     return [list(itertools.islice(samples, request.n)) for request in requests]
+
+
+class RejectsRows(Protocol):
+    """Drops rows from a batch while the batch is decoded."""
+
+    def look(self, rows: Sequence[Row], live: Sequence[int], recorded: Callable[[], None]) -> None:
+        """Sets `rejected` on the live rows that have fallen behind.
+
+        Args:
+            rows: all rows of the batch.
+            live: the numbers of the unfinished rows.
+            recorded: brings the rows' log-probabilities up to date.
+        """
+        ...
+
+    def read(self, rows: Sequence[Row]) -> None:
+        """Brings the rows' contrast log-probabilities up to date."""
+        ...
 
 
 @dataclass

@@ -12,7 +12,7 @@ from icdpo_chains.errors import PolicyError, TokenizerMismatch
 from icdpo_chains.policies.sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from icdpo_chains.policies.vllm.policy import VLLMPolicy
+    from icdpo_chains.policies.policy import Policy
     from icdpo_chains.policies.vllm.server import VLLMServer
 
 __all__ = ["check_logprobs", "check_tokenizer", "load_tokenizer"]
@@ -91,11 +91,15 @@ def check_tokenizer(server: VLLMServer, model: str, tokenizer: Any) -> None:
         )
 
 
-def check_logprobs(policy: VLLMPolicy) -> None:
-    """Samples some tokens with a high temperature, and compares their log-probabilities with their scores.
+def check_logprobs(policy: Policy, url: str) -> None:
+    """Samples a few tokens at a high temperature and compares their log-probabilities with their scores.
+
+    Args:
+        policy: samples and scores on the server.
+        url: the server's address, for the error message.
 
     Raises:
-        PolicyError: they are not those of the model's unmodified distribution.
+        PolicyError: the log-probabilities are not those of the model's unmodified distribution.
     """
     ids = policy.tokenizer(_PROBES[0], add_special_tokens=False).input_ids
     new = 8
@@ -107,7 +111,7 @@ def check_logprobs(policy: VLLMPolicy) -> None:
     apart = sum(abs(a - b) for a, b in zip(sample.logprobs, scores, strict=True)) / len(scores)
     if not apart <= _MOST_APART or max(*sample.logprobs, *scores) > 0.01:
         raise PolicyError(
-            f"the log-probabilities that the vLLM server at {policy.url} gives for what it samples are not "
+            f"the log-probabilities that the vLLM server at {url} gives for what it samples are not "
             f"the model's own ({apart:.1f} apart, a token): start it with --logprobs-mode raw_logprobs, "
             "which is the default"
         )

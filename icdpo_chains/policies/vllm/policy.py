@@ -100,7 +100,7 @@ class VLLMPolicy:
             self.max_context: int | None = None if limit is None else int(limit)
             self.tokenizer, self.eos_token_ids = load_tokenizer(tokenizer, card)
             check_tokenizer(self._server, self._model, self.tokenizer)
-            check_logprobs(self)
+            check_logprobs(self, self.url)
         except BaseException:
             self.close()
             raise
