@@ -99,7 +99,8 @@ def test_another_thread_may_close_it(tmp_path: Path) -> None:
     thread = threading.Thread(target=store.close)
     thread.start()
     thread.join()
-    DemonstrationStore(tmp_path, embedder=FakeEmbedder()).close()
+    with DemonstrationStore(tmp_path, embedder=FakeEmbedder()) as again:
+        assert again.add([Demonstration("q", "good")]).added == 1
 
 
 def test_a_failed_opening_lets_the_directory_go(tmp_path: Path) -> None:

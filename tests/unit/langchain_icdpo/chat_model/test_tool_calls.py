@@ -80,8 +80,11 @@ def test_a_call_that_can_not_be_read_is_kept_as_such(broken: str) -> None:
 def test_any_text_is_read(before: str, after: str) -> None:
     for text in (before, f"{before}<tool_call>{after}", f"{before}[TOOL_CALLS]{after}"):
         fields = USE.fields(text)
-        AIMessage(**fields)
-        USE.fitting([text])
+        assert AIMessage(**fields).content == fields["content"]
+        assert USE.fitting([text]) in ([True], [False])
+        if text == before and not set("<[{`") & set(text):
+            assert fields["content"].strip() == text.strip()
+            assert not fields["tool_calls"]
 
 
 BLOCK = f"<tool_call>{CALL}</tool_call>"
