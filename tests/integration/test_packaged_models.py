@@ -83,10 +83,11 @@ def gguf(tmp_path_factory) -> Path:
     return work / model.gguf
 
 
-def test_the_model_is_that_of_the_gguf(smollm, loaded, gguf):
+def test_the_model_is_that_of_the_gguf(smollm, loaded, gguf, tmp_path, monkeypatch):
     import torch
     import transformers
 
+    monkeypatch.setenv("ICDPO_CACHE", str(tmp_path))
     model, tokenizer = loaded
     # As a user would load any GGUF file.
     policy = TransformersPolicy.from_pretrained(gguf, dtype="float32", device="cpu")
