@@ -19,7 +19,7 @@ EVAL ?= eval
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
-	$(BIN)/icdpo ask --verbose --n 4 --seed 7 "$(QUESTION)"
+	$(BIN)/icdpo demo "$(QUESTION)"
 
 test: $(VENV)/installed
 	$(BIN)/pytest

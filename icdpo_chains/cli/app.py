@@ -13,6 +13,7 @@ from icdpo_chains.cli.commands import (
     ask,
     batch,
     chat,
+    demo,
     demos,
     distill,
     import_files,
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+demo.register(app)
 ask.register(app)
 chat.register(app)
 score.register(app)
