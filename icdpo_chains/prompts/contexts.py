@@ -9,7 +9,7 @@ from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
 from icdpo_chains.messages import Message
-from icdpo_chains.prompts.formats import PromptFormat
+from icdpo_chains.prompts.formats import PromptFormat, Shown
 
 __all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "build_contexts"]
 
@@ -94,27 +94,24 @@ def build_contexts(
                 f'{len(demonstrations)} demonstrations have none ({", ".join(bare)}): use against="base", or '
                 "a retriever with require_rejected=True"
             )
-    base = tuple(prompt_format.context(conversation, [], None))
+
+    def render(shown: Sequence[Shown], instruction: str | None) -> tuple[int, ...]:
+        check_cancelled()
+        return tuple(prompt_format.context(conversation, shown, instruction))
+
+    base = render([], None)
 
     def lay_out(count: int) -> Contexts:
-        check_cancelled()
         used = tuple(demonstrations[:count])
         nearest_last = used[::-1]
-        chosen = prompt_format.context(
-            conversation, [(shown.messages, shown.chosen) for shown in nearest_last], instructions.chosen
-        )
-        rejected = (
-            prompt_format.context(
-                conversation,
-                [(shown.messages, shown.rejected or "") for shown in nearest_last],
-                instructions.rejected,
-            )
-            if with_rejected
-            else None
-        )
+        chosen = render([(shown.messages, shown.chosen) for shown in nearest_last], instructions.chosen)
+        rejected = None
+        if with_rejected:
+            answers = [(shown.messages, shown.rejected or "") for shown in nearest_last]
+            rejected = render(answers, instructions.rejected)
         return Contexts(
-            chosen=tuple(chosen),
-            rejected=None if rejected is None else tuple(rejected),
+            chosen=chosen,
+            rejected=rejected,
             base=base,
             used=used,
             dropped=tuple(demonstrations[count:]),

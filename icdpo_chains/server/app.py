@@ -35,6 +35,7 @@ def build_app(
         raise ValueError("the API key is blank: give one, or None for no authentication")
     for own, most, name in (
         (icdpo.n, limits.max_candidates, "max_candidates"),
+        (icdpo.k or 0, limits.max_demonstrations, "max_demonstrations"),
         (icdpo.sampling.max_new_tokens, limits.max_tokens, "max_tokens"),
     ):
         if own > most:

@@ -15,19 +15,23 @@ class ServerLimits:
     """What a request may ask of the server.
 
     Attributes:
-        max_waiting: how many questions may be answered or wait; one more gets 429.
+        max_waiting: how many questions may be at work or wait; the next one gets 429.
         max_body_bytes: the largest request body, counted while it is read; a larger one gets 413.
         max_candidates: the most candidates of a question, or responses to rank.
+        max_demonstrations: the most demonstrations shown for a question.
+        max_characters: the longest conversation or response, in characters.
         max_tokens: the longest answer, in tokens.
-        request_timeout: seconds after which a question gets 504, and its work is taken back.
+        request_timeout: seconds after which a question gets 504 and its work is cancelled.
 
     Raises:
-        TypeError, ValueError: a limit that is none.
+        TypeError, ValueError: a limit is out of its range.
     """
 
     max_waiting: int = 256
     max_body_bytes: int = 2**20
     max_candidates: int = 32
+    max_demonstrations: int = 32
+    max_characters: int = 200_000
     max_tokens: int = 1024
     request_timeout: float = 300.0
 
@@ -35,6 +39,8 @@ class ServerLimits:
         check_count(self.max_waiting, "max_waiting", 1_000_000)
         check_count(self.max_body_bytes, "max_body_bytes", 2**30)
         check_count(self.max_candidates, "max_candidates", MAX_CANDIDATES)
+        check_count(self.max_demonstrations, "max_demonstrations", 10_000)
+        check_count(self.max_characters, "max_characters", 2**30)
         check_count(self.max_tokens, "max_tokens", 1_000_000)
         if not (math.isfinite(self.request_timeout) and self.request_timeout > 0):
             raise ValueError(f"request_timeout is {self.request_timeout} seconds, and must be above 0")

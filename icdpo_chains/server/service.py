@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +26,13 @@ class Service:
     """What all endpoints of an application share.
 
     Attributes:
-        icdpo: answers.
-        model_name: what clients call the model.
-        store: what clients may read and change, if anything.
-        limits: what a request may ask for.
+        icdpo: the pipeline that answers.
+        model_name: the model's name for clients.
+        store: the demonstrations that clients may read and change, if any.
+        limits: the limits of a request.
         queue: the questions at work.
-        metrics: counts them.
-        created: when the application was, in seconds since 1970.
+        metrics: the application's counters.
+        created: the application's start, in seconds since 1970.
     """
 
     icdpo: ICDPO
@@ -50,44 +50,57 @@ class Service:
         return service
 
     def check_model(self, name: str | None) -> None:
-        """Checks that a request means the model that there is.
+        """Checks that a request names the model of this server.
 
         Raises:
-            APIError: it means another one.
+            APIError: the request names another model.
         """
         if name is not None and name != self.model_name:
             raise APIError(
                 404,
-                f"there is no model {name!r:.80} here: the one there is is called {self.model_name!r}",
+                f"there is no model {name!r:.80} on this server: ask for {self.model_name!r}, or leave the "
+                "model out",
                 code="model_not_found",
                 param="model",
             )
 
-    def check_candidates(self, count: int, param: str) -> None:
+    def check_candidates(self, count: int | None, param: str) -> None:
         """Checks a number of candidates, or of responses.
 
         Raises:
-            APIError: there are too many.
+            APIError: the number is above `max_candidates`.
         """
-        most = self.limits.max_candidates
-        if count > most:
-            raise APIError(
-                400,
-                f"{param} makes {count} candidates, and {most} are the most: give fewer",
-                param=param,
-            )
+        _check_most(count, self.limits.max_candidates, param, "candidates")
+
+    def check_demonstrations(self, count: int | None, param: str) -> None:
+        """Checks a number of demonstrations to show.
+
+        Raises:
+            APIError: the number is above `max_demonstrations`.
+        """
+        _check_most(count, self.limits.max_demonstrations, param, "demonstrations")
+
+    def check_length(self, texts: Iterable[str], param: str) -> None:
+        """Checks the length of texts that one context holds.
+
+        Raises:
+            APIError: they are longer than `max_characters` together.
+        """
+        _check_most(sum(map(len, texts)), self.limits.max_characters, param, "characters")
 
     def generate(
         self, conversations: Sequence[Sequence[Message]], options: dict[str, Any]
     ) -> asyncio.Task[list[ICDPOResult]]:
-        """Starts to answer questions; the core samples them together with what else waits.
+        """Starts to answer questions; the policy samples them together with other waiting ones.
 
         Raises:
-            APIError: see `Queue.start`.
+            APIError: a conversation is too long; or see `Queue.start`.
         """
+        for conversation in conversations:
+            self.check_length((message.content for message in conversation), "the conversation")
 
-        async def work() -> list[ICDPOResult]:
-            results: list[ICDPOResult] = await self.icdpo.agenerate_batch(conversations, **options)
+        def work() -> list[ICDPOResult]:
+            results: list[ICDPOResult] = self.icdpo.generate_batch(conversations, **options)
             for result in results:
                 self.metrics.answered(result)
             return results
@@ -104,6 +117,19 @@ class Service:
         """Starts to rank responses.
 
         Raises:
-            APIError: see `Queue.start`.
+            APIError: the conversation, a response, their number or `k` is above its limit; or see
+                `Queue.start`.
         """
-        return self.queue.start(lambda: self.icdpo.ascore(conversation, responses, k=k, exclude=exclude))
+        self.check_candidates(len(responses), "responses")
+        self.check_demonstrations(k, "k")
+        self.check_length((message.content for message in conversation), "the conversation")
+        for response in responses:
+            self.check_length([response], "a response")
+        return self.queue.start(lambda: self.icdpo.score(conversation, responses, k=k, exclude=exclude))
+
+
+def _check_most(count: int | None, most: int, param: str, what: str) -> None:
+    if count is not None and count > most:
+        raise APIError(
+            400, f"{param} has {count!r:.20} {what}, and the limit of this server is {most}", param=param
+        )

@@ -1,9 +1,11 @@
-"""Runs the application with uvicorn until it is told to stop."""
+"""Runs the application with uvicorn until a signal stops it."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import sys
+import time
 from collections.abc import Callable
 from types import FrameType
 
@@ -17,11 +19,15 @@ __all__ = ["serve"]
 _LINGER = 10
 """Seconds that clients have to read the rest of their responses, once all questions are answered."""
 
+_SAY_EVERY = 5.0
+"""Seconds between two lines on what a shutdown waits for."""
+
 
 def serve(app: FastAPI, bound: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
-    """Serves until SIGTERM or SIGINT; then no new questions are taken, and those at work are finished.
+    """Serves until SIGTERM or SIGINT.
 
-    A second signal does not wait for them.
+    After the first signal the server refuses new questions, finishes those at work, and says on standard
+    error how many are left. A second signal cancels them.
 
     Args:
         app: from `create_app`.
@@ -31,7 +37,7 @@ def serve(app: FastAPI, bound: socket.socket, on_ready: Callable[[], None] = lam
     config = uvicorn.Config(
         app,
         log_config=None,
-        access_log=False,  # its lines would hold what is searched for
+        access_log=False,  # its lines would hold the texts of searches
         server_header=False,
         timeout_keep_alive=65,
         timeout_graceful_shutdown=_LINGER,
@@ -46,17 +52,27 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, queue: Queue, on_ready: Callable[[], None]) -> None:
         super().__init__(config)
         self._queue, self._on_ready = queue, on_ready
+        self._say_next = 0.0
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_ready()
 
     async def on_tick(self, counter: int) -> bool:
-        drained = self._queue.closing and self._queue.taken == 0
+        left = self._queue.taken
+        if self._queue.closing and left and time.monotonic() >= self._say_next:
+            self._say_next = time.monotonic() + _SAY_EVERY
+            sys.stderr.write(
+                f"icdpo: shutting down: {left} question{'s' * (left > 1)} still at work; "
+                "a second Ctrl-C or SIGTERM cancels\n"
+            )
+            sys.stderr.flush()
+        drained = self._queue.closing and left == 0
         return await super().on_tick(counter) or drained
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # Not uvicorn's: that would close the door to /health at once, and in the end raise the signal again.
+        # uvicorn's own would refuse connections to /health at once, and raise the signal again in the end.
         if self._queue.closing:
             self.should_exit = self.force_exit = True
+            self._queue.cancel()
         self._queue.closing = True

@@ -39,6 +39,10 @@ def serve(
     max_waiting: Annotated[int, typer.Option(help="Questions answered or waiting at most.")] = 256,
     max_body_bytes: Annotated[int, typer.Option(help="The largest request.")] = 2**20,
     max_candidates: Annotated[int, typer.Option(help="The most candidates a request may ask for.")] = 32,
+    max_demonstrations: Annotated[
+        int, typer.Option(help="The most demonstrations a request may ask for.")
+    ] = 32,
+    max_characters: Annotated[int, typer.Option(help="The longest conversation or response.")] = 200_000,
     max_tokens_limit: Annotated[int, typer.Option(help="The longest answer it may ask for.")] = 1024,
     request_timeout: Annotated[float, typer.Option(help="Seconds that an answer may take.")] = 300.0,
     *,
@@ -55,6 +59,8 @@ def serve(
             max_waiting=max_waiting,
             max_body_bytes=max_body_bytes,
             max_candidates=max_candidates,
+            max_demonstrations=max_demonstrations,
+            max_characters=max_characters,
             max_tokens=max_tokens_limit,
             request_timeout=request_timeout,
         )

@@ -54,7 +54,6 @@ async def score(request: Request, body: ScoreRequest) -> Ranking:
     prompt = body.messages if body.prompt is None else body.prompt
     if prompt is None or (body.prompt is not None and body.messages is not None):
         raise APIError(400, "give the question either as prompt or as messages", param="prompt")
-    service.check_candidates(len(body.responses), "responses")
     task = service.score(to_conversation(prompt), body.responses, body.k, body.exclude)
     await wait_for(request, task)
     return Ranking(model=service.model_name, **Report.of(task.result()).model_dump())

@@ -144,7 +144,9 @@ def install(app: FastAPI) -> None:
 
     async def known(request: Request, error: Exception) -> ASCIIResponse:
         told = as_api_error(error)
-        if told.status >= 500:
+        if isinstance(error, APIError):  # a refusal of ours: no traceback explains it any better
+            _log.info("%s %s: %s", request.method, request.scope["path"], told.code)
+        elif told.status >= 500:
             _log.error("%s %s: %s", request.method, request.scope["path"], told.code, exc_info=error)
         return told.response()
 

@@ -24,6 +24,8 @@ def generation_options(service: Service, body: GenerationRequest) -> dict[str, A
     service.check_candidates(returned, "n")
     candidates = extension.n or max(service.icdpo.n, returned)
     service.check_candidates(candidates, "icdpo.n")
+    service.check_candidates(extension.finalists, "icdpo.finalists")
+    service.check_demonstrations(extension.k, "icdpo.k")
     if candidates < returned:
         raise APIError(
             400,

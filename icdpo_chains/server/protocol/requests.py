@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from icdpo_chains.messages import Message, Role, as_conversation, check_text
-from icdpo_chains.policies.sampling import MAX_CANDIDATES
 
 __all__ = [
     "ChatMessage",
@@ -38,8 +37,9 @@ _NoList = Annotated[list[Any] | None, Field(max_length=0, description="Not suppo
 _NoDict = Annotated[dict[str, Any] | None, Field(max_length=0, description="Not supported: leave it out.")]
 _Zero = Annotated[float | None, Field(ge=0, le=0, description="0 only: see repetition_penalty.")]
 _False = Annotated[bool, AfterValidator(_refused), Field(json_schema_extra={"const": False})] | None
-_Candidates = Annotated[int | None, Field(ge=1, le=MAX_CANDIDATES)]
-Shown = Annotated[int | None, Field(ge=1, le=10_000, description="How many demonstrations are shown.")]
+# The server's limits bound them from above, see `ServerLimits`.
+_Candidates = Annotated[int | None, Field(ge=1)]
+Shown = Annotated[int | None, Field(ge=1, description="How many demonstrations are shown.")]
 Excluded = Annotated[
     list[Text], Field(max_length=10_000, description="Ids of demonstrations that must not be shown.")
 ]

@@ -90,7 +90,7 @@ class EventStream(StreamingResponse, Generic[T]):
                 yield _event(chunk)
         except Exception as error:
             told = as_api_error(error)
-            if told.status >= 500:
+            if told.status >= 500 and told is not error:
                 _log.error("%s: %s", self._scope["path"], told.code, exc_info=error)
             self._scope[STATUS] = told.status
             yield _event(told.body())

@@ -18,10 +18,11 @@ from icdpo_chains import (
     SamplingParams,
     TwoStageRetriever,
 )
+from icdpo_chains.network import base_url, bind
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.sampling import SampleRequest
 from icdpo_chains.server import ServerLimits, create_app
-from icdpo_chains.server.serving import bind, serve, url
+from icdpo_chains.server.serving import serve
 from tests.unit.fake_core import DEMONSTRATIONS, KIND, RUDE
 
 
@@ -81,7 +82,7 @@ def main() -> None:
         limits = ServerLimits(max_waiting=arguments.max_waiting)
         app = create_app(core, api_key=arguments.key, demonstrations=store, limits=limits)
         bound = bind("127.0.0.1", 0)
-        serve(app, bound, on_ready=lambda: print(url(bound), file=sys.stderr, flush=True))
+        serve(app, bound, on_ready=lambda: print(f"{base_url(bound)}/v1", file=sys.stderr, flush=True))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,10 @@ def test_the_limits_reach_the_application(run: Any) -> None:
         "5",
         "--max-candidates",
         "9",
+        "--max-demonstrations",
+        "12",
+        "--max-characters",
+        "3000",
         "--max-tokens-limit",
         "200",
         "--request-timeout",
@@ -62,6 +66,7 @@ def test_the_limits_reach_the_application(run: Any) -> None:
     ]
     limits_of = run("--port", "0", *limits).served[0].state.service.limits
     assert (limits_of.max_body_bytes, limits_of.max_candidates) == (5, 9)
+    assert (limits_of.max_demonstrations, limits_of.max_characters) == (12, 3000)
     assert (limits_of.max_tokens, limits_of.request_timeout) == (200, 1.5)
 
 

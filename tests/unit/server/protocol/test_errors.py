@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -150,11 +151,11 @@ async def test_an_error_after_the_stream_began_is_an_event_in_it(
     monkeypatch.setattr("icdpo_chains.server.protocol.streaming._KEEP_ALIVE", 0.02)
     core = make_core()
 
-    async def failing(*args: Any, **options: Any) -> Any:
-        await asyncio.sleep(0.1)
+    def failing(*args: Any, **options: Any) -> Any:
+        time.sleep(0.1)
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(core, "agenerate_batch", failing)
+    monkeypatch.setattr(core, "generate_batch", failing)
     async with make_client(core) as client:
         with caplog.at_level(logging.INFO, logger="icdpo_chains"):
             response = await client.post(CHAT, json={"messages": QUESTION, "stream": True})
