@@ -11,12 +11,11 @@ from fastapi.security import HTTPBearer
 import icdpo_chains
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.server import metrics
+from icdpo_chains.server import errors, metrics
 from icdpo_chains.server.endpoints import chat, completions, demonstrations, health, models, scores
 from icdpo_chains.server.limits import ServerLimits
 from icdpo_chains.server.middleware.authentication import Authentication, LoopbackOnly
 from icdpo_chains.server.middleware.body_limit import BodyLimit
-from icdpo_chains.server.protocol import errors
 from icdpo_chains.server.queue import Queue
 from icdpo_chains.server.service import Service
 

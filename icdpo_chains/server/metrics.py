@@ -18,7 +18,7 @@ from prometheus_client import (
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from icdpo_chains.result import ICDPOResult
-from icdpo_chains.server.protocol.errors import documented
+from icdpo_chains.server.errors import documented
 
 __all__ = ["STATUS", "Metrics", "Observation", "router"]
 

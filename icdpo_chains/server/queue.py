@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from icdpo_chains.concurrency import cancellation
-from icdpo_chains.server.protocol.errors import APIError
+from icdpo_chains.server.errors import APIError
 
 __all__ = ["CLIENT_CLOSED", "Queue", "wait_for"]
 

@@ -13,9 +13,9 @@ from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.result import ICDPOResult
+from icdpo_chains.server.errors import APIError
 from icdpo_chains.server.limits import ServerLimits
 from icdpo_chains.server.metrics import Metrics
-from icdpo_chains.server.protocol.errors import APIError
 from icdpo_chains.server.queue import Queue
 
 __all__ = ["Service"]

@@ -12,11 +12,11 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from icdpo_chains.result import ICDPOResult
-from icdpo_chains.server.protocol.errors import documented
-from icdpo_chains.server.protocol.generation import generation_options
+from icdpo_chains.server.errors import documented
+from icdpo_chains.server.event_stream import EVENTS, EventStream, pieces
+from icdpo_chains.server.generation import generation_options
 from icdpo_chains.server.protocol.requests import ChatRequest, to_conversation
 from icdpo_chains.server.protocol.responses import CompletionUsage, FinishReason, Report, finish_reason, usage
-from icdpo_chains.server.protocol.streaming import EVENTS, EventStream, pieces
 from icdpo_chains.server.queue import wait_for
 from icdpo_chains.server.service import Service
 

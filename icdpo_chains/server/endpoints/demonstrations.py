@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import DemonstrationError
-from icdpo_chains.server.protocol.errors import APIError, documented
+from icdpo_chains.server.errors import APIError, documented
 from icdpo_chains.server.protocol.requests import ChatMessage, Filled, RequestBody, to_conversation
 from icdpo_chains.server.service import Service
 

@@ -7,7 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
-from icdpo_chains.server.protocol.errors import APIError, documented
+from icdpo_chains.server.errors import APIError, documented
 from icdpo_chains.server.service import Service
 
 __all__ = ["PATH", "router"]

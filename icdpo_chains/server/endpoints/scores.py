@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request
 from pydantic import Field
 
-from icdpo_chains.server.protocol.errors import APIError, documented
+from icdpo_chains.server.errors import APIError, documented
 from icdpo_chains.server.protocol.requests import (
     ChatMessage,
     Excluded,

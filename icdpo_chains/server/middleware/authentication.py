@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from icdpo_chains.network import bears_key, is_loopback
 from icdpo_chains.server.endpoints.health import PATH
-from icdpo_chains.server.protocol.errors import APIError
+from icdpo_chains.server.errors import APIError
 
 __all__ = ["Authentication", "LoopbackOnly"]
 

@@ -68,7 +68,7 @@ async def test_a_client_that_goes_away_frees_its_place_when_its_thread_stops(
 async def test_a_client_that_goes_away_in_the_middle_of_a_stream_frees_its_slot(
     policy: HeldPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("icdpo_chains.server.protocol.streaming._KEEP_ALIVE", 0.02)
+    monkeypatch.setattr("icdpo_chains.server.event_stream._KEEP_ALIVE", 0.02)
     app = create_app(policy.core())
     exchange = Exchange(app, {"messages": QUESTION, "stream": True})
     await until(lambda: ": still at work" in exchange.text)
@@ -199,7 +199,7 @@ async def test_scores_have_the_same_limits(field: dict[str, Any]) -> None:
 async def test_a_stream_that_takes_too_long_says_so_in_itself(
     policy: HeldPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("icdpo_chains.server.protocol.streaming._KEEP_ALIVE", 0.01)
+    monkeypatch.setattr("icdpo_chains.server.event_stream._KEEP_ALIVE", 0.01)
     async with make_client(policy.core(), limits=ServerLimits(request_timeout=0.2)) as client:
         response = await client.post(CHAT, json={"messages": QUESTION, "stream": True})
     assert response.status_code == 200

@@ -13,8 +13,8 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from icdpo_chains.server.errors import as_api_error
 from icdpo_chains.server.metrics import STATUS
-from icdpo_chains.server.protocol.errors import as_api_error
 from icdpo_chains.server.queue import CLIENT_CLOSED, wait_for
 
 __all__ = ["EVENTS", "EventStream", "pieces"]

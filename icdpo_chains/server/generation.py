@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from icdpo_chains.policies.sampling import SamplingParams
-from icdpo_chains.server.protocol.errors import APIError
+from icdpo_chains.server.errors import APIError
 from icdpo_chains.server.protocol.requests import Extension, GenerationRequest
 from icdpo_chains.server.service import Service
 

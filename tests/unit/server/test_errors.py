@@ -148,7 +148,7 @@ async def test_each_error_of_the_core_has_its_status_streamed_or_not(
 async def test_an_error_after_the_stream_began_is_an_event_in_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("icdpo_chains.server.protocol.streaming._KEEP_ALIVE", 0.02)
+    monkeypatch.setattr("icdpo_chains.server.event_stream._KEEP_ALIVE", 0.02)
     core = make_core()
 
     def failing(*args: Any, **options: Any) -> Any:
