@@ -16,6 +16,7 @@ from icdpo_chains.server.endpoints import chat, completions, demonstrations, hea
 from icdpo_chains.server.limits import ServerLimits
 from icdpo_chains.server.middleware.authentication import Authentication, LoopbackOnly
 from icdpo_chains.server.middleware.body_limit import BodyLimit
+from icdpo_chains.server.middleware.foreign_pages import NoForeignPages
 from icdpo_chains.server.queue import Queue
 from icdpo_chains.server.service import Service
 
@@ -72,6 +73,7 @@ def build_app(
     errors.install(app)
     _describe_errors(app)
     app.add_middleware(BodyLimit, most=limits.max_body_bytes)
+    app.add_middleware(NoForeignPages)
     if api_key is None:
         app.add_middleware(LoopbackOnly)
     else:

@@ -159,11 +159,6 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> ASCIIResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101
-        kind = request.headers.get("content-type", "none").partition(";")[0].strip().lower()
-        if request.method == "POST" and kind != "application/json" and not kind.endswith("+json"):
-            # Also what keeps foreign web pages out: a browser sends no JSON elsewhere without asking.
-            message = f"the Content-Type is {kind!r:.80}: send JSON, with Content-Type: application/json"
-            return APIError(415, message).response()
         return _invalid(error).response()
 
     app.add_exception_handler(APIError, known)

@@ -1,10 +1,10 @@
-"""Who may ask: whoever has the key, or, without a key, programs of this machine."""
+"""Who may ask: clients that have the key or, without a key, programs of this machine."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from icdpo_chains.network import bears_key, is_loopback
+from icdpo_chains.network import bears_key, is_loopback, requested_host
 from icdpo_chains.server.endpoints.health import PATH
 from icdpo_chains.server.errors import APIError
 
@@ -12,10 +12,10 @@ __all__ = ["Authentication", "LoopbackOnly"]
 
 
 class Authentication:
-    """Middleware that demands a key (`Authorization: Bearer KEY`) before a body is read.
+    """Middleware that demands a key (`Authorization: Bearer KEY`) before it reads a body.
 
     Args:
-        app: what answers.
+        app: the application behind it.
         key: the key.
     """
 
@@ -37,12 +37,13 @@ class Authentication:
 
 
 class LoopbackOnly:
-    """Middleware that answers requests to a loopback address only.
+    """Middleware that answers only requests to a loopback address.
 
-    A web page whose name was made to resolve to this machine (DNS rebinding) still sends its own name.
+    A web page can make its own name resolve to this machine (DNS rebinding), but its requests still carry
+    that name.
 
     Args:
-        app: what answers.
+        app: the application behind it.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -50,7 +51,7 @@ class LoopbackOnly:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; see ASGI."""
-        if scope["type"] != "http" or is_loopback(_hostname(scope)):
+        if scope["type"] != "http" or is_loopback(requested_host(scope["headers"])):
             await self._app(scope, receive, send)
             return
         error = APIError(
@@ -60,11 +61,3 @@ class LoopbackOnly:
             code="host_not_allowed",
         )
         await error.response()(scope, receive, send)
-
-
-def _hostname(scope: Scope) -> str:
-    sent = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    host: str = sent.decode("latin-1")
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
