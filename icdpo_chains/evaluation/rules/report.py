@@ -102,7 +102,7 @@ class RulesReport:
 
 
 def report_rules(answers: Sequence[RuleAnswers], settings: Mapping[str, Any]) -> RulesReport:
-    """Returns the figures of each system.
+    """Returns the figures of each system that answered all prompts.
 
     Args:
         answers: of at least one prompt.
@@ -116,10 +116,11 @@ def report_rules(answers: Sequence[RuleAnswers], settings: Mapping[str, Any]) ->
     rules: dict[str, int] = {}
     for each in answers:
         rules[each.rule] = rules.get(each.rule, 0) + 1
-    picked = {system.name: [system.pick(each) for each in answers] for system in RULE_SYSTEMS}
+    systems = [system for system in RULE_SYSTEMS if all(map(system.answered, answers))]
+    picked = {system.name: [system.pick(each) for each in answers] for system in systems}
     follows = {name: [answer.follows for answer in own] for name, own in picked.items()}
     reports = []
-    for system in RULE_SYSTEMS:
+    for system in systems:
         own, marks = picked[system.name], follows[system.name]
         by_rule = {
             rule: sum(mark for mark, each in zip(marks, answers, strict=True) if each.rule == rule) / count

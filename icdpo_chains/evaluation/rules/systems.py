@@ -19,8 +19,9 @@ class RuleSystem:
         name: names the system in JSON.
         label: describes the system in a table.
         pick: returns the system's answer.
-        stages: the timed stages that the system needs.
-        candidates: how many of the n candidates the system samples; `None` for all, 0 for a greedy answer.
+        stages: the timed stages that the system needs; its answer costs their time.
+        candidates: how many of the n candidates the system samples; `None` for all, 0 for an answer of its
+            own.
     """
 
     name: str
@@ -28,6 +29,10 @@ class RuleSystem:
     pick: Callable[[RuleAnswers], RuleAnswer]
     stages: tuple[str, ...]
     candidates: int | None = None
+
+    def answered(self, answers: RuleAnswers) -> bool:
+        """Tells whether the answers hold the system's answer."""
+        return all(stage in answers.seconds for stage in self.stages)
 
     def seconds(self, answers: RuleAnswers) -> float:
         """Returns the wall time of the system's answer; one sample of n counts as an nth of their time."""
@@ -56,6 +61,10 @@ def _oracle(answers: RuleAnswers) -> RuleAnswer:
     return max(answers.candidates, key=lambda candidate: candidate.follows)
 
 
+def _added(stage: str) -> Callable[[RuleAnswers], RuleAnswer]:
+    return lambda answers: answers.added[stage][0]
+
+
 _AGAINST_BASE = ("candidates", "score_base")
 _AGAINST_REJECTED = ("candidates", "score_rejected")
 
@@ -63,6 +72,11 @@ RULE_SYSTEMS = (
     RuleSystem("base", "base, greedy", lambda answers: answers.base, ("base",), 0),
     RuleSystem("few_shot", "few-shot, greedy", lambda answers: answers.few_shot, ("few_shot",), 0),
     RuleSystem("random", "one of n by chance", lambda answers: answers.candidates[0], ("candidates",), 1),
+    RuleSystem("sft_lora", "SFT + LoRA, greedy", _added("sft_lora"), ("sft_lora",), 0),
+    RuleSystem(
+        "reward_decoding", "reward decoding, greedy", _added("reward_decoding"), ("reward_decoding",), 0
+    ),
+    RuleSystem("best_of_n", "best of n by reward model", _best("reward"), ("candidates", "best_of_n")),
     RuleSystem("logprob", "best of n by log-probability", _best("logprob"), ("candidates",)),
     RuleSystem("s_mean", "ICDPO, S a token", _best("s_mean"), _AGAINST_BASE),
     RuleSystem("s_sum", "ICDPO, S summed", _best("s_sum"), _AGAINST_BASE),

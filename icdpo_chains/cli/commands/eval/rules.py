@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+_SYSTEMS_ACROSS = 8
+"""The most systems in a table of 80 columns."""
+
 
 def register(app: typer.Typer) -> None:
     """Adds the subcommand."""
@@ -36,6 +39,13 @@ def rules(
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 48,
     batch: Annotated[int, typer.Option(help="Questions answered together.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the candidates.")] = 0,
+    systems: Annotated[
+        str | None,
+        typer.Option(
+            help="Further systems, separated by commas: best_of_n, reward_decoding, sft_lora (slow); "
+            "best_of_n if not given."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Directory of the run.")] = Path("eval-rules"),
     model: options.Model = None,
     dtype: options.Dtype = None,
@@ -43,13 +53,15 @@ def rules(
 ) -> None:
     """Compare systems on house rules that 20 demonstrations show and no instruction names.
 
-    Each rule has a deterministic check. A stopped run continues when the command is started again.
+    Each rule has a deterministic check. A stopped run continues when the command is started again, with
+    further rules, prompts and systems where they are named: answers in the directory are not sampled again.
     The directory receives the answers, a table in Markdown and all figures as JSON.
     """
     from icdpo_chains.evaluation.rules.catalog import RULES, build_rule
+    from icdpo_chains.evaluation.rules.stages import DEFAULT_STAGES, check_stages
     from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
 
-    names = list(RULES) if rules is None else [name.strip() for name in rules.split(",") if name.strip()]
+    names = list(RULES) if rules is None else _names(rules)
     with checked():
         check_count(prompts, "--prompts", 50)
         check_count(n, "--n", MAX_CANDIDATES)
@@ -57,6 +69,7 @@ def rules(
         check_count(batch, "--batch", 1000)
         if not names:
             raise ValueError(f"--rules names no rule: use {', '.join(RULES)}")
+        stages = check_stages(DEFAULT_STAGES if systems is None else _names(systems))
         chosen = [build_rule(name) for name in dict.fromkeys(names)]
     sampling = options.sampling_params(max_tokens=max_tokens, temperature=1.0, top_p=0.8)
     with working("Loading the model ...") as status:
@@ -94,6 +107,7 @@ def rules(
             sampling=sampling,
             seed=seed,
             batch=batch,
+            stages=stages,
             on_answers=show,
         )
         report = report_rules(answers, settings)
@@ -117,10 +131,18 @@ def _tables(report: RulesReport) -> list[Table]:
         whole.add_column(names[place], justify="right", no_wrap=names[place] == "95 %")
     for system, row in zip(report.systems, rows, strict=True):
         whole.add_row(system.name, *(row[place] for place in kept))
-    each = Table(title="Each rule: % of answers that follow it", **plain)
-    each.add_column("rule", min_width=19)
-    for system in report.systems:
-        each.add_column(system.name.replace("_", "\n"), justify="right")
-    for place, rule in enumerate(report.rules, 1):
-        each.add_row(rule, *(row[place] for row in rows))
-    return [whole, each]
+    tables = [whole]
+    for start in range(0, len(report.systems), _SYSTEMS_ACROSS):
+        across = range(start, min(start + _SYSTEMS_ACROSS, len(report.systems)))
+        each = Table(title="Each rule: % of answers that follow it" if start == 0 else None, **plain)
+        each.add_column("rule", min_width=19)
+        for place in across:
+            each.add_column(report.systems[place].name.replace("_", "\n"), justify="right")
+        for place, rule in enumerate(report.rules, 1):
+            each.add_row(rule, *(rows[system][place] for system in across))
+        tables.append(each)
+    return tables
+
+
+def _names(listed: str) -> list[str]:
+    return [name.strip() for name in listed.split(",") if name.strip()]

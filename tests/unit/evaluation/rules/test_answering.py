@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from icdpo_chains import Demonstration, FakeEmbedder, FakePolicy, SamplingParams
+from icdpo_chains import FakeEmbedder, FakePolicy, SamplingParams
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.evaluation.rules.answering import RuleRun, answer_rules, copying
+from icdpo_chains.evaluation.rules.answering import answer_rules
 from icdpo_chains.evaluation.rules.answers import RuleAnswers
 from icdpo_chains.evaluation.rules.catalog import build_rule
 from icdpo_chains.evaluation.rules.report import report_rules
@@ -56,19 +56,6 @@ def test_a_batch_equals_single_questions(tmp_path):
     assert [replace(each, seconds={}) for each in together] == [replace(each, seconds={}) for each in single]
 
 
-def test_scores_are_those_of_the_pipeline():
-    rule = RULES[0]
-    started = RuleRun(rule, FakePolicy(), FakeEmbedder(), n=3, k=2, sampling=SAMPLING, seed=5)
-    (answers,) = started.answer([1])
-    pipeline, question = started._pipeline, rule.tests[1].pair.messages
-    result = pipeline.rank(pipeline.sample(question, pipeline.retrieve(question), seed=6))
-    by_place = sorted(result.candidates, key=lambda candidate: candidate.index)
-    assert [each.text for each in answers.candidates] == [each.text for each in by_place]
-    for own, theirs in zip(answers.candidates, by_place, strict=True):
-        assert own.scores["s_hat_mean"] == (pytest.approx(theirs.score) if own.text.strip() else None)
-    started.close()
-
-
 def test_a_stopped_run_continues(tmp_path):
     path, seen = tmp_path / "a.jsonl", []
 
@@ -96,15 +83,6 @@ def test_other_settings_are_refused(tmp_path):
     run(tmp_path / "a.jsonl")
     with pytest.raises(InvalidInputError, match="n: 3, now 4"):
         run(tmp_path / "a.jsonl", settings={"n": 4})
-
-
-def test_copying_counts_what_the_question_does_not_hold():
-    shown = [Demonstration("What is a dog?", "A dog is a pet that barks.", "No.")]
-    question = Demonstration("Say: a pet that barks", "Yes.")
-    assert copying("A dog is a pet.", shown, question) == 1
-    assert copying("a pet that barks", shown, question) == 0
-    assert copying("a dog", shown, question) == 0
-    assert copying("A dog is a fish.", shown, question) == 0.5
 
 
 def test_no_answers_make_no_report():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-COMMAND = ("eval", "rules", "--rules", "lower_case,bullets", "--prompts", "2", "--n", "2")
+COMMAND = ("eval", "rules", "--rules", "lower_case,bullets", "--prompts", "2", "--n", "2", "--systems", "")
 
 
 def test_it_prints_and_writes_the_table_and_continues(icdpo: Callable[..., Any], tmp_path: Path) -> None:
@@ -17,7 +17,8 @@ def test_it_prints_and_writes_the_table_and_continues(icdpo: Callable[..., Any],
     # Both tables fit 80 columns.
     assert "…" not in first.stdout
     assert "tokens" in first.stdout
-    assert len(next(line for line in first.stdout.splitlines() if line.startswith("bullets")).split()) == 10
+    rows = [line.split() for line in first.stdout.splitlines() if line.startswith("bullets")]
+    assert sum(len(row) - 1 for row in rows) == 9  # one cell for each system
     report = json.loads((out / "rules.json").read_text())
     assert report["rules"] == {"lower_case": 2, "bullets": 2}
     assert "| base, greedy |" in (out / "rules.md").read_text()
@@ -30,6 +31,7 @@ def test_wrong_options_are_usage_errors(icdpo: Callable[..., Any], tmp_path: Pat
     for arguments, said in [
         (("--rules", "tidy"), "'tidy' is unknown"),
         (("--rules", ","), "names no rule"),
+        (("--systems", "best_of_m"), "'best_of_m' is unknown"),
         (("--prompts", "51"), "from 1 to 50"),
     ]:
         found = icdpo("eval", "rules", *arguments, "--out", str(tmp_path))

@@ -1,0 +1,37 @@
+"""`copying`: how much of an answer is copied from the demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.evaluation.rules.checks import words
+from icdpo_chains.messages import search_text
+
+__all__ = ["copying"]
+
+
+def copying(answer: str, shown: Sequence[Demonstration], question: Demonstration) -> float:
+    """Returns the share of an answer's word 4-grams that stand in a shown demonstration, not in the question.
+
+    Args:
+        answer: the answer.
+        shown: the demonstrations; their prompts and chosen answers count.
+        question: the pair whose prompt was asked.
+
+    Returns:
+        From 0 to 1; 0 for an answer of fewer than four words.
+    """
+    own = _fourgrams(answer)
+    if not own:
+        return 0.0
+    asked = set(_fourgrams("\n".join(message.content for message in question.messages)))
+    known: set[tuple[str, ...]] = set()
+    for pair in shown:
+        known.update(_fourgrams(search_text(pair.messages)), _fourgrams(pair.chosen))
+    return sum(gram in known and gram not in asked for gram in own) / len(own)
+
+
+def _fourgrams(text: str) -> list[tuple[str, ...]]:
+    found = words(text)
+    return [tuple(found[i : i + 4]) for i in range(len(found) - 3)]

@@ -1,0 +1,243 @@
+"""`RuleRun`: the model answers a rule's test prompts; the n samples are drawn once and scored in all ways."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from icdpo_chains.demonstrations.embedding import Embedder
+from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.store import DemonstrationStore
+from icdpo_chains.evaluation.rules.answers import RuleAnswer, RuleAnswers
+from icdpo_chains.evaluation.rules.copying import copying
+from icdpo_chains.evaluation.rules.rule import Rule, RuleCase
+from icdpo_chains.pipeline import Pipeline
+from icdpo_chains.policies.policy import BatchPolicy, Policy
+from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
+from icdpo_chains.prompts.contexts import Contexts
+from icdpo_chains.scoring import Against, Aggregate, InstantScorer
+
+__all__ = ["SCORES", "RuleQuestion", "RuleRun", "candidate_scores"]
+
+SCORES: dict[str, tuple[Against, Aggregate]] = {
+    "s_mean": ("base", "mean"),
+    "s_sum": ("base", "sum"),
+    "s_hat_mean": ("rejected", "mean"),
+    "s_hat_sum": ("rejected", "sum"),
+}
+"""The instant scores of each candidate; `logprob`, the mean log-probability, is the other score."""
+
+
+@dataclass(frozen=True)
+class RuleQuestion:
+    """A test prompt, laid out for the policy.
+
+    Attributes:
+        number: place among the rule's test prompts.
+        case: the prompt, its reference and its facts.
+        contexts: with chosen answers, with rejected answers, without demonstrations.
+        seed: of the candidates.
+    """
+
+    number: int
+    case: RuleCase
+    contexts: Contexts
+    seed: int
+
+
+class RuleRun:
+    """Answers the test prompts of one rule.
+
+    Args:
+        rule: the rule; an ephemeral store holds its demonstrations.
+        policy: the language model.
+        embedder: embeds prompts for retrieval, and answers for the figure of kept content.
+        n: candidates of each question.
+        k: demonstrations shown.
+        sampling: how candidates are sampled.
+        seed: makes the candidates reproducible.
+        clock: tells seconds.
+
+    Attributes:
+        rule: the rule.
+        policy: the language model.
+        n: candidates of each question.
+        sampling: how candidates are sampled, with the stop strings of the prompt format.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        rule: Rule,
+        policy: Policy,
+        embedder: Embedder,
+        *,
+        n: int,
+        k: int,
+        sampling: SamplingParams,
+        seed: int,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.rule, self.policy, self.n, self.seed = rule, policy, n, seed
+        self._embedder, self._clock = embedder, clock
+        self._store = DemonstrationStore.ephemeral(embedder=embedder)
+        self._store.add(rule.demonstrations)
+        self.pipeline = Pipeline(
+            policy, TwoStageRetriever(self._store, k=k, require_rejected=True), n=n, sampling=sampling
+        )
+        self.sampling = replace(sampling, stop=(*self.pipeline.format.stop, *sampling.stop))
+
+    @property
+    def greedy(self) -> SamplingParams:
+        """How a system of one answer samples."""
+        return replace(self.sampling, temperature=0.0)
+
+    def close(self) -> None:
+        """Closes the store."""
+        self._store.close()
+
+    def question(self, number: int) -> RuleQuestion:
+        """Retrieves demonstrations for a test prompt and lays it out.
+
+        Args:
+            number: place among the rule's test prompts.
+
+        Raises:
+            ContextOverflowError: the prompt does not fit the model.
+        """
+        case = self.rule.tests[number]
+        shown = self.pipeline.retrieve(case.pair.messages)
+        asked = self.pipeline.ask(case.pair.messages, shown, seed=self.seed + number)
+        return RuleQuestion(number, case, asked.contexts, self.seed + number)
+
+    def answer(self, questions: Sequence[RuleQuestion]) -> list[RuleAnswers]:
+        """Answers test prompts together: greedily without and with demonstrations, and with n candidates."""
+        seconds: dict[str, float] = {}
+        base = self.timed(seconds, "base", self.sample, questions, "base", 1, self.greedy)
+        few_shot = self.timed(seconds, "few_shot", self.sample, questions, "chosen", 1, self.greedy)
+        drawn = self.timed(seconds, "candidates", self.sample, questions, "chosen", self.n, self.sampling)
+        contrast = {
+            "base": self.timed(seconds, "score_base", self.logprobs, questions, "base", drawn),
+            "rejected": self.timed(seconds, "score_rejected", self.logprobs, questions, "contrast", drawn),
+        }
+        found = []
+        for i, question in enumerate(questions):
+            samples = [base[i][0], few_shot[i][0], *drawn[i]]
+            scores: list[Mapping[str, float | None]] = [{}, {}]
+            scores += [
+                candidate_scores(sample, {name: rows[i][j] for name, rows in contrast.items()})
+                for j, sample in enumerate(drawn[i])
+            ]
+            answers = self.judged(question, samples, scores)
+            found.append(
+                RuleAnswers(
+                    rule=self.rule.name,
+                    number=question.number,
+                    prompt=question.case.pair.prompt_text,
+                    base=answers[0],
+                    few_shot=answers[1],
+                    candidates=answers[2:],
+                    seconds={name: value / len(questions) for name, value in seconds.items()},
+                )
+            )
+        return found
+
+    def timed(self, seconds: dict[str, float], name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Returns the result of the work, and notes its wall time under the name."""
+        began = self._clock()
+        result = work(*arguments)
+        seconds[name] = self._clock() - began
+        return result
+
+    def sample(
+        self,
+        questions: Sequence[RuleQuestion],
+        context: Literal["base", "chosen"],
+        n: int,
+        sampling: SamplingParams,
+        policy: Policy | None = None,
+    ) -> list[list[Sample]]:
+        """Samples n answers of each question from one of its contexts.
+
+        Args:
+            questions: the questions.
+            context: name of the context.
+            n: answers of each question.
+            sampling: how; the seed is the question's own.
+            policy: in place of the run's own.
+        """
+        policy = policy or self.policy
+        requests = [
+            SampleRequest(getattr(each.contexts, context), n, replace(sampling, seed=each.seed))
+            for each in questions
+        ]
+        if isinstance(policy, BatchPolicy):
+            return policy.sample_batch(requests)
+        return [policy.sample(each.context, each.n, each.sampling) for each in requests]
+
+    def logprobs(
+        self,
+        questions: Sequence[RuleQuestion],
+        context: Literal["base", "contrast"],
+        drawn: Sequence[Sequence[Sample]],
+    ) -> list[list[list[float]]]:
+        """Returns the log-probabilities of each sample's tokens in one of its question's contexts."""
+        rows = []
+        for question, samples in zip(questions, drawn, strict=True):
+            unique = list(dict.fromkeys(sample.token_ids for sample in samples))
+            found = self.policy.logprobs(getattr(question.contexts, context), unique)
+            known = dict(zip(unique, found, strict=True))
+            rows.append([known[sample.token_ids] for sample in samples])
+        return rows
+
+    def judged(
+        self,
+        question: RuleQuestion,
+        samples: Sequence[Sample],
+        scores: Sequence[Mapping[str, float | None]],
+    ) -> tuple[RuleAnswer, ...]:
+        """Checks samples against the rule, and measures what they copy and what content they keep.
+
+        Args:
+            question: the question.
+            samples: its answers.
+            scores: of each sample.
+        """
+        content = self._content(question.case, [sample.text for sample in samples])
+        return tuple(
+            RuleAnswer(
+                text=sample.text,
+                tokens=len(sample.token_ids),
+                follows=self.rule.check(question.case, sample.text),
+                copying=copying(sample.text, question.contexts.used, question.case.pair),
+                content=kept,
+                scores=scored,
+            )
+            for sample, kept, scored in zip(samples, content, scores, strict=True)
+        )
+
+    def _content(self, case: RuleCase, texts: Sequence[str]) -> list[float]:
+        written = [text for text in texts if text.strip()]
+        vectors = self._embedder.embed([case.reference, *written])
+        cosine = iter((vectors[1:] @ vectors[0]).tolist())
+        return [float(next(cosine)) if text.strip() else 0.0 for text in texts]
+
+
+def candidate_scores(sample: Sample, contrast: Mapping[str, Sequence[float]]) -> dict[str, float | None]:
+    """Returns the scores of a candidate; `None` for a blank candidate, or a score that is not finite.
+
+    Args:
+        sample: the candidate; its log-probabilities are the expert's.
+        contrast: the log-probabilities in the other context, by the name of the context.
+    """
+    mean = math.fsum(sample.logprobs) / max(1, len(sample.logprobs))
+    scores = {"logprob": mean} | {
+        name: InstantScorer(against, aggregate).score(sample.logprobs, contrast[against]).value
+        for name, (against, aggregate) in SCORES.items()
+        if against in contrast
+    }
+    can_win = bool(sample.text.strip())
+    return {name: value if can_win and math.isfinite(value) else None for name, value in scores.items()}
