@@ -14,7 +14,7 @@ from icdpo_chains.evaluation.judges.reward_model import RewardModel
 from icdpo_chains.evaluation.rules.answers import AddedAnswers, RuleAnswers
 from icdpo_chains.evaluation.rules.run import RuleQuestion, RuleRun
 from icdpo_chains.policies.policy import Policy
-from icdpo_chains.policies.sampling import Sample
+from icdpo_chains.policies.sampling import FinishReason, Sample
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
 __all__ = ["DEFAULT_STAGES", "STAGES", "Stage", "StageOutput", "check_stages", "run_stage"]
@@ -129,7 +129,7 @@ class RewardDecoded:
         outputs = []
         for question in questions:
             ids, text = self._decoding.generate(question.contexts.base, self._run.greedy, question.seed)
-            finish = "length" if len(ids) == self._run.sampling.max_new_tokens else "stop"
+            finish: FinishReason = "length" if len(ids) == self._run.sampling.max_new_tokens else "stop"
             outputs.append(StageOutput([Sample(ids, (), text, finish)], [{}]))
         return outputs
 
