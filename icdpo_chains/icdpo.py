@@ -43,6 +43,8 @@ class ICDPO(Pipeline):
         max_context: the most tokens that context and answer may have; the model's own limit holds as well.
         finalists: where given, candidates that fall behind are rejected while they are sampled, until this
             many are left: faster for a large `n`, with another answer in some cases (see `docs/speed.md`).
+        demonstrations_required: an empty result of the retriever is an error; otherwise the instructions
+            alone are shown.
 
     Raises:
         TypeError, ValueError: an argument that can't be used.

@@ -37,6 +37,8 @@ class Pipeline:
         max_context: the most tokens that context and answer may have; the model's own limit holds as well.
         finalists: where given, candidates that fall behind are rejected while they are sampled, until this
             many are left: faster for a large `n`, with another answer in some cases (see `docs/speed.md`).
+        demonstrations_required: an empty result of the retriever is an error; otherwise the instructions
+            alone are shown.
 
     Raises:
         TypeError, ValueError: an argument that can't be used.
@@ -55,6 +57,7 @@ class Pipeline:
         format: PromptFormat | None = None,
         max_context: int | None = None,
         finalists: int | None = None,
+        demonstrations_required: bool = True,
     ) -> None:
         self.policy = policy
         self.retriever = retriever
@@ -65,6 +68,7 @@ class Pipeline:
         self.finalists = (
             finalists if finalists is None else check_count(finalists, "finalists", MAX_CANDIDATES)
         )
+        self.demonstrations_required = demonstrations_required
         self.instructions = instructions or Instructions()
         self.format = format or prompt_format(policy.tokenizer, policy.eos_token_ids)
         limits = [limit for limit in (policy.max_context, max_context) if limit is not None]
@@ -231,7 +235,7 @@ class Pipeline:
         demonstrations: Sequence[RetrievedDemonstration],
         new_tokens: int,
     ) -> Contexts:
-        if not demonstrations:
+        if not demonstrations and self.demonstrations_required:
             raise NoDemonstrationsError(
                 "the retriever found no demonstration, and without any there is nothing to align with: add "
                 "some to the store (`icdpo import FILE`), or exclude fewer"

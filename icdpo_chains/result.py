@@ -206,6 +206,7 @@ class ICDPOResult:
                         "id": found.demonstration.id,
                         "bm25_score": found.bm25_score,
                         "similarity": found.similarity,
+                        "general": found.general,
                         **found.demonstration.to_dict(),
                     }
                     for found in self.demonstrations

@@ -34,8 +34,11 @@ __all__ = [
     "Demonstrations",
     "Device",
     "Dtype",
+    "MinBM25",
+    "MinSimilarity",
     "Model",
     "Store",
+    "Substitute",
     "build_icdpo",
     "embedder",
     "load_policy",
@@ -62,6 +65,18 @@ VLLM: TypeAlias = Annotated[
     typer.Option("--vllm", help="A vLLM server that runs the model: http://HOST:PORT (key: VLLM_API_KEY)."),
 ]
 Demonstrations: TypeAlias = Annotated[int, typer.Option("--k", "-k", help="Demonstrations shown.")]
+MinSimilarity: TypeAlias = Annotated[
+    float | None,
+    typer.Option(help="Demonstrations below this cosine to the question are not shown (0 to 1)."),
+]
+MinBM25: TypeAlias = Annotated[
+    float | None,
+    typer.Option("--min-bm25", help="Demonstrations below this BM25 score are not shown."),
+]
+Substitute: TypeAlias = Annotated[
+    Literal["general", "none"],
+    typer.Option(help="Shown where all demonstrations are below: a fixed few, or the instructions alone."),
+]
 Against: TypeAlias = Annotated[
     Literal["rejected", "base"], typer.Option(help="What the score compares with: rejected answers, or none.")
 ]

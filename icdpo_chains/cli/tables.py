@@ -56,7 +56,7 @@ def demonstrations_table(result: ICDPOResult) -> Table:
     for found in result.demonstrations:
         item = found.demonstration
         table.add_row(
-            "" if found.similarity is None else f"{found.similarity:.3f}",
+            "general" if found.general else "" if found.similarity is None else f"{found.similarity:.3f}",
             "" if found.bm25_score is None else f"{found.bm25_score:.2f}",
             shortened(item.messages[-1].content, 160),
             shortened(item.chosen, 160),

@@ -36,14 +36,16 @@ class RetrievedDemonstration:
     """A demonstration, and why it was retrieved.
 
     Attributes:
-        demonstration: what was found.
-        bm25_score: of stage one; `None` where that had no part in it.
-        similarity: of stage two, the cosine between the prompts; `None` likewise.
+        demonstration: the demonstration.
+        bm25_score: of stage one; `None` where stage one had no part in it.
+        similarity: of stage two, the cosine between the prompts; `None` where stage two had no part in it.
+        general: the demonstration stands in for demonstrations that are unlike the question.
     """
 
     demonstration: Demonstration
     bm25_score: float | None = None
     similarity: float | None = None
+    general: bool = False
 
 
 class Retriever(Protocol):

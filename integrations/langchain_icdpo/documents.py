@@ -25,6 +25,7 @@ def to_document(found: RetrievedDemonstration) -> Document:
             **demonstration.to_dict(),
             "bm25_score": found.bm25_score,
             "similarity": found.similarity,
+            "general": found.general,
         },
     )
 
@@ -47,5 +48,8 @@ def to_retrieved(document: Document) -> RetrievedDemonstration:
         )
     row = {"prompt": document.page_content, **metadata}
     return RetrievedDemonstration(
-        Demonstration.from_dict(row), metadata.get("bm25_score"), metadata.get("similarity")
+        Demonstration.from_dict(row),
+        metadata.get("bm25_score"),
+        metadata.get("similarity"),
+        bool(metadata.get("general")),
     )

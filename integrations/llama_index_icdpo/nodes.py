@@ -22,7 +22,7 @@ def to_node(demonstration: Demonstration) -> TextNode:
     JSON, of which `to_demonstration` makes it again. An embedding is of the prompt alone; an LLM that is
     shown the node sees the prompt and the chosen answer.
     """
-    hidden = ["rejected", _EXACT, "bm25_score", "similarity"]
+    hidden = ["rejected", _EXACT, "bm25_score", "similarity", "general"]
     return TextNode(
         id_=demonstration.id,
         text=demonstration.prompt_text,
@@ -39,7 +39,11 @@ def to_node(demonstration: Demonstration) -> TextNode:
 def to_node_with_score(found: RetrievedDemonstration) -> NodeWithScore:
     """Returns a demonstration that was retrieved, with both stages' scores in the node's metadata."""
     node = to_node(found.demonstration)
-    node.metadata |= {"bm25_score": found.bm25_score, "similarity": found.similarity}
+    node.metadata |= {
+        "bm25_score": found.bm25_score,
+        "similarity": found.similarity,
+        "general": found.general,
+    }
     return NodeWithScore(node=node, score=found.similarity)
 
 

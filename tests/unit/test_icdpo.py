@@ -50,14 +50,22 @@ def make(responses: Sequence[str] = (RUDE, KIND), **options: Any) -> ICDPO:
     )
 
 
-def by_hand(text: str, question: str, against: str, aggregate: str, *, ended: bool = True) -> float:
+def by_hand(
+    text: str,
+    question: str,
+    against: str,
+    aggregate: str,
+    *,
+    ended: bool = True,
+    shown: Sequence[Demonstration] = DEMONSTRATIONS,
+) -> float:
     """The score as the paper's formula has it: whole contexts as text, one candidate at a time."""
     policy = FakePolicy()
     instructions = Instructions()
 
     def context(instruction: str | None, answers: list[str]) -> list[int]:
         turns = [{"role": "system", "content": instruction}] if instruction else []
-        for demonstration, answer in reversed(list(zip(DEMONSTRATIONS, answers, strict=False))):
+        for demonstration, answer in reversed(list(zip(shown, answers, strict=False))):
             turns += [
                 {"role": "user", "content": demonstration.prompt},
                 {"role": "assistant", "content": answer},
@@ -65,13 +73,11 @@ def by_hand(text: str, question: str, against: str, aggregate: str, *, ended: bo
         turns.append({"role": "user", "content": question})
         return policy.tokenizer.apply_chat_template(turns, add_generation_prompt=True, return_dict=False)
 
-    expert = context(instructions.chosen, [demonstration.chosen for demonstration in DEMONSTRATIONS])
+    expert = context(instructions.chosen, [demonstration.chosen for demonstration in shown])
     if against == "base":
         contrast = context(None, [])
     else:
-        contrast = context(
-            instructions.rejected, [demonstration.rejected or "" for demonstration in DEMONSTRATIONS]
-        )
+        contrast = context(instructions.rejected, [demonstration.rejected or "" for demonstration in shown])
     ids = policy.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
     ids = ids + [policy.tokenizer.eos_token_id] * ended
     difference = sum(policy.logprobs(expert, [ids])[0]) - sum(policy.logprobs(contrast, [ids])[0])
@@ -337,6 +343,11 @@ def test_missing_rejected_answers_and_missing_demonstrations_say_what_to_do() ->
 
     with pytest.raises(errors.NoDemonstrationsError, match="icdpo import"):
         ICDPO(FakePolicy([KIND]), Nothing()).generate("?")
+    # Where none is required, the two instructions alone tell the candidates apart.
+    result = ICDPO(FakePolicy([RUDE, KIND]), Nothing(), n=2, demonstrations_required=False).generate("?")
+    assert result.demonstrations == ()
+    scores = {text: by_hand(text, "?", "rejected", "mean", shown=()) for text in (RUDE, KIND)}
+    assert {item.text: item.score for item in result.candidates} == pytest.approx(scores, abs=1e-4)
 
 
 def test_an_excluded_demonstration_is_not_shown() -> None:

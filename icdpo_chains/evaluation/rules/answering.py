@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from icdpo_chains.demonstrations.embedding import Embedder
+from icdpo_chains.demonstrations.threshold import Threshold
 from icdpo_chains.evaluation.rules.answers import AddedAnswers, RuleAnswers
 from icdpo_chains.evaluation.rules.rule import Rule
 from icdpo_chains.evaluation.rules.run import RuleQuestion, RuleRun
@@ -30,6 +31,7 @@ def answer_rules(
     k: int,
     sampling: SamplingParams,
     seed: int = 0,
+    threshold: Threshold | None = None,
     batch: int = 4,
     stages: Sequence[str] = (),
     on_answers: Callable[[RuleAnswers], None] = lambda _: None,
@@ -50,6 +52,7 @@ def answer_rules(
         k: demonstrations shown.
         sampling: how candidates are sampled.
         seed: makes the candidates reproducible.
+        threshold: leaves out demonstrations that are unlike the question.
         batch: questions answered together.
         stages: the added stages, by their names in `STAGES`.
         on_answers: called after each question, also for a question that the file holds already.
@@ -68,7 +71,7 @@ def answer_rules(
     with ResumableFile(path, settings) as file:
         for rule in rules:
             numbers = range(min(prompts, len(rule.tests)))
-            run = RuleRun(rule, policy, embedder, n=n, k=k, sampling=sampling, seed=seed)
+            run = RuleRun(rule, policy, embedder, n=n, k=k, sampling=sampling, seed=seed, threshold=threshold)
             try:
                 answering = _Answering(run, file, stages)
                 for start in range(0, len(numbers), batch):

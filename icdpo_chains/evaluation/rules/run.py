@@ -11,6 +11,7 @@ from typing import Any, Literal
 from icdpo_chains.demonstrations.embedding import Embedder
 from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
+from icdpo_chains.demonstrations.threshold import Threshold
 from icdpo_chains.evaluation.rules.answers import RuleAnswer, RuleAnswers
 from icdpo_chains.evaluation.rules.copying import copying
 from icdpo_chains.evaluation.rules.rule import Rule, RuleCase
@@ -59,6 +60,7 @@ class RuleRun:
         k: demonstrations shown.
         sampling: how candidates are sampled.
         seed: makes the candidates reproducible.
+        threshold: leaves out demonstrations that are unlike the question.
         clock: tells seconds.
 
     Attributes:
@@ -79,14 +81,21 @@ class RuleRun:
         k: int,
         sampling: SamplingParams,
         seed: int,
+        threshold: Threshold | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.rule, self.policy, self.n, self.seed = rule, policy, n, seed
         self._embedder, self._clock = embedder, clock
         self._store = DemonstrationStore.ephemeral(embedder=embedder)
         self._store.add(rule.demonstrations)
+        threshold = threshold or Threshold()
+        stages = TwoStageRetriever(self._store, k=k, require_rejected=True)
         self.pipeline = Pipeline(
-            policy, TwoStageRetriever(self._store, k=k, require_rejected=True), n=n, sampling=sampling
+            policy,
+            threshold.applied(stages, self._store, k, require_rejected=True),
+            n=n,
+            sampling=sampling,
+            demonstrations_required=threshold.leaves_some,
         )
         self.sampling = replace(sampling, stop=(*self.pipeline.format.stop, *sampling.stop))
 

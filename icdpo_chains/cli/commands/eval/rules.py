@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +37,9 @@ def rules(
     prompts: Annotated[int, typer.Option(help="Test prompts of each rule, at most 50.")] = 50,
     n: Annotated[int, typer.Option("--n", "-n", help="Candidates of each question.")] = 8,
     k: options.Demonstrations = 2,
+    min_similarity: options.MinSimilarity = None,
+    min_bm25: options.MinBM25 = None,
+    substitute: options.Substitute = "general",
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 48,
     batch: Annotated[int, typer.Option(help="Questions answered together.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the candidates.")] = 0,
@@ -57,6 +61,7 @@ def rules(
     further rules, prompts and systems where they are named: answers in the directory are not sampled again.
     The directory receives the answers, a table in Markdown and all figures as JSON.
     """
+    from icdpo_chains.demonstrations.threshold import Threshold
     from icdpo_chains.evaluation.rules.catalog import RULES, build_rule
     from icdpo_chains.evaluation.rules.stages import DEFAULT_STAGES, check_stages
     from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
@@ -67,6 +72,7 @@ def rules(
         check_count(n, "--n", MAX_CANDIDATES)
         check_count(k, "--k", 20)
         check_count(batch, "--batch", 1000)
+        threshold = Threshold(min_similarity=min_similarity, min_bm25=min_bm25, substitute=substitute)
         if not names:
             raise ValueError(f"--rules names no rule: use {', '.join(RULES)}")
         stages = check_stages(DEFAULT_STAGES if systems is None else _names(systems))
@@ -87,6 +93,8 @@ def rules(
             "top_p": sampling.top_p,
             "seed": seed,
         }
+        if threshold.limits:
+            settings |= asdict(threshold)
         total, done = len(chosen) * prompts, 0
 
         def show(answers: RuleAnswers) -> None:
@@ -106,6 +114,7 @@ def rules(
             k=k,
             sampling=sampling,
             seed=seed,
+            threshold=threshold,
             batch=batch,
             stages=stages,
             on_answers=show,

@@ -3,6 +3,7 @@
 import pytest
 
 from icdpo_chains import FakeEmbedder, FakePolicy, SamplingParams
+from icdpo_chains.demonstrations.threshold import Threshold
 from icdpo_chains.evaluation.rules.catalog import build_rule
 from icdpo_chains.evaluation.rules.run import RuleRun
 
@@ -20,3 +21,21 @@ def test_scores_are_those_of_the_pipeline():
     for own, theirs in zip(answers.candidates, by_place, strict=True):
         assert own.scores["s_hat_mean"] == (pytest.approx(theirs.score) if own.text.strip() else None)
     started.close()
+
+
+def test_a_threshold_decides_what_is_shown():
+    rule, shown = build_rule("lower_case"), {}
+    for name, threshold in {
+        "off": None,
+        "general": Threshold(min_similarity=1),
+        "none": Threshold(min_similarity=1, substitute="none"),
+    }.items():
+        run = RuleRun(
+            rule, FakePolicy(), FakeEmbedder(), n=1, k=2, sampling=SAMPLING, seed=0, threshold=threshold
+        )
+        shown[name] = [run.question(number).contexts.used for number in range(3)]
+        run.close()
+    assert len(set(shown["off"])) > 1
+    assert len(set(shown["general"])) == 1
+    assert len(shown["general"][0]) == 2
+    assert set(shown["none"]) == {()}

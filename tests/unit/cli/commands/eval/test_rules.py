@@ -32,8 +32,20 @@ def test_wrong_options_are_usage_errors(icdpo: Callable[..., Any], tmp_path: Pat
         (("--rules", "tidy"), "'tidy' is unknown"),
         (("--rules", ","), "names no rule"),
         (("--systems", "best_of_m"), "'best_of_m' is unknown"),
+        (("--min-similarity", "2"), "from 0 to 1"),
         (("--prompts", "51"), "from 1 to 50"),
     ]:
         found = icdpo("eval", "rules", *arguments, "--out", str(tmp_path))
         assert found.exit_code == 2
         assert said in found.stderr
+
+
+def test_a_threshold_is_a_setting_of_the_run(icdpo: Callable[..., Any], tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    limited = (*COMMAND, "--min-similarity", "1", "--substitute", "none", "--out", str(out))
+    assert icdpo(*limited).exit_code == 0
+    settings = json.loads((out / "rules.json").read_text())["settings"]
+    assert (settings["min_similarity"], settings["substitute"]) == (1, "none")
+    refused = icdpo(*COMMAND, "--out", str(out))
+    assert refused.exit_code != 0
+    assert "min_similarity" in refused.stderr

@@ -1,0 +1,185 @@
+"""`Threshold`: demonstrations unlike the question are not shown; a fixed few stand in for them."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, get_args
+
+from icdpo_chains.demonstrations.chroma.records import HAS_REJECTED
+from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
+from icdpo_chains.errors import NoDemonstrationsError
+from icdpo_chains.messages import Conversation, as_conversation
+from icdpo_chains.policies.sampling import check_count
+
+if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.demonstration import Demonstration
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+
+__all__ = ["GENERAL", "GeneralDemonstrations", "Substitute", "Threshold", "ThresholdRetriever"]
+
+Substitute = Literal["general", "none"]
+"""What is shown where all demonstrations are unlike the question."""
+
+GENERAL = "general"
+"""The metadata key that marks general demonstrations: `Demonstration(..., metadata={"general": True})`."""
+
+_MOST = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Threshold:
+    """How like the question a demonstration must be to be shown.
+
+    Attributes:
+        min_similarity: the least cosine between the prompts, 0 to 1; `None` for no limit.
+        min_bm25: the least BM25 score, 0 or more; a demonstration that shares no word with the question
+            scores 0. `None` for no limit.
+        substitute: what is shown where no demonstration is like the question: `"general"` for a fixed few
+            (see `GeneralDemonstrations`), `"none"` for the instructions alone.
+
+    Raises:
+        TypeError: a limit is not a number.
+        ValueError: a value is out of range.
+    """
+
+    min_similarity: float | None = None
+    min_bm25: float | None = None
+    substitute: Substitute = "general"
+
+    def __post_init__(self) -> None:
+        for name, most in (("min_similarity", 1.0), ("min_bm25", 1e6)):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be a number or None, not {value!r}")
+            if not (math.isfinite(value) and 0 <= value <= most):
+                raise ValueError(f"{name} is {value}, and must be from 0 to {most:g}")
+        if self.substitute not in get_args(Substitute):
+            raise ValueError(
+                f"substitute is {self.substitute!r}, and must be one of {', '.join(get_args(Substitute))}"
+            )
+
+    @property
+    def limits(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.min_similarity is not None or self.min_bm25 is not None
+
+    @property
+    def leaves_some(self) -> bool:
+        """Whether a question always has demonstrations where the store has some."""
+        return not self.limits or self.substitute != "none"
+
+    def passes(self, found: RetrievedDemonstration) -> bool:
+        """Tells whether a demonstration is like the question; a demonstration without figures is."""
+        if found.similarity is None and found.bm25_score is None:
+            return True
+        near = (
+            self.min_similarity is None or found.similarity is None or found.similarity >= self.min_similarity
+        )
+        return near and (self.min_bm25 is None or (found.bm25_score or 0.0) >= self.min_bm25)
+
+    def applied(
+        self, retriever: Retriever, store: DemonstrationStore, k: int, *, require_rejected: bool
+    ) -> Retriever:
+        """Returns the retriever with this threshold, or the retriever itself where there is no limit.
+
+        Args:
+            retriever: over the store.
+            store: gives the general demonstrations.
+            k: how many general demonstrations are shown.
+            require_rejected: only general demonstrations that have a rejected answer.
+        """
+        if not self.limits:
+            return retriever
+        general = GeneralDemonstrations(store, k, require_rejected=require_rejected)
+        return ThresholdRetriever(retriever, self, general if self.substitute == "general" else None)
+
+
+class GeneralDemonstrations:
+    """A fixed few demonstrations of a store, the same for each question.
+
+    The demonstrations whose metadata hold `{"general": True}` come first. A draw by the seed fills up. The
+    choice is made at the first call, and again after the store changes.
+
+    Args:
+        store: where demonstrations are kept.
+        k: how many are returned.
+        seed: of the draw.
+        require_rejected: only demonstrations that have a rejected answer.
+    """
+
+    def __init__(
+        self, store: DemonstrationStore, k: int = 2, *, seed: int = 0, require_rejected: bool = False
+    ) -> None:
+        self._store = store
+        self.k = check_count(k, "k", _MOST)
+        self._seed, self._rejected = seed, {HAS_REJECTED: True} if require_rejected else None
+        self._lock = threading.Lock()
+        self._stamp: str | None = None
+        self._order: Sequence[str] = ()
+        self._chosen: dict[str, Demonstration] = {}
+
+    def retrieve(
+        self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
+    ) -> list[RetrievedDemonstration]:
+        """Returns the first k of the fixed order, marked as general. See `Retriever.retrieve`."""
+        as_conversation(prompt)
+        k = self.k if k is None else check_count(k, "k", _MOST)
+        excluded = {exclude} if isinstance(exclude, str) else set(exclude)
+        with self._lock:
+            if self._stamp != self._store.fingerprint:
+                self._stamp = self._store.fingerprint
+                self._order, self._chosen = self._ordered(), {}
+            wanted = [id_ for id_ in self._order if id_ not in excluded][:k]
+            missing = [id_ for id_ in wanted if id_ not in self._chosen]
+            if missing:
+                self._chosen |= {item.id: item for item in self._store.get(missing)}
+            found = [self._chosen[id_] for id_ in wanted if id_ in self._chosen]
+        return [RetrievedDemonstration(item, general=True) for item in found]
+
+    def _ordered(self) -> list[str]:
+        marked = self._store.ids(where={GENERAL: True})
+
+        def place(id_: str) -> tuple[bool, bytes]:
+            # The order of two demonstrations depends on no other: a larger store changes the choice rarely.
+            return id_ not in marked, hashlib.sha256(f"{self._seed}\n{id_}".encode()).digest()
+
+        return sorted(self._store.ids(where=self._rejected), key=place)
+
+
+class ThresholdRetriever:
+    """Leaves out the demonstrations of another retriever that are unlike the question.
+
+    Args:
+        retriever: finds demonstrations, with their figures.
+        threshold: tells which demonstrations are like the question.
+        substitute: finds the demonstrations to show where none is left; `None` shows none.
+    """
+
+    def __init__(
+        self, retriever: Retriever, threshold: Threshold, substitute: Retriever | None = None
+    ) -> None:
+        self._retriever, self._threshold, self._substitute = retriever, threshold, substitute
+
+    def retrieve(
+        self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
+    ) -> list[RetrievedDemonstration]:
+        """Returns the demonstrations that are like the question, or the substitute. See `Retriever.retrieve`.
+
+        Raises:
+            NoDemonstrationsError: the other retriever finds no demonstration at all.
+        """
+        found = self._retriever.retrieve(prompt, k, exclude=exclude)
+        if not found:
+            raise NoDemonstrationsError(
+                "the store holds no demonstration to show: add some (`icdpo import FILE`), or exclude fewer"
+            )
+        like = list(filter(self._threshold.passes, found))
+        if like or self._substitute is None:
+            return like
+        return self._substitute.retrieve(prompt, k, exclude=exclude)
