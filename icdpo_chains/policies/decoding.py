@@ -29,11 +29,12 @@ def decode(
     eos_token_ids: Collection[int],
     tokenizer: Any,
     halving: RejectsRows | None = None,
+    keep_finished: bool = False,
 ) -> list[list[Sample]]:
     """Samples continuations of contexts that have been read already, all of them together.
 
-    Rows that are finished leave the batch. The log-probabilities are recorded from the logits as the model
-    gave them, before anything is done to them.
+    Finished rows leave the batch. The log-probabilities are recorded from the logits as the model gave them,
+    before anything is done to them.
 
     Args:
         first_logits: of each request, [vocabulary], the logits that follow its context.
@@ -42,6 +43,8 @@ def decode(
         eos_token_ids: the ids that end a continuation.
         tokenizer: decodes ids to text.
         halving: rejects rows that fall behind.
+        keep_finished: finished rows leave when half of the batch has finished, for a step that is fast
+            because its shape stays the same.
 
     Returns:
         The samples of each request.
@@ -59,15 +62,17 @@ def decode(
         [(row.request, row.index) for row in rows], eos_token_ids, logits.shape[-1], logits.device
     )
     # Fetched from the device when they are needed, in one go.
-    pending: list[tuple[list[int], torch.Tensor]] = []
+    pending: list[tuple[dict[int, int], torch.Tensor]] = []
 
     def record() -> None:
         for numbers, logprobs in pending:
-            for row, logprob in zip(numbers, logprobs.tolist(), strict=True):
-                rows[row].logprobs.append(logprob)
+            values = logprobs.tolist()
+            for row, place in numbers.items():
+                rows[row].logprobs.append(values[place])
         pending.clear()
 
-    live = list(range(len(rows)))
+    batch = list(range(len(rows)))  # the numbers of the rows that are computed
+    live = {row: row for row in batch}  # those that are not finished, and their places in the batch
     position = 0
     while True:
         norm = torch.logsumexp(logits, dim=-1)
@@ -76,19 +81,21 @@ def decode(
                 "the model's logits are NaN (not a number) or infinite: its weights are broken, or its dtype "
                 "overflows; load it with dtype='float32'"
             )
-        tokens = chooser.tokens(logits, live, position)
+        tokens = chooser.tokens(logits, batch, position)
         pending.append((live, logits.gather(-1, tokens[:, None])[:, 0] - norm))
-        for row, token in zip(live, tokens.tolist(), strict=True):
-            rows[row].append(token, ended=token in eos_token_ids)
+        chosen = tokens.tolist()
+        for row, place in live.items():
+            rows[row].append(chosen[place], ended=chosen[place] in eos_token_ids)
         if halving is not None:
             halving.look(rows, [row for row in live if not rows[row].finished], record)
-        going = [i for i, row in enumerate(live) if not rows[row].finished]
-        if not going:
+        live = {row: place for row, place in live.items() if not rows[row].finished}
+        if not live:
             break
         kept = None
-        if len(going) < len(live):
-            kept = torch.tensor(going, device=tokens.device)
-            live, tokens = [live[i] for i in going], tokens[kept]
+        if len(live) < len(batch) and not (keep_finished and 2 * len(live) > len(batch)):
+            kept = torch.tensor(list(live.values()), device=tokens.device)
+            batch, tokens = list(live), tokens[kept]
+            live = {row: place for place, row in enumerate(batch)}
         logits = step(tokens, kept).float()
         position += 1
     record()

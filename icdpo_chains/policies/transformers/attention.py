@@ -17,6 +17,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from icdpo_chains.policies.transformers.static_cache import StaticLayer
+
 if TYPE_CHECKING:
     from icdpo_chains.policies.transformers.cache import SharedPromptLayer
 
@@ -71,7 +73,7 @@ def _attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
         return output
-    layer: SharedPromptLayer | None = getattr(key, "layer", None)
+    layer: SharedPromptLayer | StaticLayer | None = getattr(key, "layer", None)
     window = others.pop("sliding_window", None)
     unknown = [name for name, given in others.items() if given is not None and name not in _HARMLESS]
     if attention_mask is not None or unknown:
@@ -82,6 +84,8 @@ def _attention(
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if layer is None:
         result = _causal(query[0], key[0], value[0], scale)[None]
+    elif isinstance(layer, StaticLayer):
+        result = layer.attend(query, scale)
     elif query.shape[2] == 1:
         result = _attend_one(query, layer, scale)
     else:

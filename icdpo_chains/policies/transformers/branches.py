@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -104,14 +104,24 @@ class CopiedBranches:
 
 
 @torch.inference_mode()
-def sharing_is_exact(model: Any) -> bool:
+def sharing_is_exact(
+    model: Any,
+    branches: Callable[[Any, Sequence[Prompt], Sequence[int], int], Branches] = SharedBranches,
+    steps: Sequence[int] = (1, 2),
+) -> bool:
     """Whether a model gives the same logits when rows share their prompts; tried on a few tokens.
 
     No list of architectures could say so: an attention that is more than it seems shows here.
+
+    Args:
+        model: the language model.
+        branches: makes the rows that share.
+        steps: how many tokens are read at a time.
     """
     vocabulary = model.config.get_text_config().vocab_size
-    ids = (torch.arange(1, 12, device=model.device) * 7919) % vocabulary
-    lengths, rows, new = (3, 6), (0, 0, 1), 3
+    new = sum(steps)
+    ids = (torch.arange(1, new + 9, device=model.device) * 7919) % vocabulary
+    lengths, rows = (3, 6), (0, 0, 1)
     follow = torch.stack([ids[i : i + new] for i in (8, 2, 5)])
     plain = torch.stack(
         [
@@ -126,8 +136,11 @@ def sharing_is_exact(model: Any) -> bool:
             with shared_prompt_attention(model):
                 out = model(input_ids=ids[None, :length], past_key_values=cache, use_cache=True)
             prompts.append(Prompt(length, out.logits[0, -1], cache))
-        branches = SharedBranches(model, prompts, [2, 1], new)
-        shared = torch.cat([branches.read(follow[:, :1]), branches.read(follow[:, 1:])], dim=1).float()
+        shared_rows = branches(model, prompts, [2, 1], new)
+        # Copies: the rows may give each step's logits in the same memory.
+        shared = torch.cat(
+            [shared_rows.read(some).float().clone() for some in torch.split(follow, list(steps), 1)], 1
+        )
     except Exception:  # whatever an unknown architecture raises where a part of its own is missing
         return False
     # Rounding differs; another attention differs by far more.

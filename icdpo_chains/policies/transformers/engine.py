@@ -24,9 +24,11 @@ from icdpo_chains.policies.transformers.branches import (
     token_logprobs,
 )
 from icdpo_chains.policies.transformers.cache import can_share
+from icdpo_chains.policies.transformers.cuda_graph import CaptureError
 from icdpo_chains.policies.transformers.early_rejection import Halving
 from icdpo_chains.policies.transformers.packed_linears import PackedLinears
 from icdpo_chains.policies.transformers.prefix_cache import BLOCK, PrefixCache
+from icdpo_chains.policies.transformers.static_decoding import StaticBranches
 
 __all__ = ["Engine"]
 
@@ -45,15 +47,20 @@ class Engine:
         model: a `transformers` causal language model.
         most_packed: see `PackedLinears`.
         most_prefixes: see `PrefixCache`.
+        static: whether candidates grow by steps of a fixed shape, see `StaticBranches`; by default on CUDA.
     """
 
-    def __init__(self, model: Any, most_packed: int | None, most_prefixes: int) -> None:
+    def __init__(
+        self, model: Any, most_packed: int | None, most_prefixes: int, static: bool | None = None
+    ) -> None:
         self._model = model
         self._prefixes = PrefixCache(most_prefixes)
         few = torch.zeros(1, 2, dtype=torch.long, device=model.device)
         self._linears = PackedLinears(model, most_packed, lambda: model(input_ids=few, use_cache=False))
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._shares: bool | None = None  # not tried yet
+        self._static = model.device.type == "cuda" if static is None else static
+        self._static_tried = False
 
     def sample(
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
@@ -70,12 +77,14 @@ class Engine:
 
     def _computed(self, call: Callable[[], T]) -> T:
         with torch.inference_mode(), self._linears.used():
-            try:
-                return call()
-            except UnsupportedAttentionError as error:
-                # A few tokens did not show it: say, a window that only longer contexts leave.
-                self._stop_sharing(error)
-                return call()
+            while True:
+                try:
+                    return call()
+                except UnsupportedAttentionError as error:
+                    # A few tokens did not show it: say, a window that only longer contexts leave.
+                    self._stop_sharing(error)
+                except CaptureError as error:
+                    self._stop_static(error)
 
     def _sample(
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
@@ -87,7 +96,13 @@ class Engine:
             together = [([request], [prompt]) for request, prompt in zip(requests, prompts, strict=True)]
         samples: list[list[Sample]] = []
         for some, read in together:
-            branches = self._branches(read, [request.n for request in some], room)
+            counts = [request.n for request in some]
+            static = self._can_share(read, room) and self._can_be_static()
+            branches: Branches = (
+                StaticBranches(self._model, read, counts, room)
+                if static
+                else self._branches(read, counts, room)
+            )
 
             def step(tokens: torch.Tensor, kept: torch.Tensor | None, branches: Branches = branches) -> Any:
                 if kept is not None:
@@ -101,6 +116,7 @@ class Engine:
                 eos_token_ids=eos_token_ids,
                 tokenizer=tokenizer,
                 halving=self._halving(some),
+                keep_finished=static,
             )
         return samples
 
@@ -143,6 +159,26 @@ class Engine:
         _log.warning(
             "the attention of %s can't share a prompt between candidates (%s): they are sampled with a cache "
             "each, which gives the same answers more slowly",
+            type(self._model).__name__,
+            reason,
+        )
+
+    def _can_be_static(self) -> bool:
+        if self._static and not self._static_tried:
+            self._static_tried = True
+            devices = {parameter.device for parameter in self._model.parameters()}
+            if len(devices) > 1:
+                self._stop_static(f"its weights are on {len(devices)} devices")
+            # One token at a time; on CUDA the steps from the second one on are replayed.
+            elif not sharing_is_exact(self._model, StaticBranches, (1,) * 8):
+                self._stop_static("a step of a fixed shape fails, or gives other logits")
+        return self._static
+
+    def _stop_static(self, reason: object) -> None:
+        self._static = False
+        _log.warning(
+            "the decoding steps of %s can't be recorded as a CUDA graph (%s): they run unrecorded, which is "
+            "slower and gives the same answers",
             type(self._model).__name__,
             reason,
         )

@@ -1,0 +1,56 @@
+"""`BlockLayout`: where the rows of several prompts lie in a batch of blocks of one size."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+__all__ = ["BlockLayout"]
+
+
+@dataclass(frozen=True)
+class BlockLayout:
+    """Blocks of `width` places; all rows of a block continue the same prompt.
+
+    Tensors of a fixed shape need as many places for each prompt. A prompt with more rows than `width` takes
+    several blocks. Places without a row are computed and ignored.
+
+    Attributes:
+        width: places in a block.
+        owners: the number of each block's prompt.
+        places: the place of each row; the rows are those of the first prompt, then of the second, ...
+    """
+
+    width: int
+    owners: tuple[int, ...]
+    places: tuple[int, ...]
+
+    @classmethod
+    def of(cls, counts: Sequence[int]) -> BlockLayout:
+        """Lays out rows in the cheapest way.
+
+        A block costs about as much as a row: the block reads its prompt, the row computes a token. With equal
+        counts each prompt has one full block.
+
+        Args:
+            counts: how many rows continue each prompt; a prompt without rows gets no block.
+        """
+
+        def cost(width: int) -> int:
+            return sum(-(-count // width) for count in counts) * (width + 1)
+
+        width = min(sorted({count for count in counts if count > 0}, reverse=True), key=cost)
+        blocks = [-(-count // width) for count in counts]
+        owners = tuple(itertools.chain.from_iterable([i] * count for i, count in enumerate(blocks)))
+        places: list[int] = []
+        begin = 0
+        for count, own in zip(counts, blocks, strict=True):
+            places += range(begin, begin + count)
+            begin += own * width
+        return cls(width, owners, tuple(places))
+
+    @property
+    def size(self) -> int:
+        """How many places there are."""
+        return self.width * len(self.owners)

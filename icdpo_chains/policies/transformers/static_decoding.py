@@ -1,0 +1,112 @@
+"""`StaticBranches`: rows that grow by one token a step, in tensors of a fixed shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache
+
+from icdpo_chains.policies.transformers.attention import shared_prompt_attention
+from icdpo_chains.policies.transformers.block_layout import BlockLayout
+from icdpo_chains.policies.transformers.branches import Prompt
+from icdpo_chains.policies.transformers.cuda_graph import CudaGraph
+from icdpo_chains.policies.transformers.static_cache import StaticLayer, StaticState
+
+__all__ = ["StaticBranches"]
+
+# Own tokens that there is room for at first. An answer that is longer doubles it: each step reads all of it.
+_ROOM = 128
+
+# Recording a step takes about as long as this many steps that are not recorded.
+_WORTH_RECORDING = 4
+
+
+class StaticBranches:
+    """Rows that share their prompts, as `SharedBranches`, in steps of a fixed shape.
+
+    A GPU computes a step faster than the host launches its kernels. On CUDA the first step runs as usual, the
+    second is recorded as a CUDA graph, and all others replay it. When rows are dropped or the room is used
+    up, new tensors are made and a step is recorded anew. On other devices the same steps run unrecorded.
+
+    Args:
+        model: the language model; all its weights are on one device.
+        prompts: what is continued; their caches are only read.
+        counts: by how many rows each.
+        room: how many tokens will follow at most, in each row.
+    """
+
+    def __init__(self, model: Any, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> None:
+        self._model, self._most = model, room
+        self._lengths = [prompt.length for prompt in prompts]
+        # The prompt of each row.
+        self._owners = [i for i, count in enumerate(counts) for _ in range(count)]
+        self._dtype = prompts[0].cache.layers[0].keys.dtype
+        self._room, self._written = min(room, _ROOM), 0
+        self._graph: CudaGraph | None = None
+        self._warm = False  # whether a step of these shapes has run
+        self._arrange()
+        self._cache = Cache(
+            layers=[
+                StaticLayer.of(same, self._layout.owners, self._layout.size, self._state)
+                for same in zip(*(prompt.cache.layers for prompt in prompts), strict=True)
+            ]
+        )
+
+    def read(self, ids: torch.Tensor) -> torch.Tensor:
+        """Feeds one token a row [rows, 1]; returns the logits [rows, 1, vocabulary] that follow, in float32.
+
+        They are valid until the next call.
+        """
+        if self._written == self._room:
+            self._rearrange(range(len(self._owners)), min(self._most, 2 * self._room))
+        self._tokens.index_copy_(0, self._places, ids)
+        if self._graph is None and self._warm and self._most - self._written > _WORTH_RECORDING:
+            self._graph = CudaGraph(self._step)
+        logits = self._step() if self._graph is None else self._graph.replay()
+        self._written += 1
+        self._warm = ids.is_cuda
+        return logits if self._full else logits[self._places]
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Drops all rows but these (indices, ascending)."""
+        self._rearrange(rows.tolist(), self._room)
+
+    def _step(self) -> torch.Tensor:
+        self._state.hide_what_is_not_written()
+        with shared_prompt_attention(self._model):
+            logits: torch.Tensor = self._model(
+                input_ids=self._tokens,
+                position_ids=self._begins + self._state.position,
+                past_key_values=self._cache,
+                use_cache=True,
+            ).logits
+        self._state.position.add_(1)
+        return logits.float()
+
+    def _arrange(self) -> None:
+        """Makes all tensors of a fixed shape but those of the cache."""
+        device = self._model.device
+        counts = [self._owners.count(i) for i in range(len(self._lengths))]
+        self._layout = BlockLayout.of(counts)
+        lengths = [self._lengths[owner] for owner in self._layout.owners]
+        self._state = StaticState.of(lengths, self._room, self._written, self._dtype, device)
+        self._places = torch.tensor(self._layout.places, device=device)
+        self._full = len(self._layout.places) == self._layout.size
+        self._tokens = torch.zeros(self._layout.size, 1, dtype=torch.long, device=device)
+        # The position of the first own token in each place, [places, 1].
+        self._begins = torch.tensor(lengths, device=device).repeat_interleave(self._layout.width)[:, None]
+        self._graph, self._warm = None, False
+
+    def _rearrange(self, rows: Sequence[int], room: int) -> None:
+        """Moves some of the rows into new tensors."""
+        old, device = self._layout, self._model.device
+        self._owners, self._room = [self._owners[row] for row in rows], room
+        self._arrange()
+        blocks = torch.tensor([old.owners.index(owner) for owner in self._layout.owners], device=device)
+        before = torch.tensor([old.places[row] for row in rows], device=device)
+        for i, layer in enumerate(self._cache.layers):  # one by one, so that little is held twice
+            self._cache.layers[i] = layer.rearranged(
+                blocks, before, self._places, self._layout.size, self._state
+            )
