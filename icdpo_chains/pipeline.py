@@ -138,7 +138,7 @@ class Pipeline:
         )
         if finalists is not None and finalists >= n:
             finalists = None  # nothing to reject
-        contrast = contexts.contrast if finalists is not None else ()
+        contrast = contexts.contrast if finalists is not None or sampling.guided else ()
         request = SampleRequest(contexts.chosen, n, sampling, finalists=finalists, contrast=contrast)
         return Asked(request, contexts, tuple(demonstrations), self.format)
 
@@ -148,6 +148,11 @@ class Pipeline:
         requests = [each.request for each in asked]
         if isinstance(self.policy, BatchPolicy):
             samples = self.policy.sample_batch(requests)
+        elif any(request.sampling.guided for request in requests):
+            raise ValueError(
+                f"decoding='guided' needs a policy that reads two contexts, and {self.policy.name} has one: "
+                "give it a sample_batch (see BatchPolicy), or use decoding='sample'"
+            )
         else:
             samples = [self.policy.sample(each.context, each.n, each.sampling) for each in requests]
         return [each.draft(own) for each, own in zip(asked, samples, strict=True)]

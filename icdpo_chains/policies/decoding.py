@@ -7,18 +7,14 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from icdpo_chains.errors import PolicyError
+from icdpo_chains.policies.guidance import Guidance, Step, log_normalizer
 from icdpo_chains.policies.sampling import FinishReason, Sample, SampleRequest
 from icdpo_chains.policies.token_choice import TokenChooser
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["RejectsRows", "Row", "Step", "decode"]
-
-Step = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
-"""`step(tokens, kept)`: feeds one token a row, after dropping all rows but `kept` (indices into the rows of
-the step before; `None` keeps all); returns the logits [rows, vocabulary] of the next token."""
+__all__ = ["RejectsRows", "Row", "decode"]
 
 
 def decode(
@@ -29,6 +25,7 @@ def decode(
     eos_token_ids: Collection[int],
     tokenizer: Any,
     halving: RejectsRows | None = None,
+    guidance: Guidance | None = None,
     keep_finished: bool = False,
 ) -> list[list[Sample]]:
     """Samples continuations of contexts that have been read already, all of them together.
@@ -43,6 +40,7 @@ def decode(
         eos_token_ids: the ids that end a continuation.
         tokenizer: decodes ids to text.
         halving: rejects rows that fall behind.
+        guidance: the contrast contexts of the guided requests, if there are any.
         keep_finished: finished rows leave when half of the batch has finished, for a step that is fast
             because its shape stays the same.
 
@@ -59,7 +57,7 @@ def decode(
     logits = torch.stack([logits.float() for logits in first_logits])
     logits = logits.repeat_interleave(counts.to(logits.device), dim=0)
     chooser = TokenChooser(
-        [(row.request, row.index) for row in rows], eos_token_ids, logits.shape[-1], logits.device
+        [(row.request, row.index) for row in rows], eos_token_ids, logits.shape[-1], logits.device, guidance
     )
     # Fetched from the device when they are needed, in one go.
     pending: list[tuple[dict[int, int], torch.Tensor]] = []
@@ -75,14 +73,11 @@ def decode(
     live = {row: row for row in batch}  # those that are not finished, and their places in the batch
     position = 0
     while True:
-        norm = torch.logsumexp(logits, dim=-1)
-        if not bool(norm.isfinite().all()):
-            raise PolicyError(
-                "the model's logits are NaN (not a number) or infinite: its weights are broken, or its dtype "
-                "overflows; load it with dtype='float32'"
-            )
+        norm = log_normalizer(logits)
         tokens = chooser.tokens(logits, batch, position)
         pending.append((live, logits.gather(-1, tokens[:, None])[:, 0] - norm))
+        if guidance is not None:
+            guidance.record(tokens, batch)
         chosen = tokens.tolist()
         for row, place in live.items():
             rows[row].append(chosen[place], ended=chosen[place] in eos_token_ids)
@@ -97,10 +92,15 @@ def decode(
             batch, tokens = list(live), tokens[kept]
             live = {row: place for place, row in enumerate(batch)}
         logits = step(tokens, kept).float()
+        if guidance is not None:
+            guidance.read(tokens, batch)
         position += 1
     record()
     if halving is not None:
         halving.read(rows)
+    if guidance is not None:
+        for row, values in guidance.recorded().items():
+            rows[row].contrast_logprobs = values
     samples = iter(row.sample() for row in rows)
     return [list(itertools.islice(samples, request.n)) for request in requests]
 
@@ -188,7 +188,9 @@ class Row:
         reason: FinishReason = "rejected" if self.rejected else "stop" if self.ended else "length"
         text = self._decoded(len(self.token_ids)) if self.text is None else self.text
         count = len(self.token_ids)  # tokens behind a stop string are gone
-        contrast = None if self.request.finalists is None else tuple(self.contrast_logprobs[:count])
+        contrast = None
+        if self.request.finalists is not None or self.request.sampling.guided:
+            contrast = tuple(self.contrast_logprobs[:count])
         return Sample(
             tuple(self.token_ids),
             tuple(self.logprobs[:count]),

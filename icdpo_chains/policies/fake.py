@@ -17,6 +17,8 @@ from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest
 if TYPE_CHECKING:
     import torch
 
+    from icdpo_chains.policies.guidance import Step
+
 __all__ = ["FakePolicy", "byte_tokenizer"]
 
 _TOOLS = (
@@ -72,14 +74,34 @@ class FakePolicy:
         """Gives the next n responses, or samples from the bigram model. See `Policy.sample`."""
         check_count(n, "n", MAX_CANDIDATES)
         check_fits(self, context, sampling.max_new_tokens)
+        if sampling.guided:
+            return self.sample_batch([SampleRequest(context, n, sampling)])[0]
         responses = self._responses
         if self._respond is not None:
             responses = itertools.cycle(self._respond(self.tokenizer.decode(context)))
         if responses is None:
-            return self._sampled(context, n, sampling)
+            return self._sampled(SampleRequest(context, n, sampling))
         with self._lock:
             texts = list(itertools.islice(responses, n))
         return [self._given(context, text, sampling) for text in texts]
+
+    def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        """Samples for each context in turn; the bigram model can decode guided. See `BatchPolicy`."""
+        results = []
+        for request in requests:
+            if not request.sampling.guided:
+                results.append(self.sample(request.context, request.n, request.sampling))
+                continue
+            if self._respond is not None or self._responses is not None:
+                raise ValueError(
+                    "decoding='guided' chooses among the model's tokens, and this FakePolicy gives fixed "
+                    "responses: build it without responses, or use decoding='sample'"
+                )
+            check_count(request.n, "n", MAX_CANDIDATES)
+            check_fits(self, request.context, request.sampling.max_new_tokens)
+            check_fits(self, request.contrast, request.sampling.max_new_tokens)
+            results.append(self._sampled(request))
+        return results
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Returns the bigram model's log-probabilities. See `Policy.logprobs`."""
@@ -103,24 +125,35 @@ class FakePolicy:
         logprobs = self.logprobs(context, [ids])[0]
         return Sample(tuple(ids), tuple(logprobs), shown, "stop" if finished else "length")
 
-    def _sampled(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
-        import torch
-
+    def _sampled(self, request: SampleRequest) -> list[Sample]:
         from icdpo_chains.policies.decoding import decode
+        from icdpo_chains.policies.guidance import Guidance
+
+        first, step = self._steps(request.context)
+        guidance = None
+        if request.sampling.guided:
+            first_contrast, contrast_step = self._steps(request.contrast)
+            guidance = Guidance([first_contrast], contrast_step, [request])
+        (samples,) = decode(
+            [first],
+            step,
+            [request],
+            eos_token_ids=self.eos_token_ids,
+            tokenizer=self.tokenizer,
+            guidance=guidance,
+        )
+        return samples
+
+    def _steps(self, context: Sequence[int]) -> tuple[torch.Tensor, Step]:
+        """Returns the logits [vocabulary] that follow a context, and the step that continues it."""
+        import torch
 
         table = self._log_probabilities(context)
 
         def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
             return torch.from_numpy(np.stack([table[token] for token in tokens.tolist()]))
 
-        (samples,) = decode(
-            [torch.from_numpy(table[context[-1]].copy())],
-            step,
-            [SampleRequest(context, n, sampling)],
-            eos_token_ids=self.eos_token_ids,
-            tokenizer=self.tokenizer,
-        )
-        return samples
+        return torch.from_numpy(table[context[-1]].copy()), step
 
     def _log_probabilities(self, context: Sequence[int]) -> defaultdict[int, np.ndarray]:
         """For each token before, float32 [vocabulary]: add-0.01 smoothed counts of what follows it."""

@@ -39,7 +39,8 @@ class Policy(Protocol):
             sampling: how; with a seed the result is reproducible, and a smaller n gives the first of them.
 
         Raises:
-            ValueError: an empty context, or one that leaves no room for `max_new_tokens`.
+            ValueError: an empty context, one that leaves no room for `max_new_tokens`, or guided decoding,
+                which needs a contrast context (see `BatchPolicy`).
         """
         ...
 
@@ -67,7 +68,7 @@ class BatchPolicy(Policy, Protocol):
             requests: the contexts, and what is sampled for each.
 
         Raises:
-            ValueError: as `sample`; then nothing is sampled.
+            ValueError: as `sample`, or guided decoding by a policy that can't do it; then nothing is sampled.
         """
         ...
 

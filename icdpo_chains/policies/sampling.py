@@ -6,10 +6,11 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 __all__ = [
     "MAX_CANDIDATES",
+    "Decoding",
     "FinishReason",
     "Sample",
     "SampleRequest",
@@ -17,6 +18,7 @@ __all__ = [
     "check_count",
 ]
 
+Decoding = Literal["sample", "guided"]
 FinishReason = Literal["stop", "length", "rejected"]
 
 MAX_CANDIDATES = 256
@@ -51,6 +53,11 @@ class SamplingParams:
             (arXiv 1909.05858, as `transformers` does it).
         stop: strings that end an answer; not part of it.
         seed: makes the candidates reproducible; candidate i depends on the seed and i alone, not on n.
+        decoding: `"sample"` samples from the model, `"guided"` from the contrast of the good demonstrations
+            with the scorer's other context at each token (arXiv 2509.26169); see `Guidance`.
+        guidance: beta, the weight of that contrast; 0 is the same as `"sample"`.
+        alpha: of that contrast, tokens less likely than this share of the likeliest one's probability are
+            never chosen.
 
     Raises:
         TypeError: a value of the wrong type.
@@ -65,6 +72,9 @@ class SamplingParams:
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    decoding: Decoding = "sample"
+    guidance: float = 1.0
+    alpha: float = 0.1
 
     def __post_init__(self) -> None:
         check_count(self.max_new_tokens, "max_new_tokens", 1_000_000)
@@ -89,6 +99,16 @@ class SamplingParams:
                 raise TypeError(f"seed must be a whole number or None, not {self.seed!r}")
             if not 0 <= self.seed < 2**63:
                 raise ValueError(f"seed is {self.seed}, and must be from 0 to 2**63 - 1")
+        if self.decoding not in get_args(Decoding):
+            known = " or ".join(map(repr, get_args(Decoding)))
+            raise ValueError(f"decoding={self.decoding!r} is unknown: use {known}")
+        _check_number(self.guidance, "guidance", 0, 100, "0 leaves the model as it is, 1 is usual")
+        _check_number(self.alpha, "alpha", 0, 1, "0 keeps all tokens, 1 only the likeliest")
+
+    @property
+    def guided(self) -> bool:
+        """Whether the contrast context takes part in the choice of tokens."""
+        return self.decoding == "guided" and self.guidance != 0
 
 
 @dataclass(frozen=True)
@@ -102,7 +122,10 @@ class SampleRequest:
         cancelled: where it is set, no more is sampled.
         finalists: where given, candidates that fall behind by the instant score are rejected while they are
             sampled, until this many are left; a policy that can't do that samples all to the end.
-        contrast: the other context of the score, which `finalists` needs.
+        contrast: the other context of the score, which `finalists` and guided decoding need.
+
+    Raises:
+        ValueError: guided decoding without a contrast context, or together with `finalists`.
     """
 
     context: Sequence[int]
@@ -111,6 +134,20 @@ class SampleRequest:
     cancelled: threading.Event | None = None
     finalists: int | None = None
     contrast: Sequence[int] = ()
+
+    def __post_init__(self) -> None:
+        if not self.sampling.guided:
+            return
+        if len(self.contrast) == 0:
+            raise ValueError(
+                "decoding='guided' needs a contrast context: give SampleRequest(..., contrast=...) to "
+                "sample_batch, or use decoding='sample'"
+            )
+        if self.finalists is not None:
+            raise ValueError(
+                f"finalists={self.finalists} can't be combined with decoding='guided': leave finalists out, "
+                "or use decoding='sample'"
+            )
 
 
 @dataclass(frozen=True)
@@ -123,7 +160,8 @@ class Sample:
             temperature, top-p, top-k and penalties; natural logarithm.
         text: the text of these tokens without control tokens, cut before a stop string.
         finish_reason: `"stop"` (the model ended, or a stop string came), `"length"`, or `"rejected"`.
-        contrast_logprobs: the log-probabilities in the request's `contrast`, where `finalists` had them read.
+        contrast_logprobs: the log-probabilities in the request's `contrast`, where `finalists` or guided
+            decoding had them read.
     """
 
     token_ids: tuple[int, ...]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from icdpo_chains.policies.guidance import Guidance, guided_logits
 from icdpo_chains.policies.sampling import SampleRequest, SamplingParams
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class TokenChooser:
         eos_token_ids: the ids that end a continuation.
         vocabulary: how many tokens there are.
         device: where the logits are.
+        guidance: the contrast contexts of the guided rows, if there are any.
     """
 
     def __init__(
@@ -33,10 +35,12 @@ class TokenChooser:
         eos_token_ids: Collection[int],
         vocabulary: int,
         device: torch.device,
+        guidance: Guidance | None = None,
     ) -> None:
         import torch
 
         self._kinds = [replace(request.sampling, seed=None) for request, _ in rows]
+        self._eos_token_ids, self._guidance = eos_token_ids, guidance
         self._eos = torch.tensor(sorted(eos_token_ids), dtype=torch.long, device=device)
         seeds: dict[int, int] = {}
         self._random: list[np.random.Generator] = []
@@ -71,11 +75,16 @@ class TokenChooser:
     ) -> torch.Tensor:
         import torch
 
+        too_short = position < sampling.min_new_tokens
+        if sampling.guided and self._guidance is not None:
+            contrast = self._guidance.logprobs(rows)
+            barred = self._eos_token_ids if too_short else ()
+            logits = guided_logits(logits, contrast, sampling.guidance, sampling.alpha, barred)
         seen = None
         if sampling.repetition_penalty != 1:
             seen = torch.stack([self._seen[row] for row in rows])
             logits = penalize_repetition(logits, seen, sampling.repetition_penalty)
-        if position < sampling.min_new_tokens:
+        if too_short:
             logits = logits.index_fill(-1, self._eos, -torch.inf)
         random = [self._random[row] for row in rows]
         tokens = choose_tokens(

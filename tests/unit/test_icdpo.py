@@ -412,3 +412,31 @@ def test_given_answers_take_the_place_of_sampled_ones() -> None:
     by_stages = icdpo.select(icdpo.encode("?", found, [RUDE, KIND]))
     whole = icdpo.score("?", [RUDE, KIND])
     assert {**by_stages.to_dict(), "timings": None} == {**whole.to_dict(), "timings": None}
+
+
+@pytest.mark.parametrize("against", ["rejected", "base"])
+def test_guided_decoding_contrasts_with_the_scorer_s_other_context(against: Any) -> None:
+    guided = SamplingParams(max_new_tokens=20, decoding="guided", seed=2)
+    icdpo = make((), scorer=InstantScorer(against=against), sampling=guided)
+    draft = icdpo.sample("I am sad.", icdpo.retrieve("I am sad."), n=3)
+    plain = SamplingParams(max_new_tokens=20, seed=2)
+    others = icdpo.sample("I am sad.", icdpo.retrieve("I am sad."), n=3, sampling=plain)
+    assert [answer.token_ids for answer in draft.answers] != [answer.token_ids for answer in others.answers]
+    for answer in draft.answers:
+        (contrast,) = icdpo.policy.logprobs(draft.contexts.contrast, [answer.token_ids])
+        assert answer.contrast_logprobs == pytest.approx(contrast)
+    scores = [candidate.score for candidate in icdpo.select(draft).candidates]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_guided_decoding_needs_a_policy_that_reads_two_contexts() -> None:
+    class OneContext(FakePolicy):
+        def __getattribute__(self, name: str) -> Any:
+            if name == "sample_batch":
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    guided = SamplingParams(max_new_tokens=20, decoding="guided")
+    icdpo = ICDPO(OneContext(), FixedDemonstrations(DEMONSTRATIONS), sampling=guided)
+    with pytest.raises(ValueError, match="two contexts, and fake has one"):
+        icdpo.generate("I am sad.")

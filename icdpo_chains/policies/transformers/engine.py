@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from icdpo_chains.policies.decoding import decode
+from icdpo_chains.policies.guidance import Guidance, Step
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.transformers.attention import UnsupportedAttentionError, shared_prompt_attention
 from icdpo_chains.policies.transformers.branches import (
@@ -91,34 +92,52 @@ class Engine:
     ) -> list[list[Sample]]:
         prompts = [self._prefill(request.context) for request in requests]
         room = max(request.sampling.max_new_tokens for request in requests)
-        together = [(requests, prompts)]
-        if not self._can_share(prompts, room):
-            together = [([request], [prompt]) for request, prompt in zip(requests, prompts, strict=True)]
+        # Of the guided requests.
+        contrasts = {
+            i: self._prefill(request.contrast)
+            for i, request in enumerate(requests)
+            if request.sampling.guided
+        }
+        together = [range(len(requests))]
+        if not self._can_share([*prompts, *contrasts.values()], room):
+            together = [range(i, i + 1) for i in together[0]]
         samples: list[list[Sample]] = []
-        for some, read in together:
-            counts = [request.n for request in some]
+        for numbers in together:
+            some, read = [requests[i] for i in numbers], [prompts[i] for i in numbers]
             static = self._can_share(read, room) and self._can_be_static()
-            branches: Branches = (
-                StaticBranches(self._model, read, counts, room)
-                if static
-                else self._branches(read, counts, room)
-            )
-
-            def step(tokens: torch.Tensor, kept: torch.Tensor | None, branches: Branches = branches) -> Any:
-                if kept is not None:
-                    branches.keep(kept)
-                return branches.read(tokens[:, None])[:, -1]
-
+            guided = [i for i in numbers if i in contrasts]
+            guidance = None
+            if guided:
+                against = [contrasts[i] for i in guided]
+                step = self._step(against, [requests[i].n for i in guided], room)
+                guidance = Guidance([prompt.logits for prompt in against], step, some)
             samples += decode(
                 [prompt.logits for prompt in read],
-                step,
+                self._step(read, [request.n for request in some], room),
                 some,
                 eos_token_ids=eos_token_ids,
                 tokenizer=tokenizer,
                 halving=self._halving(some),
+                guidance=guidance,
                 keep_finished=static,
             )
         return samples
+
+    def _step(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Step:
+        """Rows that continue prompts by one token a step; several prompts have to be able to share."""
+        static = self._can_share(prompts, room) and self._can_be_static()
+        branches: Branches = (
+            StaticBranches(self._model, prompts, counts, room)
+            if static
+            else self._branches(prompts, counts, room)
+        )
+
+        def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+            if kept is not None:
+                branches.keep(kept)
+            return branches.read(tokens[:, None])[:, -1]
+
+        return step
 
     def _halving(self, requests: Sequence[SampleRequest]) -> Halving | None:
         watched = [request for request in requests if request.finalists is not None]

@@ -133,6 +133,7 @@ class TransformersPolicy:
             check_fits(self, request.context, request.sampling.max_new_tokens)
             if request.finalists is not None:
                 check_count(request.finalists, "finalists", MAX_CANDIDATES)
+            if request.finalists is not None or request.sampling.guided:
                 check_fits(self, request.contrast, request.sampling.max_new_tokens)
         return self._batches.sample(requests)
 

@@ -40,7 +40,8 @@ class VLLMPolicy:
 
     Sampling reads the server's prefix cache, so that the context is read once for n candidates. Scoring does
     not: vLLM reads no cache where log-probabilities of the prompt are asked for, and each continuation costs
-    its whole context again. All candidates are sampled to their end, whatever `finalists` says.
+    its whole context again. All candidates are sampled to their end, whatever `finalists` says. Guided
+    decoding is refused: a server chooses the tokens by itself.
 
     vLLM's own limits hold: a temperature from 0 to 2, and one below 0.01 counts as 0.01.
 
@@ -128,6 +129,11 @@ class VLLMPolicy:
         for request in requests:
             check_count(request.n, "n", MAX_CANDIDATES)
             check_fits(self, request.context, request.sampling.max_new_tokens)
+            if request.sampling.guided:
+                raise ValueError(
+                    "decoding='guided' needs two contexts at each token, and a vLLM server reads one: use "
+                    "decoding='sample', or a model of transformers"
+                )
         answers = self._server.ask(_COMPLETIONS, [self._sampling(request) for request in requests])
         return [self._samples(*pair) for pair in zip(requests, answers, strict=True)]
 

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from icdpo_chains.policies.fake import FakePolicy, byte_tokenizer
 from icdpo_chains.policies.policy import Policy
-from icdpo_chains.policies.sampling import SamplingParams
+from icdpo_chains.policies.sampling import SampleRequest, SamplingParams
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 CONTEXT = byte_tokenizer()("To be kind is to listen, to be kind is to help.").input_ids
@@ -75,3 +76,27 @@ def test_responses_obey_length_and_stop_strings() -> None:
 def test_the_context_limit_holds() -> None:
     with pytest.raises(ValueError, match="exceed the 50 tokens"):
         FakePolicy(max_context=50).sample(CONTEXT, 1, SamplingParams(max_new_tokens=20))
+
+
+def test_it_decodes_guided() -> None:
+    policy = FakePolicy()
+    context, contrast = (byte_tokenizer()(text).input_ids for text in ("abacab a", "abababab a"))
+    greedy = SamplingParams(max_new_tokens=1, temperature=0, decoding="guided")
+    (samples,) = policy.sample_batch([SampleRequest(context, 1, greedy, contrast=contrast)])
+    # Behind an "a", "b" is likelier in the context; the contrast has no "c".
+    assert (policy.sample(context, 1, replace(greedy, decoding="sample"))[0].text, samples[0].text) == (
+        "b",
+        "c",
+    )
+    (expert,), (other,) = (policy.logprobs(ids, [samples[0].token_ids]) for ids in (context, contrast))
+    assert samples[0].logprobs == pytest.approx(expert)
+    assert samples[0].contrast_logprobs == pytest.approx(other)
+    sampling = replace(greedy, max_new_tokens=20, temperature=1.0, seed=3, guidance=0)
+    (zero,) = policy.sample_batch([SampleRequest(context, 3, sampling, contrast=contrast)])
+    assert zero == policy.sample(context, 3, replace(sampling, decoding="sample"))
+
+
+def test_fixed_responses_are_not_decoded_guided() -> None:
+    request = SampleRequest(CONTEXT, 1, SamplingParams(max_new_tokens=5, decoding="guided"), contrast=[7])
+    with pytest.raises(ValueError, match="build it without responses"):
+        FakePolicy(["fixed"]).sample_batch([request])

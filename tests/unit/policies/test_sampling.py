@@ -30,6 +30,12 @@ from icdpo_chains.policies.sampling import SamplingParams, check_count
         ({"seed": -1}, ValueError),
         ({"seed": True}, TypeError),
         ({"seed": 1.0}, TypeError),
+        ({"decoding": "beam"}, ValueError),
+        ({"guidance": -1}, ValueError),
+        ({"guidance": math.inf}, ValueError),
+        ({"guidance": "much"}, TypeError),
+        ({"alpha": 1.5}, ValueError),
+        ({"alpha": True}, TypeError),
     ],
 )
 def test_bad_settings_name_the_value(options: dict[str, object], error: type[Exception]) -> None:

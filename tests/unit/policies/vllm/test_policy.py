@@ -144,6 +144,12 @@ def test_a_batch_equals_single_calls_and_finalists_change_nothing(policy: VLLMPo
     assert policy.sample_batch([]) == []
 
 
+def test_guided_decoding_is_refused(policy: VLLMPolicy) -> None:
+    guided = SamplingParams(max_new_tokens=5, decoding="guided")
+    with pytest.raises(ValueError, match="a vLLM server reads one"):
+        policy.sample_batch([SampleRequest(CONTEXT, 1, guided, contrast=CONTEXT)])
+
+
 def test_many_threads_get_their_own(policy: VLLMPolicy) -> None:
     def one(seed: int) -> bool:
         sampling = SamplingParams(max_new_tokens=8, seed=seed)

@@ -1,0 +1,161 @@
+"""`Guidance`: guided decoding, that is the contrast between two contexts at each token.
+
+Alignment-aware decoding (arXiv 2509.26169) compares a DPO model with its reference. Here both are the same
+model, in the context d+ that a request samples from and in its contrast context d-. Among the tokens with
+pi(t|d+) >= alpha max pi(.|d+), a token t has the score
+
+    log pi(t|d+) + beta (log pi(t|d+) - log pi(t|d-))
+
+Temperature, top-k and top-p are applied to these scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING
+
+from icdpo_chains.errors import PolicyError
+from icdpo_chains.policies.sampling import SampleRequest
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Guidance", "Step", "guided_logits", "log_normalizer"]
+
+Step = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
+"""`step(tokens, kept)`: feeds one token a row, after dropping all rows but `kept` (indices into the rows of
+the step before; `None` keeps all); returns the logits [rows, vocabulary] of the next token."""
+
+# A token that the contrast context rules out must not have an infinite score.
+_LEAST_LOGPROB = -1e4
+
+
+class Guidance:
+    """The contrast contexts of a batch, which grow in step with the rows that are guided.
+
+    Args:
+        first_logits: of each guided request, [vocabulary], the logits that follow its contrast context.
+        step: reads one token a row; the rows are those of the first guided request, then of the second, ...
+        requests: all requests of the batch.
+    """
+
+    def __init__(
+        self, first_logits: Sequence[torch.Tensor], step: Step, requests: Sequence[SampleRequest]
+    ) -> None:
+        import torch
+
+        self._step = step
+        self._rows: list[int] = []  # the numbers, within the batch, of the rows that the contrast reads
+        begin = 0
+        for request in requests:
+            if request.sampling.guided:
+                self._rows += range(begin, begin + request.n)
+            begin += request.n
+        counts = torch.tensor([request.n for request in requests if request.sampling.guided])
+        logits = torch.stack([logits.float() for logits in first_logits])
+        self._logprobs: torch.Tensor = _log_softmax(logits.repeat_interleave(counts.to(logits.device), dim=0))
+        # Fetched from the device at the end, in one go: the row's number, and its log-probability.
+        self._pending: list[tuple[list[int], torch.Tensor]] = []
+
+    def logprobs(self, rows: Sequence[int]) -> torch.Tensor:
+        """Returns log pi(.|d-) of guided rows, float32 [rows, vocabulary].
+
+        Args:
+            rows: their numbers within the batch.
+        """
+        if list(rows) == self._rows:
+            return self._logprobs
+        return self._logprobs[[self._rows.index(row) for row in rows]]
+
+    def record(self, tokens: torch.Tensor, batch: Sequence[int]) -> None:
+        """Notes the log-probabilities of the tokens that were chosen.
+
+        Args:
+            tokens: one for each row of the batch.
+            batch: the numbers of these rows.
+        """
+        own = self._own(tokens, batch)
+        self._pending.append((self._rows, self._logprobs.gather(-1, own[:, None])[:, 0]))
+
+    def read(self, tokens: torch.Tensor, batch: Sequence[int]) -> None:
+        """Feeds the chosen tokens, after dropping the rows that have left the batch; see `record`."""
+        import torch
+
+        left = set(batch)
+        places = [place for place, row in enumerate(self._rows) if row in left]
+        kept = None
+        if len(places) < len(self._rows):
+            kept = torch.tensor(places, dtype=torch.long, device=tokens.device)
+            self._rows = [self._rows[place] for place in places]
+        if self._rows:
+            self._logprobs = _log_softmax(self._step(self._own(tokens, batch), kept).float())
+        else:
+            self._logprobs = self._logprobs[:0]
+
+    def recorded(self) -> dict[int, list[float]]:
+        """Returns the log-probabilities of the tokens of each guided row, by the number of the row."""
+        found: dict[int, list[float]] = {}
+        for rows, logprobs in self._pending:
+            for row, value in zip(rows, logprobs.tolist(), strict=True):
+                found.setdefault(row, []).append(value)
+        return found
+
+    def _own(self, tokens: torch.Tensor, batch: Sequence[int]) -> torch.Tensor:
+        if list(batch) == self._rows:
+            return tokens
+        places = {row: place for place, row in enumerate(batch)}
+        return tokens[[places[row] for row in self._rows]]
+
+
+def guided_logits(
+    logits: torch.Tensor,
+    contrast: torch.Tensor,
+    guidance: float,
+    alpha: float,
+    barred: Collection[int] = (),
+) -> torch.Tensor:
+    """Returns the scores of all tokens, those of the implausible ones -infinity.
+
+    They are the scores of the module's docstring plus the same number for all tokens of a row, so that they
+    become the plain logits as beta approaches 0: a repetition penalty depends on their scale.
+
+    Args:
+        logits: of the model in the context d+, float32 [rows, vocabulary].
+        contrast: log pi(.|d-), float32 [rows, vocabulary].
+        guidance: beta.
+        alpha: how likely a token must be, as a share of the likeliest one's probability.
+        barred: tokens that can't be chosen; the likeliest token is one of the others.
+    """
+    import torch
+
+    if barred:
+        ids = torch.tensor(sorted(barred), dtype=torch.long, device=logits.device)
+        logits = logits.index_fill(-1, ids, -torch.inf)
+    # log alpha, without a warning for 0.
+    share = torch.tensor(alpha, dtype=torch.float64).log().to(logits)
+    plausible = logits >= logits.amax(dim=-1, keepdim=True) + share
+    plausible &= logits > -torch.inf
+    expert = logits - torch.logsumexp(logits, dim=-1, keepdim=True)
+    scores = logits + guidance * (expert - contrast.clamp(min=_LEAST_LOGPROB))
+    return scores.masked_fill(~plausible, -torch.inf)
+
+
+def log_normalizer(logits: torch.Tensor) -> torch.Tensor:
+    """Returns the log-sum-exp [rows] of logits [rows, vocabulary].
+
+    Raises:
+        PolicyError: it is not a finite number.
+    """
+    import torch
+
+    norm = torch.logsumexp(logits, dim=-1)
+    if not bool(norm.isfinite().all()):
+        raise PolicyError(
+            "the model's logits are NaN (not a number) or infinite: its weights are broken, or its dtype "
+            "overflows; load it with dtype='float32'"
+        )
+    return norm
+
+
+def _log_softmax(logits: torch.Tensor) -> torch.Tensor:
+    return logits - log_normalizer(logits)[:, None]
