@@ -45,9 +45,11 @@ if TYPE_CHECKING:
     from icdpo_chains.prompts.formats import ChatFormat, PlainFormat, PlainTemplate
     from icdpo_chains.result import Candidate, ICDPOResult
     from icdpo_chains.scoring import InstantScorer
+    from icdpo_chains.streaming import AnswerChunk
 
 _MODULE_OF = {
     "AddReport": "icdpo_chains.demonstrations.store",
+    "AnswerChunk": "icdpo_chains.streaming",
     "Candidate": "icdpo_chains.result",
     "ChatFormat": "icdpo_chains.prompts.formats",
     "Demonstration": "icdpo_chains.demonstrations.demonstration",
@@ -85,6 +87,7 @@ _MODULE_OF = {
 __all__ = [
     "ICDPO",
     "AddReport",
+    "AnswerChunk",
     "Candidate",
     "ChatFormat",
     "Demonstration",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
 from icdpo_chains.policies.sampling import Sample, SampleRequest
+from icdpo_chains.policies.token_stream import TokenStream
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.prompts.formats import PromptFormat
 from icdpo_chains.result import Answer, Draft
@@ -29,6 +30,17 @@ class Asked:
     contexts: Contexts
     demonstrations: tuple[RetrievedDemonstration, ...]
     format: PromptFormat
+
+    def streamed(self, on_text: Callable[[str], None]) -> Asked:
+        """Returns the same with a stream of the answer, if one candidate is sampled.
+
+        Args:
+            on_text: see `ICDPO.generate`.
+        """
+        if self.request.n != 1:
+            return self
+        stream = TokenStream(lambda text: on_text(self.format.answer_so_far(text)))
+        return replace(self, request=replace(self.request, stream=stream))
 
     def draft(self, samples: Sequence[Sample]) -> Draft:
         """Returns the samples as answers that are not scored yet."""

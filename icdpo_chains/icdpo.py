@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -15,6 +15,7 @@ from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check
 from icdpo_chains.progress import OnProgress, Stages, in_thread
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
+from icdpo_chains.streaming import AnswerChunk, astream, stream
 
 if TYPE_CHECKING:
     import torch
@@ -146,6 +147,7 @@ class ICDPO(Pipeline):
         exclude: Collection[str] = (),
         finalists: int | None = None,
         on_progress: OnProgress | None = None,
+        on_text: Callable[[str], None] | None = None,
     ) -> ICDPOResult:
         """Answers a question.
 
@@ -158,6 +160,8 @@ class ICDPO(Pipeline):
             exclude: ids of demonstrations that must not be shown.
             finalists: how many candidates are sampled to the end, in place of the instance's own.
             on_progress: called after each stage.
+            on_text: with one candidate, called with the answer so far each time that it has grown, in the
+                thread that samples; must not raise. See `stream`.
 
         Raises:
             InvalidInputError: the prompt is blank or not valid Unicode.
@@ -172,11 +176,21 @@ class ICDPO(Pipeline):
         n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
         found = self.retrieve(conversation, k=k, exclude=exclude)
         stages.done("retrieved", demonstrations=tuple(found))
-        draft = self.sample(conversation, found, n=n, sampling=sampling, seed=seed, finalists=finalists)
+        asked = self.ask(conversation, found, n=n, sampling=sampling, seed=seed, finalists=finalists)
+        (draft,) = self.sample_asked([asked if on_text is None else asked.streamed(on_text)])
         stages.done("sampled", answers=draft.answers)
         result = self.select(draft)
         stages.done("scored", candidates=result.candidates)
         return replace(result, timings=stages.timings())
+
+    def stream(self, prompt: Conversation, **options: Any) -> Iterator[AnswerChunk]:
+        """`generate` that yields the answer in pieces; the options are the same.
+
+        With `n=1`, text comes as it is sampled: never half a character, and no part of a stop string. With
+        more candidates, or a policy that can't stream, the answer comes whole. The last chunk has the result.
+        Closing the iterator cancels the answer.
+        """
+        return stream(self.generate, prompt, options)
 
     @overload
     def generate_batch(
@@ -246,6 +260,10 @@ class ICDPO(Pipeline):
     async def agenerate(self, prompt: Conversation, **options: Any) -> ICDPOResult:
         """`generate` in a thread; the options are the same."""
         return await in_thread(self.generate, prompt, **options)
+
+    def astream(self, prompt: Conversation, **options: Any) -> AsyncIterator[AnswerChunk]:
+        """`stream` that never blocks the event loop; the options are the same."""
+        return astream(self.generate, prompt, options)
 
     @overload
     async def agenerate_batch(

@@ -16,7 +16,7 @@ from icdpo_chains.concurrency import cancellation
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
 from icdpo_chains.result import Answer, Candidate, json_safe
 
-__all__ = ["OnProgress", "Progress", "Stages", "in_thread"]
+__all__ = ["OnProgress", "Progress", "Stages", "in_thread", "threads"]
 
 T = TypeVar("T")
 
@@ -83,7 +83,8 @@ class Stages:
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
+def threads() -> ThreadPoolExecutor:
+    """Returns the threads in which questions are answered."""
     # Those that wait for the model are answered together: asyncio's own few would keep batches small.
     return ThreadPoolExecutor(64, thread_name_prefix="icdpo")
 
@@ -101,7 +102,7 @@ async def in_thread(call: Callable[..., T], *args: Any, **options: Any) -> T:
     context = contextvars.copy_context()
     context.run(cancellation.set, cancelled)
     try:
-        return await loop.run_in_executor(_threads(), partial(context.run, call, *args, **options))
+        return await loop.run_in_executor(threads(), partial(context.run, call, *args, **options))
     except asyncio.CancelledError:
         cancelled.set()
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -74,7 +75,7 @@ def decode(
     position = 0
     while True:
         norm = log_normalizer(logits)
-        tokens = chooser.tokens(logits, batch, position)
+        tokens = chooser.tokens(_streamed_before(logits, rows, batch, position), batch, position)
         pending.append((live, logits.gather(-1, tokens[:, None])[:, 0] - norm))
         if guidance is not None:
             guidance.record(tokens, batch)
@@ -103,6 +104,24 @@ def decode(
             rows[row].contrast_logprobs = values
     samples = iter(row.sample() for row in rows)
     return [list(itertools.islice(samples, request.n)) for request in requests]
+
+
+def _streamed_before(
+    logits: torch.Tensor, rows: Sequence[Row], batch: Sequence[int], position: int
+) -> torch.Tensor:
+    """Returns logits that leave one token to the rows whose token here was streamed before a new start."""
+    told = {
+        place: stream.token_ids[position]
+        for place, row in enumerate(batch)
+        if (stream := rows[row].request.stream) is not None and len(stream.token_ids) > position
+    }
+    if not told:
+        return logits
+    forced = logits.clone()
+    for place, token in told.items():
+        forced[place] = -math.inf
+        forced[place, token] = logits[place, token]
+    return forced
 
 
 class RejectsRows(Protocol):
@@ -160,11 +179,15 @@ class Row:
         """Takes up a token; looks for stop strings."""
         self.token_ids.append(token)
         self.ended = ended
-        if not ended and self.request.sampling.stop:
-            self._cut_at_stop_string()
-
-    def _cut_at_stop_string(self) -> None:
+        stop, stream = self.request.sampling.stop, self.request.stream
+        if ended or (not stop and stream is None):
+            return
         text = self._decoded(len(self.token_ids))
+        self._cut_at_stop_string(text)
+        if stream is not None and not self.ended:
+            stream.grown(self.token_ids, text, stop)
+
+    def _cut_at_stop_string(self, text: str) -> None:
         cuts = [at for at in (text.find(stop) for stop in self.request.sampling.stop) if at >= 0]
         if not cuts:
             return

@@ -90,7 +90,9 @@ class FakePolicy:
         results = []
         for request in requests:
             if not request.sampling.guided:
-                results.append(self.sample(request.context, request.n, request.sampling))
+                samples = self.sample(request.context, request.n, request.sampling)
+                self._stream(request, samples)
+                results.append(samples)
                 continue
             if self._respond is not None or self._responses is not None:
                 raise ValueError(
@@ -102,6 +104,14 @@ class FakePolicy:
             check_fits(self, request.contrast, request.sampling.max_new_tokens)
             results.append(self._sampled(request))
         return results
+
+    def _stream(self, request: SampleRequest, samples: Sequence[Sample]) -> None:
+        from icdpo_chains.policies.decoding import Row
+
+        if request.stream is not None:
+            row = Row(self.tokenizer, request, 0)
+            for token in samples[0].token_ids:
+                row.append(token, ended=token in self.eos_token_ids)
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Returns the bigram model's log-probabilities. See `Policy.logprobs`."""

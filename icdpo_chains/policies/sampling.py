@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from icdpo_chains.policies.token_stream import TokenStream
+
 __all__ = [
     "MAX_CANDIDATES",
     "Decoding",
@@ -123,9 +125,12 @@ class SampleRequest:
         finalists: where given, candidates that fall behind by the instant score are rejected while they are
             sampled, until this many are left; a policy that can't do that samples all to the end.
         contrast: the other context of the score, which `finalists` and guided decoding need.
+        stream: where given, it is told the tokens of the only continuation as they are sampled. A policy may
+            leave that out.
 
     Raises:
-        ValueError: guided decoding without a contrast context, or together with `finalists`.
+        ValueError: guided decoding without a contrast context or together with `finalists`, or a stream of
+            several continuations.
     """
 
     context: Sequence[int]
@@ -134,8 +139,11 @@ class SampleRequest:
     cancelled: threading.Event | None = None
     finalists: int | None = None
     contrast: Sequence[int] = ()
+    stream: TokenStream | None = None
 
     def __post_init__(self) -> None:
+        if self.stream is not None and self.n != 1:
+            raise ValueError(f"n is {self.n}, and a stream has one continuation: use n=1, or no stream")
         if not self.sampling.guided:
             return
         if len(self.contrast) == 0:

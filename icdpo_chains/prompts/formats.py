@@ -41,6 +41,10 @@ class PromptFormat(Protocol):
         """Returns the answer proper, of the text that a policy sampled after a context."""
         ...
 
+    def answer_so_far(self, text: str) -> str:
+        """Returns the beginning of the answer proper, of the beginning of the text that a policy samples."""
+        ...
+
 
 class ChatFormat:
     """The tokenizer's own chat template: demonstrations are earlier turns, the instruction a system message.
@@ -115,6 +119,10 @@ class ChatFormat:
         return self._encoder.text(text) + (self._end if ended else [])
 
     def answer_text(self, text: str) -> str:
+        """Returns the text unchanged."""
+        return text
+
+    def answer_so_far(self, text: str) -> str:
         """Returns the text unchanged."""
         return text
 
@@ -242,6 +250,11 @@ class PlainFormat:
     def answer_text(self, text: str) -> str:
         """Returns the text without the template's answer prefix."""
         return text.removeprefix(self._template.answer_prefix)
+
+    def answer_so_far(self, text: str) -> str:
+        """Returns the text without the template's answer prefix; nothing while the prefix may go on."""
+        prefix = self._template.answer_prefix
+        return "" if prefix.startswith(text) else text.removeprefix(prefix)
 
 
 def prompt_format(tokenizer: Any, eos_token_ids: Collection[int] = ()) -> PromptFormat:

@@ -1,0 +1,154 @@
+"""`stream` and `astream`: an answer in pieces, as it is sampled."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from icdpo_chains.concurrency import cancellation
+from icdpo_chains.progress import OnProgress, Progress, threads
+from icdpo_chains.result import ICDPOResult
+
+__all__ = ["AnswerChunk", "TextPieces", "astream", "stream"]
+
+# Seconds between two looks at the cancellation of the caller, while no text comes.
+_LOOK = 0.1
+
+
+@dataclass(frozen=True)
+class AnswerChunk:
+    """A piece of an answer.
+
+    Attributes:
+        text: follows the text of the chunks before; all of them joined are the answer.
+        result: the whole result, score included; in the last chunk only.
+    """
+
+    text: str
+    result: ICDPOResult | None = None
+
+
+class TextPieces:
+    """Cuts a text that grows into pieces."""
+
+    def __init__(self) -> None:
+        self._sent = ""
+
+    def piece(self, text: str) -> str:
+        """Returns the part of the text that no piece had before.
+
+        Args:
+            text: begins with all pieces before; otherwise there is no piece to add.
+        """
+        if not text.startswith(self._sent):
+            return ""
+        piece, self._sent = text[len(self._sent) :], text
+        return piece
+
+
+class _Reader:
+    """What a thread puts out, as chunks."""
+
+    def __init__(self, on_progress: OnProgress | None) -> None:
+        self._on_progress, self._pieces = on_progress, TextPieces()
+
+    def chunk(self, item: Any) -> AnswerChunk | None:
+        if isinstance(item, BaseException):
+            raise item
+        if isinstance(item, ICDPOResult):
+            return AnswerChunk(self._pieces.piece(item.text), item)
+        if isinstance(item, Progress):
+            if self._on_progress is not None:
+                self._on_progress(item)
+            return None
+        piece = self._pieces.piece(item)
+        return AnswerChunk(piece) if piece else None
+
+
+def stream(
+    generate: Callable[..., ICDPOResult], prompt: Any, options: Mapping[str, Any]
+) -> Iterator[AnswerChunk]:
+    """Calls `ICDPO.generate` in a thread and yields its text; see `ICDPO.stream`."""
+    taken_back = cancellation.get()
+    items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    reader = _Reader(options.get("on_progress"))
+    cancelled = _start(generate, prompt, options, items.put)
+    try:
+        last = False
+        while not last:
+            try:
+                item = items.get(timeout=None if taken_back is None else _LOOK)
+            except queue.Empty:
+                if taken_back is not None and taken_back.is_set():
+                    raise CancelledError from None
+                continue
+            chunk = reader.chunk(item)
+            if chunk is not None:
+                last = chunk.result is not None
+                yield chunk
+    finally:
+        cancelled.set()
+
+
+async def astream(
+    generate: Callable[..., ICDPOResult], prompt: Any, options: Mapping[str, Any]
+) -> AsyncIterator[AnswerChunk]:
+    """`stream` that never blocks the event loop."""
+    loop = asyncio.get_running_loop()
+    items: asyncio.Queue[Any] = asyncio.Queue()
+    reader = _Reader(options.get("on_progress"))
+
+    def put(item: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody reads
+            loop.call_soon_threadsafe(items.put_nowait, item)
+
+    cancelled = _start(generate, prompt, options, put)
+    try:
+        last = False
+        while not last:
+            chunk = reader.chunk(await items.get())
+            if chunk is not None:
+                last = chunk.result is not None
+                yield chunk
+    finally:
+        cancelled.set()
+
+
+def _start(
+    generate: Callable[..., ICDPOResult],
+    prompt: Any,
+    options: Mapping[str, Any],
+    put: Callable[[Any], None],
+) -> threading.Event:
+    """Starts `generate` in a thread.
+
+    Args:
+        generate: see `ICDPO.generate`.
+        prompt: its argument.
+        options: its options.
+        put: takes the text so far, each stage that is done, and at last the result or the error.
+
+    Returns:
+        The event that takes the work back.
+    """
+    cancelled = threading.Event()
+    context = contextvars.copy_context()
+    context.run(cancellation.set, cancelled)
+    call = partial(generate, prompt, **{**options, "on_progress": put, "on_text": put})
+
+    def work() -> None:
+        try:
+            put(call())
+        except BaseException as error:
+            put(error)
+
+    threads().submit(context.run, work)
+    return cancelled
