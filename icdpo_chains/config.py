@@ -15,7 +15,13 @@ from typing_extensions import Self
 from icdpo_chains.demonstrations.opening import is_server, open_store
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS, RetrieverName
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
+from icdpo_chains.policies.sampling import (
+    MAX_CANDIDATES,
+    Decoding,
+    SamplingParams,
+    check_count,
+    check_finalists,
+)
 from icdpo_chains.prompts.contexts import Instructions
 from icdpo_chains.result import json_safe
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
@@ -43,6 +49,9 @@ class SamplingConfig(BaseModel):
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    decoding: Decoding = "sample"
+    guidance: float = 1.0
+    alpha: float = 0.1
 
     def params(self) -> SamplingParams:
         """Returns them as the core's parameters.
@@ -112,12 +121,13 @@ class ICDPOConfig(BaseModel):
     def _check(self) -> Self:
         for name, most in (("n", MAX_CANDIDATES), ("k", _MOST_SHOWN), ("pool", _MOST_SHOWN)):
             check_count(getattr(self, name), name, most)
-        if self.finalists is not None:
-            check_count(self.finalists, "finalists", MAX_CANDIDATES)
         theirs = [name for name in ("revision", "dtype", "device") if getattr(self, name) is not None]
         if self.vllm is not None and theirs:
             raise ValueError(f"{', '.join(theirs)} are the vLLM server's own: give them to `vllm serve`")
-        self.sampling.params()
+        sampling = self.sampling.params()
+        check_finalists(self.finalists, sampling)
+        if sampling.guided and self.vllm is not None:
+            raise ValueError("decoding='guided' needs a model of transformers: leave vllm out")
         return self
 
     @classmethod

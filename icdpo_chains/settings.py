@@ -16,7 +16,7 @@ from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count, check_finalists
 from icdpo_chains.scoring import InstantScorer
 
 __all__ = ["CALL_SETTINGS", "ICDPOSettings"]
@@ -31,6 +31,9 @@ _SAMPLING = {
     "repetition_penalty": "repetition_penalty",
     "stop": "stop",
     "seed": "seed",
+    "decoding": "decoding",
+    "guidance": "guidance",
+    "alpha": "alpha",
 }
 """The frameworks' name of each sampling setting, and that in `SamplingParams`."""
 
@@ -64,6 +67,9 @@ class ICDPOSettings(BaseModel):
         repetition_penalty: above 1, tokens that occurred become less likely.
         stop: strings that end an answer; not part of it.
         seed: makes the answers reproducible.
+        decoding: `"sample"`, or `"guided"` by the demonstrations at each token; see `SamplingParams`.
+        guidance: beta of guided decoding.
+        alpha: the least share of the likeliest token's probability in guided decoding.
 
     Raises:
         ValueError: a setting out of range, unknown, or at odds with another (pydantic's `ValidationError`).
@@ -91,6 +97,9 @@ class ICDPOSettings(BaseModel):
     repetition_penalty: StrictFloat | StrictInt | None = None
     stop: tuple[str, ...] | None = None
     seed: StrictInt | None = None
+    decoding: str | None = None
+    guidance: StrictFloat | StrictInt | None = None
+    alpha: StrictFloat | StrictInt | None = None
 
     _built: ICDPO | None = PrivateAttr(default=None)
     _read: ICDPOConfig | None = PrivateAttr(default=None)
@@ -125,10 +134,10 @@ class ICDPOSettings(BaseModel):
             # Not by assignment, which would count the model as given.
             self.__dict__["model"] = self.icdpo.policy.name
         InstantScorer(self.against, self.aggregate)  # type: ignore[arg-type]  # this is the check
-        for name, most in (("n", MAX_CANDIDATES), ("k", 10_000), ("finalists", MAX_CANDIDATES)):
+        for name, most in (("n", MAX_CANDIDATES), ("k", 10_000)):
             if getattr(self, name) is not None:
                 check_count(getattr(self, name), name, most)
-        self.sampling()
+        check_finalists(self.finalists, self.sampling())
         return self
 
     def _take_config(self, path: str) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "Aggregate",
     "AsJson",
     "Config",
+    "Decoding",
     "Demonstrations",
     "Device",
     "Dtype",
@@ -82,6 +83,10 @@ Against: TypeAlias = Annotated[
 ]
 Aggregate: TypeAlias = Annotated[
     Literal["mean", "sum"], typer.Option(help="The score per token, or summed over the answer.")
+]
+Decoding: TypeAlias = Annotated[
+    Literal["sample", "guided"],
+    typer.Option(help="guided: follow the demonstrations at each token (docs/guided.md)."),
 ]
 Dtype: TypeAlias = Annotated[
     str | None, typer.Option(help="float32, bfloat16, float16; what suits the hardware.")

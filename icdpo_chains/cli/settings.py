@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLING", "command_with_settings"]
 
-SAMPLING = ("n", "finalists", "seed", "max_tokens", "temperature", "top_p")
+SAMPLING = ("n", "finalists", "seed", "max_tokens", "temperature", "top_p", "decoding", "guidance", "alpha")
 """Those that say nothing where no candidates are sampled."""
 
 
@@ -31,6 +31,12 @@ def _shared(
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
     top_p: Annotated[float, typer.Option(help="Only the likeliest tokens up to this probability.")] = 0.8,
+    decoding: options.Decoding = "sample",
+    guidance: Annotated[float, typer.Option(help="Of guided decoding: the weight, beta.")] = 1.0,
+    alpha: Annotated[
+        float,
+        typer.Option(help="Of guided decoding: tokens must reach this share of the top probability."),
+    ] = 0.1,
     finalists: Annotated[
         int | None, typer.Option(help="Sample no more candidates than these to their end; for a large n.")
     ] = None,

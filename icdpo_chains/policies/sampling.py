@@ -18,6 +18,7 @@ __all__ = [
     "SampleRequest",
     "SamplingParams",
     "check_count",
+    "check_finalists",
 ]
 
 Decoding = Literal["sample", "guided"]
@@ -151,11 +152,7 @@ class SampleRequest:
                 "decoding='guided' needs a contrast context: give SampleRequest(..., contrast=...) to "
                 "sample_batch, or use decoding='sample'"
             )
-        if self.finalists is not None:
-            raise ValueError(
-                f"finalists={self.finalists} can't be combined with decoding='guided': leave finalists out, "
-                "or use decoding='sample'"
-            )
+        check_finalists(self.finalists, self.sampling)
 
 
 @dataclass(frozen=True)
@@ -177,6 +174,23 @@ class Sample:
     text: str
     finish_reason: FinishReason
     contrast_logprobs: tuple[float, ...] | None = None
+
+
+def check_finalists(finalists: int | None, sampling: SamplingParams) -> int | None:
+    """Returns `finalists` if candidates that are sampled so can be rejected early.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is out of range, or given with guided decoding.
+    """
+    if finalists is None:
+        return None
+    if sampling.guided:
+        raise ValueError(
+            f"finalists={finalists} can't be combined with decoding='guided': leave finalists out, or use "
+            "decoding='sample'"
+        )
+    return check_count(finalists, "finalists", MAX_CANDIDATES)
 
 
 def _check_number(value: Any, name: str, least: float, most: float, hint: str) -> None:

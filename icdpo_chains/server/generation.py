@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from icdpo_chains.policies.sampling import SamplingParams
+from icdpo_chains.policies.sampling import SamplingParams, check_finalists
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.server.protocol.requests import Extension, GenerationRequest
 from icdpo_chains.server.service import Service
@@ -42,10 +42,15 @@ def generation_options(service: Service, body: GenerationRequest) -> dict[str, A
         )
     if finalists is None and service.icdpo.finalists is not None:
         finalists = max(service.icdpo.finalists, returned)
+    sampling = _sampling(service, body)
+    try:
+        check_finalists(finalists, sampling)
+    except ValueError as error:
+        raise APIError(400, str(error), param="icdpo.decoding") from None
     return {
         "n": candidates,
         "k": extension.k,
-        "sampling": _sampling(service, body),
+        "sampling": sampling,
         "seed": body.seed,
         "exclude": extension.exclude,
         "finalists": finalists,
@@ -69,6 +74,8 @@ def _sampling(service: Service, body: GenerationRequest) -> SamplingParams:
         "repetition_penalty": body.repetition_penalty,
         "stop": body.stop,
     }
+    extension = body.icdpo or Extension()
+    changes |= {name: getattr(extension, name) for name in ("decoding", "guidance", "alpha")}
     changes = {name: value for name, value in changes.items() if value is not None}
     if body.top_k is not None:
         changes["top_k"] = body.top_k if body.top_k > 0 else None

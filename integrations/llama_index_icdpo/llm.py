@@ -39,7 +39,8 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
 
     Without arguments it builds the default model, the default store and its starter demonstrations at the
     first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
-    `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed` may also
+    `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed`,
+    `decoding`, `guidance`, `alpha` may also
     be given to a single call, as may `exclude`: ids of demonstrations that must not be shown.
 
     A response has the whole result in `raw`, as JSON values, and a short table of the candidates in

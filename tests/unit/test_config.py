@@ -79,7 +79,14 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
         n=5,
         finalists=2,
         sampling=SamplingConfig(
-            max_tokens=9, temperature=0.5, top_p=0.9, top_k=7, repetition_penalty=1.5, seed=1
+            max_tokens=9,
+            temperature=0.5,
+            top_p=0.9,
+            top_k=7,
+            repetition_penalty=1.5,
+            seed=1,
+            guidance=2.0,
+            alpha=0.2,
         ),
         instructions=InstructionsConfig(chosen="good", rejected="bad"),
     ).write(file)
@@ -92,8 +99,24 @@ def test_every_setting_arrives(tmp_path: Path) -> None:
     assert (len(result.candidates), len(result.demonstrations), built.finalists) == (5, 3, 2)
     assert built.instructions == Instructions("good", "bad")
     assert built.sampling == SamplingParams(
-        max_new_tokens=9, temperature=0.5, top_p=0.9, top_k=7, repetition_penalty=1.5, seed=1
+        max_new_tokens=9,
+        temperature=0.5,
+        top_p=0.9,
+        top_k=7,
+        repetition_penalty=1.5,
+        seed=1,
+        guidance=2.0,
+        alpha=0.2,
     )
+
+
+def test_guided_decoding_is_a_setting_and_has_its_limits(tmp_path: Path) -> None:
+    file = tmp_path / "icdpo.json"
+    ICDPOConfig(sampling=SamplingConfig(decoding="guided")).write(file)
+    assert ICDPOConfig.read(file).sampling.params().guided
+    for other, message in ({"finalists": 2}, "finalists=2"), ({"vllm": "http://x"}, "leave vllm out"):
+        with pytest.raises(ValueError, match=message):
+            ICDPOConfig(sampling=SamplingConfig(decoding="guided"), **other)  # type: ignore[arg-type]
 
 
 def test_model_and_store_are_those_that_the_file_names(

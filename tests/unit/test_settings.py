@@ -160,3 +160,12 @@ def test_a_file_may_name_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert own.model == "http://127.0.0.1:8001"  # and not the default model, which is not there
     assert own.core.generate("?").text == "yes"
     assert (built[0].vllm, built[0].store) == ("http://127.0.0.1:8001", "http://127.0.0.1:8000")
+
+
+def test_guided_decoding_is_a_setting_of_model_and_call() -> None:
+    own = ICDPOSettings(icdpo=make(), decoding="guided", guidance=2)
+    assert own.sampling() == SamplingParams(decoding="guided", guidance=2)
+    assert own.sampling({"decoding": "sample", "alpha": 0.3}) == SamplingParams(guidance=2, alpha=0.3)
+    for wrong in ({"decoding": "beam"}, {"alpha": 2}, {"decoding": "guided", "finalists": 2}):
+        with pytest.raises(ValidationError):
+            ICDPOSettings(icdpo=make(), **wrong)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from icdpo_chains.messages import Message, Role, as_conversation, check_text
+from icdpo_chains.policies.sampling import Decoding
 
 __all__ = [
     "ChatMessage",
@@ -93,6 +94,14 @@ class Extension(RequestBody):
     k: Shown = None
     exclude: Excluded = Field(default_factory=list)
     finalists: Annotated[_Candidates, Field(description="How many of them are sampled to their end.")] = None
+    decoding: Annotated[
+        Decoding | None, Field(description="Guided decoding follows the demonstrations at each token.")
+    ] = None
+    guidance: Annotated[float | None, Field(ge=0, le=100, description="Of guided decoding: beta.")] = None
+    alpha: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="Of guided decoding: the least share of the likeliest's probability."),
+    ] = None
 
 
 class GenerationRequest(RequestBody):

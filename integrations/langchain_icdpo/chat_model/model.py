@@ -37,7 +37,8 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
 
     Without arguments it builds the default model, the default store and its starter demonstrations at the
     first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
-    `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed` may also
+    `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed`,
+    `decoding`, `guidance`, `alpha` may also
     be given to a single call or by `bind`, as may `exclude`: ids of demonstrations that must not be shown.
 
     The answer carries all candidates, their scores and the demonstrations in `response_metadata["icdpo"]`. A

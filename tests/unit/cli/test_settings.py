@@ -118,3 +118,15 @@ def test_a_vllm_server_in_place_of_a_model(
     run = icdpo("ask", "Why?", "--vllm", "http://127.0.0.1:8001", "--device", "cuda")
     assert run.exit_code == 2
     assert "give them to" in run.stderr
+
+
+def test_guided_decoding_is_an_option(icdpo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(options, "_load", lambda *_: FakePolicy())
+    how = ("--n", "1", "--seed", "4", "--max-tokens", "30")
+    plain = asked(icdpo, *how)["text"]
+    assert asked(icdpo, *how, "--decoding", "guided")["text"] != plain
+    assert asked(icdpo, *how, "--decoding", "guided", "--guidance", "0")["text"] == plain
+    low, high = (asked(icdpo, *how, "--decoding", "guided", "--alpha", alpha)["text"] for alpha in ("0", "1"))
+    assert low != high
+    assert icdpo("ask", "?", "--alpha", "2").exit_code == 2
+    assert icdpo("ask", "?", "--decoding", "guided", "--finalists", "2").exit_code == 2

@@ -261,3 +261,14 @@ async def test_no_text_breaks_a_stream(text: str) -> None:
     plain = (await ask(core)).json()["choices"][0]["message"]["content"]
     chunks = events(await ask(core, stream=True))
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == plain
+
+
+async def test_guided_decoding_is_in_the_extension() -> None:
+    how = {"seed": 3, "max_tokens": 30}
+    texts = [
+        (await ask(make_core((), n=1), icdpo=extension, **how)).json()["choices"][0]["message"]["content"]
+        for extension in ({}, {"decoding": "guided", "guidance": 0}, {"decoding": "guided", "alpha": 0.2})
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    refused = await ask(make_core(()), icdpo={"decoding": "guided", "finalists": 1}, **how)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "icdpo.decoding")
