@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -183,7 +183,7 @@ class ICDPO(Pipeline):
         stages.done("scored", candidates=result.candidates)
         return replace(result, timings=stages.timings())
 
-    def stream(self, prompt: Conversation, **options: Any) -> Iterator[AnswerChunk]:
+    def stream(self, prompt: Conversation, **options: Any) -> Generator[AnswerChunk, None, None]:
         """`generate` that yields the answer in pieces; the options are the same.
 
         With `n=1`, text comes as it is sampled: never half a character, and no part of a stop string. With
@@ -261,7 +261,7 @@ class ICDPO(Pipeline):
         """`generate` in a thread; the options are the same."""
         return await in_thread(self.generate, prompt, **options)
 
-    def astream(self, prompt: Conversation, **options: Any) -> AsyncIterator[AnswerChunk]:
+    def astream(self, prompt: Conversation, **options: Any) -> AsyncGenerator[AnswerChunk, None]:
         """`stream` that never blocks the event loop; the options are the same."""
         return astream(self.generate, prompt, options)
 

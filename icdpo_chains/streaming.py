@@ -7,7 +7,7 @@ import contextlib
 import contextvars
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import partial
@@ -75,7 +75,7 @@ class _Reader:
 
 def stream(
     generate: Callable[..., ICDPOResult], prompt: Any, options: Mapping[str, Any]
-) -> Iterator[AnswerChunk]:
+) -> Generator[AnswerChunk, None, None]:
     """Calls `ICDPO.generate` in a thread and yields its text; see `ICDPO.stream`."""
     taken_back = cancellation.get()
     items: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -100,7 +100,7 @@ def stream(
 
 async def astream(
     generate: Callable[..., ICDPOResult], prompt: Any, options: Mapping[str, Any]
-) -> AsyncIterator[AnswerChunk]:
+) -> AsyncGenerator[AnswerChunk, None]:
     """`stream` that never blocks the event loop."""
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[Any] = asyncio.Queue()

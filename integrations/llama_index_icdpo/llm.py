@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Any
 
 from llama_index.core.base.llms.generic_utils import messages_to_prompt as generic_messages_to_prompt
@@ -26,6 +27,7 @@ from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import ChatFormat
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
+from icdpo_chains.streaming import AnswerChunk
 from llama_index_icdpo.messages import to_conversation
 
 __all__ = ["ICDPOLLM"]
@@ -44,8 +46,9 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
     be given to a single call, as may `exclude`: ids of demonstrations that must not be shown.
 
     A response has the whole result in `raw`, as JSON values, and a short table of the candidates in
-    `additional_kwargs["icdpo"]`. A stream emits the answer once it is chosen, since before that there is
-    none. The asynchronous methods never block the event loop.
+    `additional_kwargs["icdpo"]`. With `n=1` a stream emits text as it is sampled, and with more candidates
+    the answer once it is chosen; its last response has the result. The asynchronous methods never block the
+    event loop.
 
     The model's own chat template lays out messages. `system_prompt` is put before a conversation that has no
     system message with this text. A `messages_to_prompt` of one's own makes one user turn of a conversation.
@@ -87,12 +90,13 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        """`chat`, as a stream of one piece."""
+        """`chat` as a stream."""
 
         def stream() -> ChatResponseGen:
-            yield _chat_response(
-                self.core.generate(self.conversation(messages), **self._options(kwargs)), streamed=True
-            )
+            text = ""
+            for chunk in self.core.stream(self.conversation(messages), **self._options(kwargs)):
+                text += chunk.text
+                yield _chat_chunk(text, chunk)
 
         return stream()
 
@@ -101,8 +105,12 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
         """`stream_chat` in a thread."""
 
         async def stream() -> ChatResponseAsyncGen:
+            text = ""
             conversation, options = self.conversation(messages), self._options(kwargs)
-            yield _chat_response(await self.core.agenerate(conversation, **options), streamed=True)
+            async with aclosing(self.core.astream(conversation, **options)) as chunks:
+                async for chunk in chunks:
+                    text += chunk.text
+                    yield _chat_chunk(text, chunk)
 
         return stream()
 
@@ -119,12 +127,13 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
-        """`complete`, as a stream of one piece."""
+        """`complete` as a stream."""
 
         def stream() -> CompletionResponseGen:
-            yield _completion(
-                self.core.generate(self._prompt(prompt, formatted), **self._options(kwargs)), streamed=True
-            )
+            text = ""
+            for chunk in self.core.stream(self._prompt(prompt, formatted), **self._options(kwargs)):
+                text += chunk.text
+                yield _completion_chunk(text, chunk)
 
         return stream()
 
@@ -135,8 +144,12 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
         """`stream_complete` in a thread."""
 
         async def stream() -> CompletionResponseAsyncGen:
+            text = ""
             conversation, options = self._prompt(prompt, formatted), self._options(kwargs)
-            yield _completion(await self.core.agenerate(conversation, **options), streamed=True)
+            async with aclosing(self.core.astream(conversation, **options)) as chunks:
+                async for chunk in chunks:
+                    text += chunk.text
+                    yield _completion_chunk(text, chunk)
 
         return stream()
 
@@ -180,19 +193,31 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
         return self.options(given)
 
 
-def _chat_response(result: ICDPOResult, *, streamed: bool = False) -> ChatResponse:
+def _chat_response(result: ICDPOResult, delta: str | None = None) -> ChatResponse:
     return ChatResponse(
         message=ChatMessage(role=MessageRole.ASSISTANT, content=result.text),
         raw=result.to_dict(),
-        delta=result.text if streamed else None,
+        delta=delta,
         additional_kwargs={"icdpo": result.score_table()},
     )
 
 
-def _completion(result: ICDPOResult, *, streamed: bool = False) -> CompletionResponse:
+def _completion(result: ICDPOResult, delta: str | None = None) -> CompletionResponse:
     return CompletionResponse(
         text=result.text,
         raw=result.to_dict(),
-        delta=result.text if streamed else None,
+        delta=delta,
         additional_kwargs={"icdpo": result.score_table()},
     )
+
+
+def _chat_chunk(text: str, chunk: AnswerChunk) -> ChatResponse:
+    if chunk.result is not None:
+        return _chat_response(chunk.result, chunk.text)
+    return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text), delta=chunk.text)
+
+
+def _completion_chunk(text: str, chunk: AnswerChunk) -> CompletionResponse:
+    if chunk.result is not None:
+        return _completion(chunk.result, chunk.text)
+    return CompletionResponse(text=text, delta=chunk.text)

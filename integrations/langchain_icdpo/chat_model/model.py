@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
@@ -21,6 +22,7 @@ from langchain_icdpo.chat_model.batching import Batch
 from langchain_icdpo.chat_model.cache_key import cache_key
 from langchain_icdpo.chat_model.call import Call
 from langchain_icdpo.chat_model.progress_events import ProgressEvents
+from langchain_icdpo.chat_model.streaming import astreamed, message_chunks, streamed
 from langchain_icdpo.chat_model.structured_output import structured
 from langchain_icdpo.chat_model.tool_calls import tool_options
 from langchain_icdpo.messages import to_conversation
@@ -41,8 +43,9 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
     `decoding`, `guidance`, `alpha` may also
     be given to a single call or by `bind`, as may `exclude`: ids of demonstrations that must not be shown.
 
-    The answer carries all candidates, their scores and the demonstrations in `response_metadata["icdpo"]`. A
-    stream emits the answer once it is chosen, since before that there is none.
+    The answer carries all candidates, their scores and the demonstrations in `response_metadata["icdpo"]`.
+    With `n=1` a stream emits text as it is sampled; with more candidates, or where a tool call or JSON is
+    wanted, it emits the answer once it is chosen. The chunk with the end of the text has the metadata.
 
     Attributes:
         streaming: whether `invoke` streams to handlers that listen; the answer is the same.
@@ -183,10 +186,12 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for chunk in _chunks(self._answer(messages, stop, run_manager, kwargs)):
-            if run_manager:
-                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
+        call = self._call(messages, {**kwargs, "stop": stop})
+        for piece in streamed(call, Batch.answered(self, call.conversation), run_manager):
+            for chunk in message_chunks(call, piece):
+                if run_manager:
+                    run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                yield chunk
 
     async def _astream(
         self,
@@ -195,10 +200,14 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        for chunk in _chunks(await self._aanswer(messages, stop, run_manager, kwargs)):
-            if run_manager:
-                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
-            yield chunk
+        call = self._call(messages, {**kwargs, "stop": stop})
+        pieces = astreamed(call, Batch.answered(self, call.conversation), run_manager)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                for chunk in message_chunks(call, piece):
+                    if run_manager:
+                        await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+                    yield chunk
 
     def _answer(self, messages: Any, stop: Any, run_manager: Any, kwargs: dict[str, Any]) -> AIMessage:
         call = self._call(messages, {**kwargs, "stop": stop})
@@ -253,16 +262,3 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         if sampling.stop:
             params["ls_stop"] = list(sampling.stop)
         return params
-
-
-def _chunks(message: AIMessage) -> Iterator[ChatGenerationChunk]:
-    """The answer in one piece, which carries the metadata, and the end of the stream."""
-    answer = AIMessageChunk(
-        content=message.content,
-        response_metadata=message.response_metadata,
-        usage_metadata=message.usage_metadata,
-        tool_calls=message.tool_calls,
-        invalid_tool_calls=message.invalid_tool_calls,
-    )
-    yield ChatGenerationChunk(message=answer)
-    yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))

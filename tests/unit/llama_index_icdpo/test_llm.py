@@ -301,3 +301,22 @@ def test_a_file_of_settings_builds_the_core(tmp_path: Path, monkeypatch: pytest.
     llm = ICDPOLLM(config=str(file))
     assert len(llm.complete("Hello?").additional_kwargs["icdpo"]["candidates"]) == 3
     assert len(llm.complete("Hello?", n=2).additional_kwargs["icdpo"]["candidates"]) == 2
+
+
+@pytest.mark.parametrize("decoding", ["sample", "guided"])
+@pytest.mark.parametrize("way", ["stream_chat", "stream_complete"])
+async def test_one_candidate_streams_as_it_is_sampled(way: str, decoding: str) -> None:
+    llm = ICDPOLLM(icdpo=make_core(()), n=1, seed=4, max_tokens=48, decoding=decoding)
+    asked: Any = [ChatMessage(QUESTION)] if "chat" in way else QUESTION
+    whole = llm.chat([ChatMessage(QUESTION)])
+    sync = list(getattr(llm, way)(asked))
+    for responses in (sync, [each async for each in await getattr(llm, f"a{way}")(asked)]):
+        texts = [each.message.content if "chat" in way else each.text for each in responses]
+        joined = ""
+        for text, each in zip(texts, responses, strict=True):
+            joined += each.delta
+            assert text == joined
+        assert joined == whole.message.content
+        assert len(responses) > 3
+        assert [each.raw is not None for each in responses] == [False] * (len(responses) - 1) + [True]
+        assert responses[-1].raw["candidates"] == whole.raw["candidates"]

@@ -179,6 +179,55 @@ def test_a_stream_emits_the_answer_once_it_is_chosen(sampling_chat: ChatICDPO) -
     assert timeless[0] == timeless[1]
 
 
+@pytest.mark.parametrize("decoding", ["sample", "guided"])
+async def test_one_candidate_streams_as_it_is_sampled_and_the_score_comes_once(decoding: str) -> None:
+    chat = ChatICDPO(icdpo=make_core(()), n=1, seed=4, max_tokens=48, decoding=decoding)
+    message = chat.invoke(QUESTION)
+    for chunks in (list(chat.stream(QUESTION)), [chunk async for chunk in chat.astream(QUESTION)]):
+        whole = chunks[0]
+        for chunk in chunks[1:]:
+            whole += chunk
+        assert whole.content == message.content
+        assert len([chunk for chunk in chunks if chunk.content]) > 3
+        assert sum("icdpo" in chunk.response_metadata for chunk in chunks) == 1
+        assert (
+            whole.response_metadata["icdpo"]["candidates"] == message.response_metadata["icdpo"]["candidates"]
+        )
+        assert whole.usage_metadata == message.usage_metadata
+        assert [chunk.chunk_position for chunk in chunks if chunk.chunk_position] == ["last"]
+
+
+async def test_one_candidate_streams_to_event_streams_and_to_handlers() -> None:
+    chat = ChatICDPO(icdpo=make_core(()), n=1, seed=4, max_tokens=48)
+    answer = chat.invoke(QUESTION).content
+    pieces = [
+        event["data"]["chunk"].text
+        async for event in chat.astream_events(QUESTION, version="v2")
+        if event["event"] == "on_chat_model_stream"
+    ]
+    assert len(pieces) > 3
+    assert "".join(pieces) == answer
+
+    class Listener(BaseCallbackHandler):
+        def __init__(self) -> None:
+            self.tokens: list[Any] = []
+
+        def on_llm_new_token(self, token: Any, **kwargs: Any) -> None:
+            self.tokens.append(token)
+
+    listener = Listener()
+    chat = ChatICDPO(icdpo=make_core(()), n=1, seed=4, max_tokens=48, streaming=True)
+    assert chat.invoke(QUESTION, config={"callbacks": [listener]}).content == answer
+    assert len(listener.tokens) > 3
+
+
+async def test_a_stream_of_wanted_json_comes_whole() -> None:
+    chat = ChatICDPO(icdpo=make_core(['{"a": 1}']), n=1)
+    chain = chat.bind(response_format={"type": "json_object"})
+    assert [chunk.content for chunk in chain.stream(QUESTION)] == ['{"a": 1}', ""]
+    assert [chunk.content async for chunk in chain.astream(QUESTION)] == ['{"a": 1}', ""]
+
+
 async def test_the_async_twins_give_the_same(sampling_chat: ChatICDPO) -> None:
     message = sampling_chat.invoke(QUESTION)
     assert (await sampling_chat.ainvoke(QUESTION)).content == message.content

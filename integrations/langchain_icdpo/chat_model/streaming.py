@@ -1,0 +1,72 @@
+"""From the core's stream to LangChain's chunks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator, Iterator
+from contextlib import aclosing
+from typing import Any
+
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from icdpo_chains.result import ICDPOResult
+from icdpo_chains.streaming import AnswerChunk
+from langchain_icdpo.chat_model.call import Call
+from langchain_icdpo.chat_model.progress_events import ProgressEvents
+
+__all__ = ["astreamed", "message_chunks", "streamed"]
+
+
+def streamed(call: Call, result: ICDPOResult | None, run_manager: Any) -> Generator[AnswerChunk, None, None]:
+    """Yields the answer to a call in pieces, or whole where a tool call or JSON is wanted.
+
+    Args:
+        call: the question.
+        result: of a batch that has answered it already.
+        run_manager: of the run that is told the progress.
+    """
+    on_progress = ProgressEvents(run_manager).on_progress
+    if result is None and call.wanted is None:
+        yield from call.icdpo.stream(call.conversation, **call.options, on_progress=on_progress)
+        return
+    result = result or call.icdpo.generate(call.conversation, **call.options, on_progress=on_progress)
+    yield AnswerChunk(result.text, result)
+
+
+async def astreamed(
+    call: Call, result: ICDPOResult | None, run_manager: Any
+) -> AsyncGenerator[AnswerChunk, None]:
+    """`streamed` that never blocks the event loop."""
+    events = ProgressEvents(run_manager)
+    options = {**call.options, "on_progress": events.on_async_progress}
+    if result is None and call.wanted is None:
+        async with aclosing(call.icdpo.astream(call.conversation, **options)) as chunks:
+            async for chunk in chunks:
+                if chunk.result is not None:
+                    await events.sent()
+                yield chunk
+        return
+    result = result or await call.icdpo.agenerate(call.conversation, **options)
+    await events.sent()
+    yield AnswerChunk(result.text, result)
+
+
+def message_chunks(call: Call, chunk: AnswerChunk) -> Iterator[ChatGenerationChunk]:
+    """Yields LangChain's chunks of a piece: text, or the last text with the metadata, and the end.
+
+    LangChain adds up the numbers of several chunks, and refuses floats that stand in more than one. So one
+    chunk has them all.
+    """
+    if chunk.result is None:
+        yield ChatGenerationChunk(message=AIMessageChunk(content=chunk.text))
+        return
+    message = call.message(chunk.result)
+    answer = AIMessageChunk(
+        content=chunk.text if call.wanted is None else message.content,
+        response_metadata=message.response_metadata,
+        usage_metadata=message.usage_metadata,
+        tool_calls=message.tool_calls,
+        invalid_tool_calls=message.invalid_tool_calls,
+    )
+    yield ChatGenerationChunk(message=answer)
+    yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))
