@@ -1,4 +1,4 @@
-"""`EventStream`: an answer as server-sent events, once it is chosen; before that there is none."""
+"""`EventStream`: an answer as server-sent events, as it is sampled or once it is chosen."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from icdpo_chains.server.errors import as_api_error
+from icdpo_chains.server.live_text import LiveText
 from icdpo_chains.server.metrics import STATUS
 from icdpo_chains.server.queue import CLIENT_CLOSED, wait_for
 
@@ -38,6 +39,7 @@ class EventStream(StreamingResponse, Generic[T]):
         task: finds what is streamed.
         first: the chunks that need no result.
         chunks: the others, given the result.
+        live: the answer while it is sampled, if it can be streamed; `chunks` then makes the rest of it.
     """
 
     media_type = "text/event-stream"
@@ -48,8 +50,10 @@ class EventStream(StreamingResponse, Generic[T]):
         task: asyncio.Task[T],
         first: Iterable[dict[str, Any]],
         chunks: Callable[[T], Iterable[dict[str, Any]]],
+        live: LiveText | None = None,
     ) -> None:
         self._scope, self._task, self._first, self._chunks = scope, task, first, chunks
+        self._live = live
         super().__init__(self._events(), headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
 
     @classmethod
@@ -59,16 +63,17 @@ class EventStream(StreamingResponse, Generic[T]):
         task: asyncio.Task[T],
         first: Iterable[dict[str, Any]],
         chunks: Callable[[T], Iterable[dict[str, Any]]],
+        live: LiveText | None = None,
     ) -> EventStream[T]:
-        """Waits a moment before the response begins, so that an error that comes soon has its own status.
+        """Waits for text or a moment, so that an error that comes soon has a status of its own.
 
         Raises:
             Exception: what the task raised.
         """
-        await wait_for(request, task, _KEEP_ALIVE)
+        await wait_for(request, task, _KEEP_ALIVE, None if live is None else live.grown())
         if task.done():
             task.result()
-        return cls(request.scope, task, first, chunks)
+        return cls(request.scope, task, first, chunks, live)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request; see ASGI."""
@@ -82,8 +87,10 @@ class EventStream(StreamingResponse, Generic[T]):
         for chunk in self._first:
             yield _event(chunk)
         while not self._task.done():
-            await asyncio.wait({self._task}, timeout=_KEEP_ALIVE)
-            if not self._task.done():
+            grown = await self._wait()
+            if grown is not None:
+                yield _event(grown)
+            elif not self._task.done():
                 yield b": still at work\n\n"
         try:
             for chunk in self._chunks(self._task.result()):
@@ -95,6 +102,18 @@ class EventStream(StreamingResponse, Generic[T]):
             self._scope[STATUS] = told.status
             yield _event(told.body())
         yield b"data: [DONE]\n\n"
+
+    async def _wait(self) -> dict[str, Any] | None:
+        """Waits until the task is done, for new text, or for some seconds; returns the chunk of new text."""
+        if self._live is None:
+            await asyncio.wait({self._task}, timeout=_KEEP_ALIVE)
+            return None
+        grown = asyncio.ensure_future(self._live.grown())
+        try:
+            await asyncio.wait({self._task, grown}, timeout=_KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            grown.cancel()
+        return self._live.next()
 
 
 def pieces(text: str) -> list[str]:

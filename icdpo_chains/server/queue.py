@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -117,15 +117,28 @@ class Queue:
             ) from None
 
 
-async def wait_for(request: Request, task: asyncio.Task[Any], seconds: float | None = None) -> None:
+async def wait_for(
+    request: Request,
+    task: asyncio.Task[Any],
+    seconds: float | None = None,
+    until: Coroutine[Any, Any, None] | None = None,
+) -> None:
     """Waits until a task is done, or for some seconds. Cancels the task if its client leaves.
+
+    Args:
+        request: the client's.
+        task: the work.
+        seconds: the longest wait.
+        until: ends the wait as well.
 
     Raises:
         APIError: the client has gone.
     """
     gone = asyncio.ensure_future(_disconnected(request))
+    other = None if until is None else asyncio.ensure_future(until)
+    waited = {task, gone} if other is None else {task, gone, other}
     try:
-        await asyncio.wait({task, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if gone.done() and not task.done():
             raise APIError(CLIENT_CLOSED, "the client has closed the connection")
     except BaseException:
@@ -133,6 +146,8 @@ async def wait_for(request: Request, task: asyncio.Task[Any], seconds: float | N
         raise
     finally:
         gone.cancel()
+        if other is not None:
+            other.cancel()
 
 
 async def _disconnected(request: Request) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,9 +89,17 @@ class Service:
         _check_most(sum(map(len, texts)), self.limits.max_characters, param, "characters")
 
     def generate(
-        self, conversations: Sequence[Sequence[Message]], options: dict[str, Any]
+        self,
+        conversations: Sequence[Sequence[Message]],
+        options: dict[str, Any],
+        on_text: Callable[[str], None] | None = None,
     ) -> asyncio.Task[list[ICDPOResult]]:
         """Starts to answer questions; the policy samples them together with other waiting ones.
+
+        Args:
+            conversations: the questions.
+            options: of `ICDPO.generate`.
+            on_text: the same, where there is one question and its answer is streamed.
 
         Raises:
             APIError: a conversation is too long; or see `Queue.start`.
@@ -100,7 +108,10 @@ class Service:
             self.check_length((message.content for message in conversation), "the conversation")
 
         def work() -> list[ICDPOResult]:
-            results: list[ICDPOResult] = self.icdpo.generate_batch(conversations, **options)
+            if on_text is None:
+                results: list[ICDPOResult] = self.icdpo.generate_batch(conversations, **options)
+            else:
+                results = [self.icdpo.generate(conversations[0], on_text=on_text, **options)]
             for result in results:
                 self.metrics.answered(result)
             return results

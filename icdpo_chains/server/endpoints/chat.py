@@ -15,6 +15,7 @@ from icdpo_chains.result import ICDPOResult
 from icdpo_chains.server.errors import documented
 from icdpo_chains.server.event_stream import EVENTS, EventStream, pieces
 from icdpo_chains.server.generation import generation_options
+from icdpo_chains.server.live_text import LiveText
 from icdpo_chains.server.protocol.requests import ChatRequest, to_conversation
 from icdpo_chains.server.protocol.responses import CompletionUsage, FinishReason, Report, finish_reason, usage
 from icdpo_chains.server.queue import wait_for
@@ -60,11 +61,11 @@ class ChatCompletion(BaseModel):
     responses={200: EVENTS, **documented(404, 415, 422, 429, 503, 504)},
 )
 async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletion | Response:
-    """Answers a conversation with the best of several candidates."""
+    """Answers a conversation with the best of several candidates; a single one can be streamed live."""
     service = Service.of(request)
     service.check_model(body.model)
     conversation = to_conversation(body.messages)
-    task = service.generate([conversation], generation_options(service, body))
+    options = generation_options(service, body)
     name, created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
     n = body.n or 1
     if body.stream:
@@ -74,11 +75,15 @@ async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletio
             "created": created,
             "model": service.model_name,
         }
+        # The best of several candidates is known when all have ended.
+        live = LiveText(lambda piece: _chunk(head, 0, {"content": piece})) if options["n"] == 1 else None
+        task = service.generate([conversation], options, None if live is None else live.put)
         first = [_chunk(head, i, {"role": "assistant", "content": ""}) for i in range(n)]
         with_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return await EventStream.begun(
-            request, task, first, lambda results: _chunks(head, results[0], n, with_usage)
+            request, task, first, lambda results: _chunks(head, results[0], n, with_usage, live), live
         )
+    task = service.generate([conversation], options)
     await wait_for(request, task)
     (result,) = task.result()
     choices = [
@@ -99,9 +104,11 @@ async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletio
     )
 
 
-def _chunks(head: dict[str, Any], result: ICDPOResult, n: int, with_usage: bool) -> Iterator[dict[str, Any]]:
+def _chunks(
+    head: dict[str, Any], result: ICDPOResult, n: int, with_usage: bool, live: LiveText | None
+) -> Iterator[dict[str, Any]]:
     for i, candidate in enumerate(result.candidates[:n]):
-        for piece in pieces(candidate.text):
+        for piece in pieces(candidate.text if live is None else live.rest(candidate.text)):
             yield _chunk(head, i, {"content": piece})
         last = _chunk(head, i, {}, finish_reason(candidate.finish_reason))
         if i == 0:

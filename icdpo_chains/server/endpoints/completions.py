@@ -15,6 +15,7 @@ from icdpo_chains.result import ICDPOResult
 from icdpo_chains.server.errors import documented
 from icdpo_chains.server.event_stream import EVENTS, EventStream, pieces
 from icdpo_chains.server.generation import generation_options
+from icdpo_chains.server.live_text import LiveText
 from icdpo_chains.server.protocol.requests import CompletionRequest, to_conversation
 from icdpo_chains.server.protocol.responses import CompletionUsage, FinishReason, Report, finish_reason, usage
 from icdpo_chains.server.queue import wait_for
@@ -57,15 +58,20 @@ async def completions(request: Request, body: CompletionRequest) -> TextCompleti
     service.check_model(body.model)
     prompts = [body.prompt] if isinstance(body.prompt, str) else body.prompt
     conversations = [to_conversation(prompt) for prompt in prompts]
-    task = service.generate(conversations, generation_options(service, body))
+    options = generation_options(service, body)
     name, created = f"cmpl-{secrets.token_hex(12)}", int(time.time())
     n = body.n or 1
     if body.stream:
         head = {"id": name, "object": "text_completion", "created": created, "model": service.model_name}
+        # The best of several candidates is known when all have ended.
+        alone = options["n"] == 1 and len(conversations) == 1
+        live = LiveText(lambda piece: {**head, "choices": [_piece(piece)]}) if alone else None
+        task = service.generate(conversations, options, None if live is None else live.put)
         with_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return await EventStream.begun(
-            request, task, [], lambda results: _chunks(head, results, n, with_usage)
+            request, task, [], lambda results: _chunks(head, results, n, with_usage, live), live
         )
+    task = service.generate(conversations, options)
     await wait_for(request, task)
     results = task.result()
     return TextCompletion(
@@ -86,12 +92,20 @@ def _choices(results: list[ICDPOResult], n: int) -> list[TextChoice]:
     ]
 
 
+def _piece(text: str, index: int = 0) -> dict[str, Any]:
+    return {"index": index, "text": text, "finish_reason": None, "logprobs": None}
+
+
 def _chunks(
-    head: dict[str, Any], results: list[ICDPOResult], n: int, with_usage: bool
+    head: dict[str, Any],
+    results: list[ICDPOResult],
+    n: int,
+    with_usage: bool,
+    live: LiveText | None,
 ) -> Iterator[dict[str, Any]]:
     for choice in _choices(results, n):
-        for piece in pieces(choice.text):
-            yield {**head, "choices": [{**choice.model_dump(), "text": piece, "finish_reason": None}]}
+        for piece in pieces(choice.text if live is None else live.rest(choice.text)):
+            yield {**head, "choices": [_piece(piece, choice.index)]}
         last = {**head, "choices": [{**choice.model_dump(), "text": ""}]}
         if choice.index % n == 0:
             last["icdpo"] = [Report.of(results[choice.index // n]).model_dump()]

@@ -1,0 +1,50 @@
+"""`LiveText`: an answer on its way from the thread that samples it to the stream of a client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+from icdpo_chains.streaming import TextPieces
+
+__all__ = ["LiveText"]
+
+
+class LiveText:
+    """The text of one answer while it grows; made on the event loop.
+
+    Args:
+        chunk: makes the chunk of a piece of text.
+    """
+
+    def __init__(self, chunk: Callable[[str], dict[str, Any]]) -> None:
+        self._chunk, self._pieces = chunk, TextPieces()
+        self._loop = asyncio.get_running_loop()
+        self._grown = asyncio.Event()
+        self._text = ""
+
+    def put(self, text: str) -> None:
+        """Takes the answer so far, from any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody reads
+            self._loop.call_soon_threadsafe(self._take, text)
+
+    async def grown(self) -> None:
+        """Waits until there is a new piece."""
+        await self._grown.wait()
+
+    def next(self) -> dict[str, Any] | None:
+        """Returns the chunk of the text since the call before, if there is any."""
+        self._grown.clear()
+        piece = self._pieces.piece(self._text)
+        return self._chunk(piece) if piece else None
+
+    def rest(self, text: str) -> str:
+        """Returns the end of the whole answer, which no chunk has had."""
+        return self._pieces.piece(text)
+
+    def _take(self, text: str) -> None:
+        if len(text) > len(self._text):
+            self._text = text
+            self._grown.set()
