@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from icdpo_chains.progress import Progress
     from icdpo_chains.prompts.contexts import Instructions
     from icdpo_chains.prompts.formats import ChatFormat, PlainFormat, PlainTemplate
+    from icdpo_chains.reasoning.tags import ReasoningTags
     from icdpo_chains.result import Candidate, ICDPOResult
     from icdpo_chains.scoring import InstantScorer
     from icdpo_chains.streaming import AnswerChunk
@@ -70,6 +71,7 @@ _MODULE_OF = {
     "Policy": "icdpo_chains.policies.policy",
     "Progress": "icdpo_chains.progress",
     "RandomRetriever": "icdpo_chains.demonstrations.retrieval",
+    "ReasoningTags": "icdpo_chains.reasoning.tags",
     "RefusedRow": "icdpo_chains.demonstrations.files",
     "RetrievedDemonstration": "icdpo_chains.demonstrations.retrieval",
     "Retriever": "icdpo_chains.demonstrations.retrieval",
@@ -107,6 +109,7 @@ __all__ = [
     "Policy",
     "Progress",
     "RandomRetriever",
+    "ReasoningTags",
     "RefusedRow",
     "RetrievedDemonstration",
     "Retriever",

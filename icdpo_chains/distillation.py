@@ -19,6 +19,7 @@ from icdpo_chains.messages import Conversation, Message, as_conversation, check_
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
+from icdpo_chains.reasoning.thoughts import ThoughtReader, answer_alone
 
 __all__ = ["PROGRESS", "Distilled", "FailedPrompt", "distil", "prompt_key"]
 
@@ -242,12 +243,14 @@ class _Source:
                 f"the prompt's {len(context)} tokens and {new} new ones exceed the {most} that "
                 f"{self.policy.name} can read: shorten it, or ask for shorter answers"
             )
+        reader = ThoughtReader.after(context, self.policy.tokenizer)
         for attempt in range(self.retries + 1):
             # One seed for all prompts would draw the same numbers for each of them.
             drawn = hashlib.sha256(f"{self.sampling.seed}/{key}/{attempt}".encode("ascii")).digest()
-            sampling = replace(self.sampling, seed=int.from_bytes(drawn[:4], "big"))
+            sampling = replace(self.sampling, seed=int.from_bytes(drawn[:4], "big"), reasoning=reader)
             (sample,) = self.policy.sample(context, 1, sampling)
-            answer = self.layout.answer_text(sample.text).strip()
+            thought = reader.split(sample.token_ids, sample.text, self.policy.tokenizer)
+            answer = self.layout.answer_text(thought.answer).strip()
             if answer:
                 return answer
         return ""
@@ -256,8 +259,8 @@ class _Source:
         failure = ICDPOError("the teacher's answer is blank")
         for _ in range(self.retries + 1):
             try:
-                answer = reply(self.teacher, chat_turns(conversation)).strip()
-                check_text(answer, "the teacher's answer")
+                answer = check_text(reply(self.teacher, chat_turns(conversation)), "the teacher's answer")
+                answer = answer_alone(answer.strip())
             except Exception as error:  # of any provider: what it is stands in the reason
                 failure = _TeacherFailed(f"the teacher failed: {type(error).__name__}: {error}")
                 continue

@@ -46,6 +46,7 @@ class ICDPO(Pipeline):
             many are left: faster for a large `n`, with another answer in some cases (see `docs/speed.md`).
         demonstrations_required: an empty result of the retriever is an error; otherwise the instructions
             alone are shown.
+        reasoning_tags: the strings around a model's thoughts; by default those that its tokenizer knows.
 
     Raises:
         TypeError, ValueError: an argument that can't be used.

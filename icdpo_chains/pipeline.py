@@ -16,6 +16,8 @@ from icdpo_chains.policies.policy import BatchPolicy, Policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams, check_count
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
+from icdpo_chains.reasoning.tags import ReasoningTags, known_tags
+from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
 from icdpo_chains.scoring import InstantScorer
 
@@ -39,6 +41,7 @@ class Pipeline:
             many are left: faster for a large `n`, with another answer in some cases (see `docs/speed.md`).
         demonstrations_required: an empty result of the retriever is an error; otherwise the instructions
             alone are shown.
+        reasoning_tags: the strings around a model's thoughts; by default those that its tokenizer knows.
 
     Raises:
         TypeError, ValueError: an argument that can't be used.
@@ -58,6 +61,7 @@ class Pipeline:
         max_context: int | None = None,
         finalists: int | None = None,
         demonstrations_required: bool = True,
+        reasoning_tags: Sequence[ReasoningTags] | None = None,
     ) -> None:
         self.policy = policy
         self.retriever = retriever
@@ -71,6 +75,9 @@ class Pipeline:
         self.demonstrations_required = demonstrations_required
         self.instructions = instructions or Instructions()
         self.format = format or prompt_format(policy.tokenizer, policy.eos_token_ids)
+        self.reasoning_tags = (
+            known_tags(policy.tokenizer) if reasoning_tags is None else tuple(reasoning_tags)
+        )
         limits = [limit for limit in (policy.max_context, max_context) if limit is not None]
         self.max_context = min(limits, default=None)
 
@@ -132,7 +139,9 @@ class Pipeline:
             # Drawn here, so that the result can name it and any answer can be had again.
             seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
         contexts = self._contexts(conversation, demonstrations, sampling.max_new_tokens)
-        sampling = replace(sampling, seed=seed, stop=(*self.format.stop, *sampling.stop))
+        reader = ThoughtReader.after(contexts.chosen, self.policy.tokenizer, self.reasoning_tags)
+        stop = (*self.format.stop, *sampling.stop)
+        sampling = replace(sampling, seed=seed, stop=stop, reasoning=reader)
         finalists = (
             self.finalists if finalists is None else check_count(finalists, "finalists", MAX_CANDIDATES)
         )
@@ -140,7 +149,7 @@ class Pipeline:
             finalists = None  # nothing to reject
         contrast = contexts.contrast if finalists is not None or sampling.guided else ()
         request = SampleRequest(contexts.chosen, n, sampling, finalists=finalists, contrast=contrast)
-        return Asked(request, contexts, tuple(demonstrations), self.format)
+        return Asked(request, contexts, tuple(demonstrations), self.format, self.policy.tokenizer)
 
     def sample_asked(self, asked: Sequence[Asked]) -> list[Draft]:
         """The second half of `sample`, for one or several questions: together, if the policy can do that."""
@@ -178,15 +187,27 @@ class Pipeline:
                 `generate`.
             TypeError, ValueError: no response, or one that is not a string.
         """
-        responses = as_responses(responses)
-        encoded = [tuple(self.format.answer(response, ended=ended)) for response in responses]
+        reader = ThoughtReader.of_given(self.reasoning_tags)
+        given = [reader.read(response) for response in as_responses(responses)]
+        thoughts = [self._thought_ids(thought.reasoning) for thought in given]
+        encoded = [
+            (*before, *self.format.answer(thought.answer, ended=ended))
+            for before, thought in zip(thoughts, given, strict=True)
+        ]
         contexts = self._contexts(as_conversation(prompt), demonstrations, max(map(len, encoded)))
         unique = list(dict.fromkeys(encoded))
         check_cancelled()
         expert = dict(zip(unique, self.policy.logprobs(contexts.chosen, unique), strict=True))
         answers = tuple(
-            Answer(response, ids, tuple(expert[ids]), None)
-            for response, ids in zip(responses, encoded, strict=True)
+            Answer(
+                thought.answer,
+                ids,
+                tuple(expert[ids]),
+                None,
+                reasoning=thought.reasoning,
+                reasoning_tokens=len(before),
+            )
+            for thought, before, ids in zip(given, thoughts, encoded, strict=True)
         )
         return Draft(contexts, tuple(demonstrations), answers)
 
@@ -206,7 +227,7 @@ class Pipeline:
             rows = self.policy.logprobs(contexts.contrast, unique)
             contrast |= zip(unique, map(tuple, rows), strict=True)
         candidates = [
-            answer.candidate(self.scorer.score(answer.logprobs, contrast[answer.token_ids]), i)
+            answer.candidate(self.scorer, contrast[answer.token_ids], i)
             for i, answer in enumerate(draft.answers)
         ]
         candidates.sort(key=lambda candidate: -candidate.score)  # stable: ties stay in order
@@ -233,6 +254,15 @@ class Pipeline:
             NoCandidateError: none of the candidates can be scored.
         """
         return self.rank(draft).checked()
+
+    def _thought_ids(self, reasoning: str | None) -> list[int]:
+        """The ids between a context and an answer that was not sampled: the thought before it."""
+        if reasoning is None and not self.reasoning_tags:
+            return []
+        tokenizer = self.policy.tokenizer
+        context = self.format.context([Message("user", "hello")], [], None)
+        reader = ThoughtReader.after(context, tokenizer, self.reasoning_tags)
+        return reader.thought_ids(reasoning, tokenizer, lambda text: self.format.answer(text, ended=False))
 
     def _contexts(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
 from icdpo_chains.errors import NoCandidateError
 from icdpo_chains.policies.sampling import FinishReason
 from icdpo_chains.prompts.contexts import Contexts
-from icdpo_chains.scoring import Score
+from icdpo_chains.scoring import InstantScorer
 
 __all__ = ["Answer", "Candidate", "Draft", "ICDPOResult", "Usage"]
 
@@ -22,8 +22,9 @@ class Candidate:
     """One answer and its score.
 
     Attributes:
-        text: the answer.
-        score: higher is better; -infinity where it can't be scored (blank, or not a number) or was rejected.
+        text: the answer, without the thought of a model that thinks.
+        score: higher is better; -infinity where it can't be scored (blank, an unfinished thought, or not a
+            number) or was rejected. A finished thought is not scored, unless the scorer counts it.
         expert_logprob: log pi(y | d+, x), nats, summed over the tokens.
         contrast_logprob: the same in the context that the scorer compares with.
         num_tokens: how many tokens were scored, the end token included where the answer ended by itself.
@@ -32,6 +33,8 @@ class Candidate:
         finish_reason: `"stop"`, `"length"`, `"rejected"` (it fell behind and was not sampled to the end), or
             `None` for an answer that was given rather than sampled.
         index: its place among the candidates as sampled, or as given.
+        reasoning: the thought, without its tags; `None` for none.
+        reasoning_tokens: the number of tokens of the thought, its tags included, that were not scored.
     """
 
     text: str
@@ -43,6 +46,13 @@ class Candidate:
     token_scores: tuple[float, ...]
     finish_reason: FinishReason | None
     index: int
+    reasoning: str | None = None
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """The number of tokens of thought and answer."""
+        return self.reasoning_tokens + self.num_tokens
 
     def to_dict(self) -> dict[str, Any]:
         """Returns JSON values; a number that is not finite becomes `None`."""
@@ -55,11 +65,13 @@ class Answer:
     """An answer on its way to being a candidate.
 
     Attributes:
-        text: the answer.
-        token_ids: what is scored.
+        text: the answer, without the thought.
+        token_ids: of thought and answer.
         logprobs: log pi(token | d+, x, earlier tokens), for each token.
         finish_reason: see `Candidate`.
         contrast_logprobs: the same in the context that the scorer compares with, where it is known already.
+        reasoning: the thought, without its tags; `None` for none.
+        reasoning_tokens: the number of leading tokens that belong to the thought, its tags included.
     """
 
     text: str
@@ -67,20 +79,33 @@ class Answer:
     logprobs: tuple[float, ...]
     finish_reason: FinishReason | None
     contrast_logprobs: tuple[float, ...] | None = None
+    reasoning: str | None = None
+    reasoning_tokens: int = 0
 
-    def candidate(self, score: Score, index: int) -> Candidate:
-        """Returns the candidate; a blank one and one that was rejected can't win."""
+    def candidate(self, scorer: InstantScorer, contrast: Sequence[float], index: int) -> Candidate:
+        """Returns the candidate; a blank one and one that was rejected can't win.
+
+        Args:
+            scorer: scores the answer's tokens; the thought's tokens as well where it counts them.
+            contrast: log pi of each of `token_ids` in the context that the scorer compares with.
+            index: the place among the candidates.
+        """
+        begin = 0 if scorer.count_reasoning else self.reasoning_tokens
+        token_ids = self.token_ids[begin:]
+        score = scorer.score(self.logprobs[begin:], contrast[begin:])
         can_win = self.text.strip() and self.finish_reason != "rejected"
         return Candidate(
             text=self.text,
             score=score.value if can_win else -math.inf,
             expert_logprob=score.expert_logprob,
             contrast_logprob=score.contrast_logprob,
-            num_tokens=len(self.token_ids),
-            token_ids=self.token_ids,
+            num_tokens=len(token_ids),
+            token_ids=token_ids,
             token_scores=score.token_scores,
             finish_reason=self.finish_reason,
             index=index,
+            reasoning=self.reasoning,
+            reasoning_tokens=begin,
         )
 
 
@@ -159,6 +184,11 @@ class ICDPOResult:
             NoCandidateError: none of the candidates can be scored.
         """
         if self.best.score == -math.inf:
+            if any(item.reasoning and not item.text for item in self.candidates):
+                raise NoCandidateError(
+                    f"none of the {len(self.candidates)} candidates has an answer: the model was still "
+                    "thinking at the longest length. Allow more tokens (max_new_tokens), or turn thinking off"
+                )
             raise NoCandidateError(
                 f"none of the {len(self.candidates)} candidates can be scored: they are blank, or their "
                 "log-probabilities are not finite. Sample more (n), or longer ones (min_new_tokens), or load "

@@ -45,6 +45,8 @@ class InstantScorer:
         against: `"rejected"` contrasts with the rejected answers under the opposite instruction, `"base"`
             with the bare conversation.
         aggregate: `"mean"` a token, which does not favour short answers, or the paper's `"sum"`.
+        count_reasoning: the tokens of a model's thought are scored with those of the answer. A kind thought
+            before a rude answer then raises the score, and a long thought outweighs its answer.
 
     Raises:
         ValueError: an unknown name.
@@ -52,6 +54,7 @@ class InstantScorer:
 
     against: Against = "rejected"
     aggregate: Aggregate = "mean"
+    count_reasoning: bool = False
 
     def __post_init__(self) -> None:
         for name, known in (("against", get_args(Against)), ("aggregate", get_args(Aggregate))):

@@ -187,8 +187,19 @@ class Row:
         if stream is not None and not self.ended:
             stream.grown(self.token_ids, text, stop)
 
+    def thought_tokens(self) -> int | None:
+        """Returns how many of the tokens are the thought's; `None` while the thought is unfinished."""
+        reader = self.request.sampling.reasoning
+        return 0 if reader is None else reader.thought_tokens(self.token_ids, self.tokenizer)
+
     def _cut_at_stop_string(self, text: str) -> None:
-        cuts = [at for at in (text.find(stop) for stop in self.request.sampling.stop) if at >= 0]
+        if not self.request.sampling.stop:
+            return
+        thought = self.thought_tokens()
+        if thought is None:  # a stop string in a thought ends nothing
+            return
+        begin = len(self._decoded(thought)) if thought else 0
+        cuts = [at for at in (text.find(stop, begin) for stop in self.request.sampling.stop) if at >= 0]
         if not cuts:
             return
         self.text = text[: min(cuts)]

@@ -124,7 +124,9 @@ class FakePolicy:
 
     def _given(self, context: Sequence[int], text: str, sampling: SamplingParams) -> Sample:
         end = self.tokenizer.eos_token_id
-        cuts = [at for at in (text.find(stop) for stop in sampling.stop) if at >= 0]
+        begin = 0 if sampling.reasoning is None else sampling.reasoning.answer_start(text)
+        stops = sampling.stop if begin is not None else ()  # a stop string in a thought ends nothing
+        cuts = [at for at in (text.find(stop, begin) for stop in stops) if at >= 0]
         ids = self.tokenizer(
             text[: min(cuts)] if cuts else text, add_special_tokens=False, split_special_tokens=True
         ).input_ids

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from icdpo_chains.policies.token_stream import TokenStream
+from icdpo_chains.reasoning.thoughts import ThoughtReader
 
 __all__ = [
     "MAX_CANDIDATES",
@@ -61,6 +62,8 @@ class SamplingParams:
         guidance: beta, the weight of that contrast; 0 is the same as `"sample"`.
         alpha: of that contrast, tokens less likely than this share of the likeliest one's probability are
             never chosen.
+        reasoning: tells thoughts from answers: stop strings end an answer, never a thought. `ICDPO` sets it
+            for each context.
 
     Raises:
         TypeError: a value of the wrong type.
@@ -78,6 +81,7 @@ class SamplingParams:
     decoding: Decoding = "sample"
     guidance: float = 1.0
     alpha: float = 0.1
+    reasoning: ThoughtReader | None = None
 
     def __post_init__(self) -> None:
         check_count(self.max_new_tokens, "max_new_tokens", 1_000_000)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import PromptFormat, Shown
+from icdpo_chains.reasoning.thoughts import answer_alone
 
 __all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "build_contexts"]
 
@@ -99,15 +100,20 @@ def build_contexts(
         check_cancelled()
         return tuple(prompt_format.context(conversation, shown, instruction))
 
+    conversation = _without_thoughts(conversation)
     base = render([], None)
 
     def lay_out(count: int) -> Contexts:
         used = tuple(demonstrations[:count])
         nearest_last = used[::-1]
-        chosen = render([(shown.messages, shown.chosen) for shown in nearest_last], instructions.chosen)
+        answers = [(_without_thoughts(shown.messages), answer_alone(shown.chosen)) for shown in nearest_last]
+        chosen = render(answers, instructions.chosen)
         rejected = None
         if with_rejected:
-            answers = [(shown.messages, shown.rejected or "") for shown in nearest_last]
+            answers = [
+                (_without_thoughts(shown.messages), answer_alone(shown.rejected or ""))
+                for shown in nearest_last
+            ]
             rejected = render(answers, instructions.rejected)
         return Contexts(
             chosen=chosen,
@@ -140,6 +146,14 @@ def build_contexts(
     raise ContextOverflowError(
         f"the conversation takes {longest} tokens without any demonstration, and {budget} are left for it: "
         "shorten it, ask for fewer new tokens, or use a model with a longer context"
+    )
+
+
+def _without_thoughts(turns: Sequence[Message]) -> tuple[Message, ...]:
+    """The turns with the assistant's answers alone: models are trained on histories without thoughts."""
+    return tuple(
+        replace(turn, content=answer_alone(turn.content)) if turn.role == "assistant" else turn
+        for turn in turns
     )
 
 

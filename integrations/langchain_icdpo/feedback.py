@@ -16,6 +16,7 @@ from icdpo_chains.demonstrations.opening import open_store
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import check_text
+from icdpo_chains.reasoning.thoughts import answer_alone
 from langchain_icdpo.messages import to_conversation, to_messages, to_text
 from langchain_icdpo.question import to_question
 
@@ -60,10 +61,11 @@ def record_feedback(
         StoreError: the store can't be written.
     """
     question, answer = _exchange(run_or_messages)
+    answer, chosen, rejected = (text and answer_alone(text) for text in (answer, chosen, rejected))
     feedback = feedback or {}
     correction = feedback.get("correction")
     if chosen is None and correction is not None:
-        chosen = _text(correction, "the correction")
+        chosen = answer_alone(_text(correction, "the correction"))
     if chosen is None:
         if not (rejected is not None or _praises(feedback)):
             raise InvalidInputError(

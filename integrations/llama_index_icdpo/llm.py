@@ -15,8 +15,11 @@ from llama_index.core.base.llms.types import (
     CompletionResponse,
     CompletionResponseAsyncGen,
     CompletionResponseGen,
+    ContentBlock,
     LLMMetadata,
     MessageRole,
+    TextBlock,
+    ThinkingBlock,
 )
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
@@ -194,8 +197,11 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
 
 
 def _chat_response(result: ICDPOResult, delta: str | None = None) -> ChatResponse:
+    blocks: list[ContentBlock] = [TextBlock(text=result.text)]
+    if result.best.reasoning is not None:
+        blocks.insert(0, ThinkingBlock(content=result.best.reasoning))
     return ChatResponse(
-        message=ChatMessage(role=MessageRole.ASSISTANT, content=result.text),
+        message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks),
         raw=result.to_dict(),
         delta=delta,
         additional_kwargs={"icdpo": result.score_table()},

@@ -13,6 +13,7 @@ from icdpo_chains.messages import Message
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import Sample, SamplingParams, check_count
 from icdpo_chains.prompts.formats import prompt_format
+from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import Candidate
 
 if TYPE_CHECKING:
@@ -75,8 +76,14 @@ class ZeroShotSampler:
         return self._format.context(conversation, [], None)
 
     def sample(self, conversation: Sequence[Message], n: int, seed: int) -> list[Sample]:
-        """Samples n answers."""
-        return self._policy.sample(self.context(conversation), n, replace(self._sampling, seed=seed))
+        """Samples n answers; their texts hold no thoughts."""
+        context = self.context(conversation)
+        reader = ThoughtReader.after(context, self._policy.tokenizer)
+        samples = self._policy.sample(context, n, replace(self._sampling, seed=seed, reasoning=reader))
+        tokenizer = self._policy.tokenizer
+        return [
+            replace(item, text=reader.split(item.token_ids, item.text, tokenizer).answer) for item in samples
+        ]
 
 
 class ZeroShot(ZeroShotSampler):

@@ -88,8 +88,10 @@ class Halving:
         recorded()
         self.read(rows)
         for field in due:
-            # They are equally long, so that a sum ranks them as a mean does. Ties go to the first.
-            ranked = sorted((row for row in field.rows if row in going), key=lambda row: -_score(rows[row]))
+            scores = {row: _score(rows[row]) for row in field.rows if row in going}
+            if None in scores.values():  # a thought says nothing about the answer that follows
+                continue
+            ranked = sorted(scores, key=lambda row: -(scores[row] or 0.0))  # ties go to the first
             for row in ranked[field.looks[length] :]:
                 rows[row].rejected = True
 
@@ -123,6 +125,11 @@ class Halving:
             rows[row].contrast_logprobs += values[:count]
 
 
-def _score(row: Row) -> float:
-    differences = [e - c for e, c in zip(row.logprobs, row.contrast_logprobs, strict=True)]
-    return math.fsum(differences) if all(map(math.isfinite, differences)) else -math.inf
+def _score(row: Row) -> float | None:
+    """The mean over the answer's tokens so far; `None` for a row without an answer yet."""
+    thought = row.thought_tokens()
+    if thought is None or thought == len(row.token_ids):
+        return None
+    pairs = zip(row.logprobs[thought:], row.contrast_logprobs[thought:], strict=True)
+    differences = [expert - contrast for expert, contrast in pairs]
+    return math.fsum(differences) / len(differences) if all(map(math.isfinite, differences)) else -math.inf

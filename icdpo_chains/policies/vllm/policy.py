@@ -16,6 +16,7 @@ from icdpo_chains.policies.decoding import Row
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams, check_count
 from icdpo_chains.policies.vllm.server import VLLMServer
+from icdpo_chains.reasoning.tags import known_tags
 
 if TYPE_CHECKING:
     import httpx
@@ -100,6 +101,7 @@ class VLLMPolicy:
             limit = card.get("max_model_len")
             self.max_context: int | None = None if limit is None else int(limit)
             self.tokenizer, self.eos_token_ids = load_tokenizer(tokenizer, card)
+            self._thinks = bool(known_tags(self.tokenizer))
             check_tokenizer(self._server, self._model, self.tokenizer)
             check_logprobs(self, self.url)
         except BaseException:
@@ -189,7 +191,8 @@ class VLLMPolicy:
             "top_k": sampling.top_k or 0,
             "repetition_penalty": sampling.repetition_penalty,
             **_NEUTRAL,
-            "stop": sampling.stop,
+            # vLLM would stop in a thought as well.
+            "stop": () if sampling.reasoning is not None and self._thinks else sampling.stop,
             "stop_token_ids": sorted(self.eos_token_ids),
             "logprobs": 0,  # of the sampled token alone
             "return_tokens_as_token_ids": True,

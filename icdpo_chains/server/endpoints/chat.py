@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.server.errors import documented
@@ -31,6 +31,7 @@ class AnswerMessage(BaseModel):
 
     role: Literal["assistant"] = "assistant"
     content: str
+    reasoning_content: Annotated[str | None, Field(description="The thought of a model that thinks.")] = None
     refusal: None = None
 
 
@@ -89,7 +90,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletio
     choices = [
         ChatChoice(
             index=i,
-            message=AnswerMessage(content=candidate.text),
+            message=AnswerMessage(content=candidate.text, reasoning_content=candidate.reasoning),
             finish_reason=finish_reason(candidate.finish_reason),
         )
         for i, candidate in enumerate(result.candidates[:n])
@@ -108,6 +109,8 @@ def _chunks(
     head: dict[str, Any], result: ICDPOResult, n: int, with_usage: bool, live: LiveText | None
 ) -> Iterator[dict[str, Any]]:
     for i, candidate in enumerate(result.candidates[:n]):
+        for piece in pieces(candidate.reasoning or ""):
+            yield _chunk(head, i, {"reasoning_content": piece})
         for piece in pieces(candidate.text if live is None else live.rest(candidate.text)):
             yield _chunk(head, i, {"content": piece})
         last = _chunk(head, i, {}, finish_reason(candidate.finish_reason))

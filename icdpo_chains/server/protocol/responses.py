@@ -82,7 +82,8 @@ class Report(BaseModel):
 def usage(results: list[ICDPOResult], n: int) -> CompletionUsage:
     """Returns the usage of n choices of each result."""
     prompt = sum(result.usage.prompt_tokens for result in results)
-    completion = sum(item.num_tokens for result in results for item in result.candidates[:n])
+    returned = [item for result in results for item in result.candidates[:n]]
+    completion = sum(item.total_tokens for item in returned)
     return CompletionUsage(
         prompt_tokens=prompt, completion_tokens=completion, total_tokens=prompt + completion
     )

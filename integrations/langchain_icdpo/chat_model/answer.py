@@ -20,15 +20,20 @@ __all__ = [
 def as_ai_message(result: ICDPOResult, winner: Candidate | None = None, **fields: Any) -> AIMessage:
     """Returns the winner as a message that carries all candidates in its `response_metadata`.
 
+    The thought of a model that thinks stands in `additional_kwargs["reasoning_content"]`, where LangChain's
+    `content_blocks` find it.
+
     Args:
         result: what ICDPO returned.
         winner: the candidate that is the answer; the best where not given.
         fields: of the message, in place of the usual ones, such as `tool_calls`.
     """
     winner = winner or result.best
+    reasoning = {} if winner.reasoning is None else {"reasoning_content": winner.reasoning}
     return AIMessage(
         **{
             "content": winner.text,
+            "additional_kwargs": reasoning,
             "response_metadata": response_metadata(result, winner),
             "usage_metadata": usage_metadata(result),
             **fields,
@@ -63,7 +68,7 @@ def response_metadata(result: ICDPOResult, winner: Candidate) -> dict[str, Any]:
                 "prompt_tokens": result.usage.prompt_tokens,
                 "contrast_tokens": result.usage.contrast_tokens,
                 "completion_tokens": result.usage.completion_tokens,
-                "selected_tokens": winner.num_tokens,
+                "selected_tokens": winner.total_tokens,
             },
             "seed": result.seed,
             "timings": dict(result.timings),

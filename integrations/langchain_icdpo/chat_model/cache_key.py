@@ -34,6 +34,7 @@ def cache_key(icdpo: ICDPO) -> str:
         "format": _format(icdpo),
         "max_context": icdpo.max_context,
         "finalists": icdpo.finalists,
+        "reasoning_tags": icdpo.reasoning_tags,
     }
     return repr(sorted(parts.items()))
 

@@ -63,6 +63,7 @@ def message_chunks(call: Call, chunk: AnswerChunk) -> Iterator[ChatGenerationChu
     message = call.message(chunk.result)
     answer = AIMessageChunk(
         content=chunk.text if call.wanted is None else message.content,
+        additional_kwargs=message.additional_kwargs,
         response_metadata=message.response_metadata,
         usage_metadata=message.usage_metadata,
         tool_calls=message.tool_calls,

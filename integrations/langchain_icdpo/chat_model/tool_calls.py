@@ -17,7 +17,6 @@ __all__ = ["ToolUse", "tool_options"]
 
 _OPENING, _CLOSING = "<tool_call>", "</tool_call>"
 _LIST = "[TOOL_CALLS]"
-_THOUGHT, _END_OF_THOUGHT = "<think>", "</think>"
 
 
 def tool_options(
@@ -125,7 +124,7 @@ def _read(text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
         before, _, after = text.partition(_LIST)
         content, pieces = before.strip(), [after.strip()]
     else:
-        calls = list(_calls(without_fence(_without_thought(text))))
+        calls = list(_calls(without_fence(text.strip())))
         # A JSON answer is not a call, and neither is broken JSON: that is what the model said.
         return ("", calls, []) if calls and None not in calls else (text, [], [])  # type: ignore[return-value]
     read: list[ToolCall] = []
@@ -149,15 +148,6 @@ def _blocks(text: str) -> tuple[str, list[str]]:
         pieces.append(inside.strip())
         outside.append(after if closing else "")
     return "".join(outside).strip(), pieces
-
-
-def _without_thought(text: str) -> str:
-    """The text without a finished thought at its beginning."""
-    text = text.strip()
-    if not text.startswith(_THOUGHT):
-        return text
-    _, closing, answer = text.partition(_END_OF_THOUGHT)
-    return answer.strip() if closing else text
 
 
 def _calls(text: str) -> Iterator[ToolCall | None]:

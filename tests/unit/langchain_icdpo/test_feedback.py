@@ -169,3 +169,9 @@ def test_a_store_open_for_writing_is_used_as_it_is(tmp_path: Path) -> None:
     with DemonstrationStore(tmp_path, embedder=FakeEmbedder()) as store:
         recorded = record_feedback(store, EXCHANGE, chosen=BETTER)
         assert list(store) == [recorded]
+
+
+def test_thoughts_are_not_stored(store: DemonstrationStore) -> None:
+    exchange = [HumanMessage("I lost my bag."), AIMessage("<think>Hm.</think>Buy another.")]
+    recorded = record_feedback(store, exchange, chosen=f"<think>Hm.</think>{BETTER}")
+    assert (recorded.chosen, recorded.rejected) == (BETTER, "Buy another.")

@@ -16,7 +16,7 @@ from icdpo_chains import ICDPO
 from icdpo_chains.errors import InvalidInputError, NoCandidateError
 from langchain_icdpo import DemonstrationRetriever, InstantReranker, InstantScoreCompressor
 
-from ..fake_core import KIND, RUDE
+from ..fake_core import KIND, RUDE, make_core
 
 QUESTION = "I lost my keys."
 
@@ -130,3 +130,10 @@ async def test_the_compressor_orders_copies_of_documents(core: ICDPO) -> None:
     assert await compressor.acompress_documents(documents, QUESTION) == ordered
     assert len(InstantScoreCompressor(icdpo=core, top_n=2).compress_documents(documents, QUESTION)) == 2
     assert compressor.compress_documents([], QUESTION) == []
+
+
+def test_a_thought_is_not_ranked() -> None:
+    candidates = [f"<think>{KIND}</think>{RUDE}", AIMessage(f"<think>{RUDE}</think>{KIND}")]
+    reranker = InstantReranker(icdpo=make_core())
+    best = reranker.invoke({"input": "My bike broke.", "candidates": candidates})[0]
+    assert (best.candidate, best.text) == (candidates[1], KIND)

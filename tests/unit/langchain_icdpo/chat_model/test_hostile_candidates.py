@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel
 
+from icdpo_chains.errors import NoCandidateError
 from langchain_icdpo import ChatICDPO
 from langchain_icdpo.chat_model.json_text import read_json, without_fence
 from langchain_icdpo.chat_model.structured_output import JsonAnswer
@@ -79,7 +80,7 @@ def test_a_hostile_candidate_alone_is_one_kind_of_error(method: str, text: str) 
     assert both.invoke("Who?") == Person(name="Ada")
     alone = model(text).with_structured_output(Person, method=method)
     started = time.process_time()
-    with pytest.raises(OutputParserException):
+    with pytest.raises((OutputParserException, NoCandidateError)):  # the latter for an endless thought
         alone.invoke("Who?")
     assert time.process_time() - started < 10 * SECONDS
 

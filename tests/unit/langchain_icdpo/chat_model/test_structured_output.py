@@ -146,3 +146,16 @@ def test_tools_and_a_schema_together() -> None:
 )
 def test_what_fits_a_schema(schema: dict[str, Any], text: str, fits: bool) -> None:
     assert JsonAnswer(schema).fitting([text]) == [fits]
+
+
+def test_a_draft_in_the_thought_is_not_the_answer() -> None:
+    draft = '<think>{"name": "Eve", "age": 1} or {</think>{"name": "Ada", "age": 36}'
+    core = make_core((draft,), n=1)
+    schema = {
+        "title": "Person",
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+    }
+    answer = ChatICDPO(icdpo=core).with_structured_output(schema).invoke("Who?")
+    assert answer == {"name": "Ada", "age": 36}

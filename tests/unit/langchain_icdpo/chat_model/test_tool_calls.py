@@ -49,7 +49,6 @@ USE = ToolUse(tool_options([add, Weather])["tools"], "auto")
         (CALL, "", ADDED),
         (f"[{CALL}]", "", ADDED),
         (f"```json\n{CALL}\n```", "", ADDED),
-        (f"<think>Hm.</think>\n{CALL}", "", ADDED),
         (CALL.replace("arguments", "parameters"), "", ADDED),
         ('{"function": ' + CALL + ', "type": "function"}', "", ADDED),
         (json.dumps({"name": "add", "arguments": '{"a": 1, "b": 2}'}), "", ADDED),
@@ -193,3 +192,14 @@ def test_the_plain_format_says_that_it_has_no_place_for_tools() -> None:
     core.format = PlainFormat(core.policy.tokenizer)
     with pytest.raises(PromptError, match="PlainFormat has no place for tools"):
         ChatICDPO(icdpo=core).bind_tools([add]).invoke("1 + 2?")
+
+
+def test_a_call_that_a_thought_considers_is_not_made() -> None:
+    thought = f"<think>I could call <tool_call>{CALL}</tool_call>, but no.</think>"
+    core = make_core((f"{thought}The sum is 3.",), tools=True, n=1)
+    message = ChatICDPO(icdpo=core).bind_tools([add]).invoke("What is 1 + 2?")
+    assert (message.tool_calls, message.text) == ([], "The sum is 3.")
+    core = make_core((f"<think>It is {OTHER} or a sum.</think>{CALL}",), tools=True, n=1)
+    message = ChatICDPO(icdpo=core).bind_tools([add]).invoke("What is 1 + 2?")
+    assert [(call["name"], call["args"]) for call in message.tool_calls] == ADDED
+    assert message.additional_kwargs["reasoning_content"] == f"It is {OTHER} or a sum."

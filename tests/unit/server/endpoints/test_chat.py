@@ -25,7 +25,8 @@ async def test_the_best_candidate_is_the_answer_in_openais_form() -> None:
     assert answer["id"].startswith("chatcmpl-")
     assert answer["model"] == "fake"
     (choice,) = answer["choices"]
-    assert choice["message"] == {"role": "assistant", "content": KIND, "refusal": None}
+    expected = {"role": "assistant", "content": KIND, "reasoning_content": None, "refusal": None}
+    assert choice["message"] == expected
     assert (choice["index"], choice["finish_reason"], choice["logprobs"]) == (0, "stop", None)
 
 
@@ -272,3 +273,15 @@ async def test_guided_decoding_is_in_the_extension() -> None:
     assert texts[0] == texts[1] != texts[2]
     refused = await ask(make_core(()), icdpo={"decoding": "guided", "finalists": 1}, **how)
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "icdpo.decoding")
+
+
+async def test_the_thought_stands_beside_the_answer() -> None:
+    core = make_core((f"<think>Hm, a bike.</think>{KIND}",), n=1)
+    answer = (await ask(core)).json()
+    message = answer["choices"][0]["message"]
+    assert (message["content"], message["reasoning_content"]) == (KIND, "Hm, a bike.")
+    best = core.generate("My dog is ill.").best
+    assert answer["usage"]["completion_tokens"] == best.num_tokens + best.reasoning_tokens
+    deltas = [chunk["choices"][0]["delta"] for chunk in events(await ask(core, stream=True))]
+    assert "".join(delta.get("content", "") for delta in deltas) == KIND
+    assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "Hm, a bike."

@@ -1,0 +1,1 @@
+"""A thinking model's thoughts, told apart from its answers."""

@@ -1,0 +1,260 @@
+"""Reasoning: a thinking model's thought is told apart from its answer, in text and in tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from icdpo_chains.reasoning.tags import THINK, ReasoningTags, known_tags
+
+__all__ = ["Thought", "ThoughtReader", "answer_alone"]
+
+_CONTEXT_END = 32
+"""The last tokens of a context, in which a template opens or closes a thought."""
+
+_CALL = "<|channel|>commentary"
+_BETWEEN_MESSAGES = re.compile(
+    r"<\|end\|>(?:<\|start\|>assistant)?(?:<\|channel\|>analysis<\|message\|>)?|<\|start\|>assistant"
+)
+
+
+@dataclass(frozen=True)
+class Thought:
+    """A sampled text, told apart.
+
+    Attributes:
+        reasoning: the thought, without its tags; `None` for no thought, and for an empty thought.
+        answer: the answer; empty for an unfinished thought.
+        num_tokens: the number of leading tokens that belong to the thought, its tags and the white space
+            behind the tags included.
+        finished: whether the closing tag was there.
+    """
+
+    reasoning: str | None
+    answer: str
+    num_tokens: int
+    finished: bool = True
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Places in a text: where the thought begins and ends, and where the answer begins (`None`: nowhere)."""
+
+    begin: int
+    end: int
+    answer: int | None
+
+
+@dataclass(frozen=True)
+class ThoughtReader:
+    """Tells thought and answer apart behind one context.
+
+    A thought stands between an opening and a closing tag at the beginning of the text. Where the context
+    opens the thought already (the templates of DeepSeek-R1), the closing tag stands alone; a closing tag
+    alone ends a thought behind other contexts too, except where the context holds a closed, empty thought.
+
+    Attributes:
+        tags: the tags to look for.
+        opened: the tags of the thought that the context opens.
+        closed: the context closes a thought, so that the answer follows at once.
+        closing_alone: whether a closing tag without an opening one ends a thought.
+    """
+
+    tags: tuple[ReasoningTags, ...] = (THINK,)
+    opened: ReasoningTags | None = None
+    closed: bool = False
+    closing_alone: bool = True
+
+    @classmethod
+    def after(
+        cls,
+        context: Sequence[int],
+        tokenizer: Any,
+        tags: Sequence[ReasoningTags] | None = None,
+        *,
+        closing_alone: bool = True,
+    ) -> ThoughtReader:
+        """Returns the reader of what follows a context.
+
+        Args:
+            context: token ids.
+            tokenizer: decodes them.
+            tags: the tags to look for, by default those that the tokenizer knows; and `<think>` in any case.
+            closing_alone: whether a closing tag without an opening one ends a thought.
+        """
+        tags = known_tags(tokenizer) if tags is None else tags
+        tags = tuple(tags) if THINK in tags else (*tags, THINK)
+        end = _decoded(tokenizer, context[-_CONTEXT_END:]).rstrip() if context else ""
+        opened = next((each for each in tags if end.endswith(each.opening.rstrip())), None)
+        closed = any(end.endswith(each.closing.rstrip()) for each in tags)
+        return cls(tags, opened, closed, closing_alone)
+
+    @classmethod
+    def of_given(cls, tags: Sequence[ReasoningTags] = ()) -> ThoughtReader:
+        """Returns the reader of texts that were not sampled: only an opening tag opens a thought there."""
+        return cls.after((), None, tags, closing_alone=False)
+
+    def thought_ids(
+        self, reasoning: str | None, tokenizer: Any, encoded: Callable[[str], list[int]]
+    ) -> list[int]:
+        """Returns the ids of a thought that precedes an answer which was not sampled.
+
+        Args:
+            reasoning: the thought; `None` closes the thought that the context opens, if it opens one.
+            tokenizer: encodes the tags.
+            encoded: encodes the thought as free text.
+        """
+        if reasoning is None and self.opened is None:
+            return []
+        tags = self.opened or self.tags[0]
+        opening, closing = f"{tags.opening}\n", f"\n{tags.closing}\n\n"
+        if _is_channel(tags):
+            opening, closing = tags.opening, f"<|end|><|start|>assistant{tags.closing}"
+        parts = [
+            tokenizer(text, add_special_tokens=False).input_ids
+            for text in ("" if self.opened else opening, closing)
+        ]
+        return [*parts[0], *(encoded(reasoning) if reasoning else []), *parts[1]]
+
+    def read(self, text: str) -> Thought:
+        """Tells a text apart; `num_tokens` is 0."""
+        span = self._span(text)
+        if span is None:
+            return Thought(None, text, 0)
+        reasoning = _reasoning(text[span.begin : span.end])
+        if span.answer is None:
+            return Thought(reasoning, "", 0, finished=False)
+        return Thought(reasoning, text[span.answer :].lstrip(), 0)
+
+    def answer_start(self, text: str) -> int | None:
+        """Returns where the answer begins in a text; `None` for an unfinished thought."""
+        span = self._span(text)
+        return 0 if span is None else span.answer
+
+    def split(self, token_ids: Sequence[int], text: str, tokenizer: Any) -> Thought:
+        """Tells the tokens of a sample apart.
+
+        A token that holds the end of the tag and characters of the answer belongs to the answer.
+
+        Args:
+            token_ids: what was sampled.
+            text: the sample's text, without control tokens and cut before a stop string.
+            tokenizer: decodes the ids.
+        """
+        raw = _decoded(tokenizer, token_ids)  # with control tokens: a tag can be one
+        span = self._span(raw)
+        if span is None:
+            return Thought(None, text, 0)
+        reasoning = _reasoning(raw[span.begin : span.end])
+        if span.answer is None:
+            return Thought(reasoning, "", len(token_ids), finished=False)
+        count = self._thought_tokens(token_ids, span.answer, tokenizer)
+        if raw.startswith(_CALL, span.answer):  # without its marks a call could not be read
+            return Thought(reasoning, raw[span.answer :].strip(), count)
+        if raw[: span.answer] == text[: span.answer]:
+            return Thought(reasoning, text[span.answer :].lstrip(), count)
+        before = _decoded(tokenizer, token_ids[:count], skip_special_tokens=True)
+        if text.startswith(before):
+            answer = text[len(before) :]
+        else:
+            answer = _decoded(tokenizer, token_ids[count:], skip_special_tokens=True)
+        return Thought(reasoning, answer.lstrip(), count)
+
+    def so_far(self, token_ids: Sequence[int], text: str, tokenizer: Any) -> str:
+        """Returns the beginning of the answer, of the beginning of a sample; nothing while a tag may follow.
+
+        Args:
+            token_ids: what was sampled so far.
+            text: the text of these tokens that can't change any more, without control tokens.
+            tokenizer: decodes the ids.
+        """
+        begin = _decoded(tokenizer, token_ids).lstrip()
+        tags = (tag for each in self.tags for tag in (each.opening, each.closing))
+        if any(tag.startswith(begin) for tag in tags):
+            return ""
+        return self.split(token_ids, text, tokenizer).answer
+
+    def thought_tokens(self, token_ids: Sequence[int], tokenizer: Any) -> int | None:
+        """Returns how many leading tokens belong to the thought; `None` for an unfinished thought."""
+        start = self.answer_start(_decoded(tokenizer, token_ids))
+        return start and self._thought_tokens(token_ids, start, tokenizer)
+
+    def _thought_tokens(self, token_ids: Sequence[int], start: int, tokenizer: Any) -> int:
+        least, most = 1, len(token_ids)
+        while least < most:  # the shortest beginning that holds the whole thought
+            middle = (least + most) // 2
+            if len(_decoded(tokenizer, token_ids[:middle])) >= start:
+                most = middle
+            else:
+                least = middle + 1
+        if _decoded(tokenizer, token_ids[:least])[start:].strip():
+            return least - 1
+        while least < len(token_ids) and not _decoded(tokenizer, token_ids[least : least + 1]).strip():
+            least += 1
+        return least
+
+    def _span(self, text: str) -> _Span | None:
+        first, tags = self._opening(text, 0)
+        if self.opened is not None:
+            tags = tags or self.opened
+        elif tags is None:
+            return self._closing_alone(text)
+        begin = at = first
+        end = at
+        while tags is not None:  # several thoughts in a row
+            closing = _closing(tags, text, at)
+            if closing is None:
+                return _Span(begin, len(text), None)
+            end, answer = closing
+            at, tags = self._opening(text, answer)
+        return _Span(begin, end, answer)
+
+    def _opening(self, text: str, at: int) -> tuple[int, ReasoningTags | None]:
+        """The place behind an opening tag that stands at a place or behind white space there."""
+        start = at
+        while start < len(text) and text[start].isspace():
+            start += 1
+        for tags in self.tags:
+            if text.startswith(tags.opening, start):
+                return start + len(tags.opening), tags
+        return at, None
+
+    def _closing_alone(self, text: str) -> _Span | None:
+        if not self.closing_alone or self.closed:
+            return None
+        ends = [found for found in (_closing(tags, text, 0) for tags in self.tags) if found is not None]
+        return _Span(0, *min(ends)) if ends else None
+
+
+def answer_alone(text: str) -> str:
+    """Returns a text that was not sampled without its finished thought."""
+    thought = ThoughtReader.of_given().read(text)
+    return thought.answer if thought.finished else text
+
+
+def _closing(tags: ReasoningTags, text: str, at: int) -> tuple[int, int] | None:
+    """The places before and behind the first closing tag."""
+    end = text.find(tags.closing, at)
+    if _is_channel(tags):
+        call = text.find(f"{_CALL} to=", at)  # a call of gpt-oss follows a thought without a final channel
+        if call >= 0 and (end < 0 or call < end):
+            return call, call
+    return None if end < 0 else (end, end + len(tags.closing))
+
+
+def _is_channel(tags: ReasoningTags) -> bool:
+    return tags.opening.startswith("<|channel|>")
+
+
+def _reasoning(text: str) -> str | None:
+    return _BETWEEN_MESSAGES.sub("\n", text).strip() or None
+
+
+def _decoded(tokenizer: Any, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+    return str(
+        tokenizer.decode(
+            list(token_ids), skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
+        )
+    )
