@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
     from icdpo_chains.progress import OnProgress, Progress
 
-__all__ = ["console", "error_line", "on_stage", "printable", "working", "write_json", "write_text"]
+__all__ = [
+    "console",
+    "error_line",
+    "on_stage",
+    "printable",
+    "working",
+    "write_json",
+    "write_piece",
+    "write_text",
+]
 
 # Control characters could move the cursor, or retitle the terminal: a model's text may not.
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
@@ -35,7 +44,13 @@ def printable(text: str) -> str:
 
 def write_text(text: str) -> None:
     """Writes a text: exactly into a pipe or file, without control characters to a terminal."""
-    sys.stdout.write((printable(text) if sys.stdout.isatty() else text) + "\n")
+    write_piece(f"{text}\n")
+
+
+def write_piece(text: str) -> None:
+    """Writes a part of a text, at once; see `write_text`."""
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
+    sys.stdout.flush()
 
 
 def write_json(value: Any) -> None:

@@ -1,21 +1,23 @@
-"""`icdpo chat`: a conversation, each answer the best of n."""
+"""`icdpo chat`: a conversation; each answer is the best of n, or one that is written as it is sampled."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icdpo_chains.cli import options
-from icdpo_chains.cli.console import console, error_line, on_stage, working, write_text
+from icdpo_chains.cli.console import console, error_line, on_stage, working, write_piece
 from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.messages import Message
 
 if TYPE_CHECKING:
     from icdpo_chains.config import ICDPOConfig
+    from icdpo_chains.icdpo import ICDPO
 
 __all__ = ["register"]
 
@@ -30,7 +32,7 @@ def chat(
     *,
     settings: ICDPOConfig,
 ) -> None:
-    """Hold a conversation: a line is a turn.
+    """Hold a conversation: a line is a turn. With --n 1, answers are written as they are sampled.
 
     Ctrl-C stops an answer, Ctrl-D (or Ctrl-C between answers) ends the conversation. In a pipe each line is
     a turn as well; the exit code is then 1 if any of them could not be answered.
@@ -43,8 +45,7 @@ def chat(
     for line in _lines(interactive):
         try:
             asked = [*turns, Message("user", line)]
-            with working("Retrieving demonstrations ...") as status:
-                answer = icdpo.generate(asked, on_progress=on_stage(status)).text
+            answer = _answer(icdpo, asked)
         except ICDPOError as error:
             # The conversation so far is kept: the question can be put in another way.
             failed = True
@@ -55,10 +56,26 @@ def chat(
             error_line("stopped; the question is forgotten")
         else:
             turns = [*asked, Message("assistant", answer)]
-            write_text(answer)
-            sys.stdout.flush()
     if failed and not interactive:
         raise typer.Exit(1)
+
+
+def _answer(icdpo: ICDPO, asked: Sequence[Message]) -> str:
+    """Writes the answer in the pieces in which it comes; returns it."""
+    answer = ""
+    with ExitStack() as stack:
+        status = stack.enter_context(working("Retrieving demonstrations ..."))
+        chunks = stack.enter_context(closing(icdpo.stream(asked, on_progress=on_stage(status))))
+        try:
+            for chunk in chunks:
+                if chunk.text and not answer:
+                    status.stop()  # it would redraw its line within the answer
+                write_piece(chunk.text)
+                answer += chunk.text
+        finally:
+            if answer:
+                write_piece("\n")
+    return answer
 
 
 def _lines(interactive: bool) -> Iterator[str]:

@@ -1,11 +1,13 @@
 """`icdpo chat`."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
 
 import pytest
 
-from icdpo_chains import ICDPO, Message
+from icdpo_chains import ICDPO, AnswerChunk, FakePolicy, Message
+from icdpo_chains.cli import options
+from icdpo_chains.cli.commands import chat
 
 KIND = "I am sorry. Shall we talk?"
 
@@ -39,6 +41,44 @@ def test_a_turn_that_fails_is_forgotten_and_the_conversation_goes_on(icdpo: Any,
     assert run.exit_code == 1
     assert run.stdout == f"{KIND}\n"
     assert run.stderr.count("\n") == 1
+
+
+def test_one_candidate_is_written_as_it_is_sampled(icdpo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    inner = chat.write_piece
+    monkeypatch.setattr(chat, "write_piece", lambda text: written.append(text) or inner(text))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(options, "_load", lambda *_: FakePolicy([KIND]))
+    run = icdpo("chat", "-n", "1", stdin="My dog is ill.\n")
+    assert run.stdout == f"{KIND}\n" == "".join(written)
+    assert len(written) > 3
+
+
+def test_ctrl_c_in_an_answer_takes_it_back_and_ends_its_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = False
+
+    class Interrupted:
+        def stream(self, prompt: Any, **options: Any) -> Iterator[AnswerChunk]:
+            nonlocal closed
+            try:
+                yield AnswerChunk("I am ")
+                yield AnswerChunk("sorry")
+            finally:
+                closed = True
+
+    inner = chat.write_piece
+
+    def write(text: str) -> None:
+        if text == "sorry":
+            raise KeyboardInterrupt
+        inner(text)
+
+    monkeypatch.setattr(chat, "write_piece", write)
+    with pytest.raises(KeyboardInterrupt):
+        chat._answer(cast(ICDPO, Interrupted()), [Message("user", "My dog is ill.")])
+    assert capsys.readouterr().out == "I am \n"
+    assert closed
 
 
 def test_no_turn_at_all(icdpo: Any) -> None:
