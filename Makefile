@@ -3,6 +3,7 @@
 # make check  linters, types, formatting and the import contract, as the pre-commit hooks and CI run them
 # make test-scale  the tests on real servers and a Ray cluster, all on this machine
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
+# make docs   builds the documentation site into site/, and fails on a broken link or reference
 # make eval   compares ICDPO with its rivals on preferences, and writes a report (about twenty minutes)
 # make bench  the measurements (about twenty minutes); make clean removes what make made
 PYTHON ?= python3
@@ -15,7 +16,7 @@ QUESTION ?= I am nervous about my first day at a new job. Any advice?
 PREFERENCES ?= $(firstword $(wildcard ../shared/data/hh_harmless_dev.jsonl.gz) icdpo_chains/demonstrations/starter.jsonl)
 EVAL ?= eval
 
-.PHONY: demo test test-scale test-vllm check eval bench clean
+.PHONY: demo test test-scale test-vllm check docs eval bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -39,6 +40,9 @@ check: $(VENV)/installed
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 eval: $(VENV)/installed
 	$(BIN)/icdpo models fetch
 	$(BIN)/icdpo eval generate $(PREFERENCES) --out $(EVAL) --prompts 16 --n 4 --max-tokens 64
@@ -54,7 +58,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/retrieval.py --json benchmarks/results/retrieval.json
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval
+	rm -rf $(VENV) $(VLLM_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The constraints pin what the project was tested with; pyproject.toml allows ranges.

@@ -1,6 +1,6 @@
 """Draws what `curves.py` measured: seconds against candidates, context and new tokens, with the floor.
 
-python benchmarks/plots.py curves.json docs/speed.svg
+python benchmarks/plots.py curves.json docs/measurements/speed.svg
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ with socket.create_server(("127.0.0.1", 0)) as bound:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
     thread.start()
     try:
-        # What OpenAI's, LangChain's and LlamaIndex's clients send; docs/server.md shows them.
+        # What OpenAI's, LangChain's and LlamaIndex's clients send; docs/guides/server.md shows them.
         answer = httpx.post(
             f"http://127.0.0.1:{bound.getsockname()[1]}/v1/chat/completions",
             json={"messages": [{"role": "user", "content": "I lost my keys. What now?"}], "max_tokens": 40},

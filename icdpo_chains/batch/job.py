@@ -74,7 +74,7 @@ def run_batch_job(
     Args:
         config: the settings; their seed is the job's. Without one, it is drawn once and kept with the output.
         prompts: a file that `read_prompts` reads.
-        out: the output, `.jsonl`; see `docs/batch.md` for what a line holds.
+        out: the output, `.jsonl`; see `docs/guides/batch.md` for what a line holds.
         build: makes the ICDPO, once there is something to do. One that is there already: `lambda _: icdpo`.
         chunk: how many rows are answered together, and written at once.
         retry_failed: the rows that failed in an earlier run are done again.

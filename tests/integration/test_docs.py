@@ -1,4 +1,4 @@
-"""The Python on the pages of `docs/`, and in the README's sections on frameworks, runs as it stands."""
+"""The Python of the README and of `docs/` runs as it stands; links and the reference are complete."""
 
 import os
 import re
@@ -18,17 +18,21 @@ def section(heading: str) -> str:
     return rest.partition("\n## ")[0]
 
 
-PAGES = {
-    "docs/langchain.md": lambda: (ROOT / "docs/langchain.md").read_text("utf-8"),
-    "docs/llama_index.md": lambda: (ROOT / "docs/llama_index.md").read_text("utf-8"),
-    "README: LangChain": lambda: section("LangChain"),
-    "README: LlamaIndex": lambda: section("LlamaIndex"),
-}
+PAGES = [
+    "docs/quickstart.md",
+    "docs/guides/langchain.md",
+    "docs/guides/llama_index.md",
+    "docs/guides/own_demonstrations.md",
+    "docs/guides/own_policy.md",
+    "README: LangChain",
+    "README: LlamaIndex",
+]
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_snippets_run(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    blocks = BLOCK.findall(PAGES[name]())
+    _, in_readme, heading = name.partition("README: ")
+    blocks = BLOCK.findall(section(heading) if in_readme else (ROOT / name).read_text("utf-8"))
     assert blocks
     store = tmp_path_factory.getbasetemp() / "example-store"  # that of the examples
     run = subprocess.run(
@@ -42,7 +46,7 @@ def test_the_snippets_run(name: str, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_links_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]:
         text = page.read_text("utf-8")
         anchors = {
             re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
@@ -53,3 +57,17 @@ def test_links_lead_somewhere() -> None:
                 assert target[1:] in anchors, f"{page.name}: {target}"
             elif not target.startswith("http"):
                 assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+
+
+def test_the_reference_has_every_public_name() -> None:
+    names = (ROOT / "tests/unit/public_names.txt").read_text("utf-8").splitlines()
+    public = {name for name in names if "." in name.split()[0] and not name.endswith(".__version__")}
+    pages = "\n".join(page.read_text("utf-8") for page in (ROOT / "docs/reference").glob("*.md"))
+    assert len(public) > 50
+    assert public - set(re.findall(r"^::: (\S+)$", pages, re.MULTILINE)) == set()
+
+
+def test_the_examples_page_shows_every_example() -> None:
+    page = (ROOT / "docs/guides/examples.md").read_text("utf-8")
+    shown = re.findall(r'^--8<-- "examples/(\S+)"$', page, re.MULTILINE)
+    assert shown == sorted(file.name for file in (ROOT / "examples").glob("*.py"))
