@@ -180,7 +180,12 @@ class RuleRun:
         """
         policy = policy or self.policy
         requests = [
-            SampleRequest(getattr(each.contexts, context), n, replace(sampling, seed=each.seed))
+            SampleRequest(
+                getattr(each.contexts, context),
+                n,
+                replace(sampling, seed=each.seed),
+                contrast=each.contexts.contrast if sampling.guided else (),
+            )
             for each in questions
         ]
         if isinstance(policy, BatchPolicy):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -12,9 +12,9 @@ from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.evaluation.comparison.reward_decoding import RewardDecoding
 from icdpo_chains.evaluation.judges.reward_model import RewardModel
 from icdpo_chains.evaluation.rules.answers import AddedAnswers, RuleAnswers
-from icdpo_chains.evaluation.rules.run import RuleQuestion, RuleRun
+from icdpo_chains.evaluation.rules.run import RuleQuestion, RuleRun, candidate_scores
 from icdpo_chains.policies.policy import Policy
-from icdpo_chains.policies.sampling import FinishReason, Sample
+from icdpo_chains.policies.sampling import FinishReason, Sample, SamplingParams
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
 __all__ = ["DEFAULT_STAGES", "STAGES", "Stage", "StageOutput", "check_stages", "run_stage"]
@@ -80,6 +80,47 @@ def run_stage(
         )
         for question, output in zip(questions, outputs, strict=True)
     ]
+
+
+class Guided:
+    """One greedy answer by guided decoding: the contrast of chosen and rejected answers at each token.
+
+    Args:
+        run: of the rule.
+        directory: not used.
+    """
+
+    def __init__(self, run: RuleRun, directory: Path) -> None:
+        self._run = run
+
+    def answer(
+        self, questions: Sequence[RuleQuestion], known: Sequence[RuleAnswers]
+    ) -> Sequence[StageOutput]:
+        """See `Stage.answer`."""
+        return self._guided(questions, 1, self._run.greedy)
+
+    def _guided(
+        self, questions: Sequence[RuleQuestion], n: int, sampling: SamplingParams
+    ) -> Sequence[StageOutput]:
+        drawn = self._run.sample(questions, "chosen", n, replace(sampling, decoding="guided"))
+        # The policy reads both contexts at each step: the score costs nothing more.
+        return [
+            StageOutput(
+                samples,
+                [candidate_scores(item, {"rejected": item.contrast_logprobs or ()}) for item in samples],
+            )
+            for samples in drawn
+        ]
+
+
+class GuidedOfN(Guided):
+    """n answers by guided decoding, each with its S^."""
+
+    def answer(
+        self, questions: Sequence[RuleQuestion], known: Sequence[RuleAnswers]
+    ) -> Sequence[StageOutput]:
+        """See `Stage.answer`."""
+        return self._guided(questions, self._run.n, self._run.sampling)
 
 
 class BestOfN:
@@ -179,11 +220,17 @@ def _transformers(policy: Policy) -> TransformersPolicy:
 
 
 STAGES: Mapping[str, Callable[[RuleRun, Path], Stage]] = MappingProxyType(
-    {"best_of_n": BestOfN, "reward_decoding": RewardDecoded, "sft_lora": FineTunedAnswer}
+    {
+        "guided": Guided,
+        "guided_of_n": GuidedOfN,
+        "best_of_n": BestOfN,
+        "reward_decoding": RewardDecoded,
+        "sft_lora": FineTunedAnswer,
+    }
 )
 """Builds each stage for one rule, given the directory of the run."""
 
-DEFAULT_STAGES = ("best_of_n",)
+DEFAULT_STAGES = ("guided", "best_of_n")
 """The stages of a run that names none: those that cost less than the n candidates."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from icdpo_chains.evaluation.rules.answers import RuleAnswer, RuleAnswers
@@ -22,6 +22,7 @@ class RuleSystem:
         stages: the timed stages that the system needs; its answer costs their time.
         candidates: how many of the n candidates the system samples; `None` for all, 0 for an answer of its
             own.
+        own: the added stage that samples the system's own n candidates; `None` for the run's candidates.
     """
 
     name: str
@@ -29,6 +30,7 @@ class RuleSystem:
     pick: Callable[[RuleAnswers], RuleAnswer]
     stages: tuple[str, ...]
     candidates: int | None = None
+    own: str | None = None
 
     def answered(self, answers: RuleAnswers) -> bool:
         """Tells whether the answers hold the system's answer."""
@@ -43,22 +45,28 @@ class RuleSystem:
         """Returns how many tokens were sampled for the answer."""
         if self.candidates is not None:
             return self.pick(answers).tokens
-        return sum(candidate.tokens for candidate in answers.candidates)
+        candidates = answers.candidates if self.own is None else answers.added[self.own]
+        return sum(candidate.tokens for candidate in candidates)
 
 
 def _best(score: str) -> Callable[[RuleAnswers], RuleAnswer]:
-    def pick(answers: RuleAnswers) -> RuleAnswer:
-        def value(candidate: RuleAnswer) -> float:
-            found = candidate.scores[score]
-            return -math.inf if found is None else found
+    return lambda answers: _highest(answers.candidates, score)
 
-        return max(answers.candidates, key=value)
 
-    return pick
+def _highest(candidates: Sequence[RuleAnswer], score: str) -> RuleAnswer:
+    def value(candidate: RuleAnswer) -> float:
+        found = candidate.scores[score]
+        return -math.inf if found is None else found
+
+    return max(candidates, key=value)
 
 
 def _oracle(answers: RuleAnswers) -> RuleAnswer:
     return max(answers.candidates, key=lambda candidate: candidate.follows)
+
+
+def _best_added(stage: str, score: str) -> Callable[[RuleAnswers], RuleAnswer]:
+    return lambda answers: _highest(answers.added[stage], score)
 
 
 def _added(stage: str) -> Callable[[RuleAnswers], RuleAnswer]:
@@ -82,6 +90,14 @@ RULE_SYSTEMS = (
     RuleSystem("s_sum", "ICDPO, S summed", _best("s_sum"), _AGAINST_BASE),
     RuleSystem("s_hat_mean", "ICDPO, S^ a token", _best("s_hat_mean"), _AGAINST_REJECTED),
     RuleSystem("s_hat_sum", "ICDPO, S^ summed", _best("s_hat_sum"), _AGAINST_REJECTED),
+    RuleSystem("guided", "guided, greedy", _added("guided"), ("guided",), 0),
+    RuleSystem(
+        "guided_of_n",
+        "guided, best of n by S^ summed",
+        _best_added("guided_of_n", "s_hat_sum"),
+        ("guided_of_n",),
+        own="guided_of_n",
+    ),
     RuleSystem("oracle", "oracle of n", _oracle, ("candidates",)),
 )
 """All systems, in the order of the tables."""

@@ -46,8 +46,8 @@ def rules(
     systems: Annotated[
         str | None,
         typer.Option(
-            help="Further systems, separated by commas: best_of_n, reward_decoding, sft_lora (slow); "
-            "best_of_n if not given."
+            help="Further systems, separated by commas: guided, guided_of_n, best_of_n, sft_lora, "
+            "reward_decoding (slow); guided and best_of_n if not given."
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Directory of the run.")] = Path("eval-rules"),

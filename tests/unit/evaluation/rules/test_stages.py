@@ -67,6 +67,33 @@ def test_a_filled_file_is_read_without_the_model(policy: TransformersPolicy, tmp
     assert answers_of(tmp_path / "a.jsonl", Silent(), TRAINED) == written
 
 
+@pytest.mark.parametrize("fake", [False, True])
+def test_guided_answers_are_those_of_the_pipeline(
+    policy: TransformersPolicy, tmp_path: Path, fake: bool
+) -> None:
+    used: Policy = FakePolicy() if fake else policy
+    answers = answers_of(tmp_path / "a.jsonl", used, ("guided", "guided_of_n"))
+    sampling = SamplingParams(max_new_tokens=8, top_p=0.8, decoding="guided")
+    run = RuleRun(RULES[0], used, FakeEmbedder(), n=3, k=1, sampling=sampling, seed=3)
+    for each in answers:
+        question, seed = run.rule.tests[each.number].pair.messages, 3 + each.number
+        shown = run.pipeline.retrieve(question)
+        greedy = replace(sampling, temperature=0.0)
+        alone = run.pipeline.rank(run.pipeline.sample(question, shown, n=1, sampling=greedy, seed=seed))
+        assert [answer.text for answer in each.added["guided"]] == [alone.text]
+        assert each.added["guided"][0].scores["s_hat_mean"] == pytest.approx(alone.best.score, abs=1e-4)
+        ranked = run.pipeline.rank(run.pipeline.sample(question, shown, seed=seed))
+        by_place = sorted(ranked.candidates, key=lambda candidate: candidate.index)
+        assert [answer.text for answer in each.added["guided_of_n"]] == [item.text for item in by_place]
+        for answer, item in zip(each.added["guided_of_n"], by_place, strict=True):
+            assert answer.scores["s_hat_mean"] == pytest.approx(item.score, abs=1e-4)
+    run.close()
+    report = {system.name: system for system in report_rules(answers, {}).systems}
+    assert report["guided"].tokens < report["guided_of_n"].tokens
+    greedy_base = [each.few_shot.text for each in answers]
+    assert greedy_base != [each.added["guided"][0].text for each in answers]
+
+
 def test_the_report_has_a_system_when_all_its_answers_are_there(
     policy: TransformersPolicy, tmp_path: Path
 ) -> None:
