@@ -1,5 +1,6 @@
 # make demo   sets everything up and answers a question by ICDPO
-# make test   sets everything up and runs the tests
+# make test   sets everything up and runs the tests that a commit needs
+# make test-all   all tests of this machine: those of `make test`, and the slow ones (`pytest -m slow`)
 # make check  linters, types, formatting and the import contract, as the pre-commit hooks and CI run them
 # make test-scale  the tests on real servers and a Ray cluster, all on this machine
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
@@ -16,13 +17,16 @@ QUESTION ?= I am nervous about my first day at a new job. Any advice?
 PREFERENCES ?= $(firstword $(wildcard ../shared/data/hh_harmless_dev.jsonl.gz) icdpo_chains/demonstrations/starter.jsonl)
 EVAL ?= eval
 
-.PHONY: demo test test-scale test-vllm check docs eval bench clean
+.PHONY: demo test test-all test-scale test-vllm check docs eval bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
 	$(BIN)/icdpo demo "$(QUESTION)"
 
 test: $(VENV)/installed
+	$(BIN)/pytest -m "not slow"
+
+test-all: $(VENV)/installed
 	$(BIN)/pytest
 
 test-scale: $(VENV)/installed-scale

@@ -41,6 +41,7 @@ def test_ask_shows_the_answer_its_rivals_and_the_demonstrations(icdpo: Run) -> N
     assert "Demonstrations shown" in run.stdout
 
 
+@pytest.mark.slow
 def test_chat_and_score(icdpo: Run) -> None:
     run = icdpo("chat", "-n", "2", "--max-tokens", "8", stdin="Hello.\nWho are you?\n")
     assert (run.returncode, run.stderr) == (0, "")
@@ -50,6 +51,7 @@ def test_chat_and_score(icdpo: Run) -> None:
     assert [c["text"] for c in json.loads(run.stdout)["candidates"]] == [kind, rude]
 
 
+@pytest.mark.slow
 def test_real_preferences_are_imported_once_and_used(icdpo: Run, tmp_path: Path) -> None:
     file = SHARED / "hh_harmless_dev.jsonl.gz"
     if not file.exists():
@@ -68,7 +70,9 @@ def test_real_preferences_are_imported_once_and_used(icdpo: Run, tmp_path: Path)
         assert "lock" in (prompt if isinstance(prompt, str) else json.dumps(prompt))
 
 
-@pytest.mark.parametrize("wait", [0.5, 8.0], ids=["while loading", "while sampling"])
+@pytest.mark.parametrize(
+    "wait", [0.5, pytest.param(8.0, marks=pytest.mark.slow)], ids=["while loading", "while sampling"]
+)
 def test_ctrl_c_ends_without_a_traceback_and_loses_nothing(
     icdpo: Run, environment: dict[str, str], wait: float
 ) -> None:
@@ -90,6 +94,7 @@ def test_ctrl_c_ends_without_a_traceback_and_loses_nothing(
     assert icdpo("demos", "list", "-l", "1").stdout.splitlines()[-1] == "1 of 72"
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line(icdpo: Run, tmp_path: Path) -> None:
     for arguments in (
         ["ask", "hi", "--model", str(tmp_path / "nowhere")],

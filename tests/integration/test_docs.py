@@ -29,6 +29,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PAGES)
 def test_the_snippets_run(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     _, in_readme, heading = name.partition("README: ")

@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 import icdpo_chains
+
+pytestmark = pytest.mark.slow
 
 STARTER = Path(icdpo_chains.__file__).parent / "demonstrations" / "starter.jsonl"
 ICDPO = [sys.executable, "-c", "from icdpo_chains.cli import main; main()"]

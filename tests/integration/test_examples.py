@@ -10,6 +10,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(file.name for file in EXAMPLES.glob("*.py")))
 def test_an_example_runs(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     # One store for all of them: the user's own is not touched.

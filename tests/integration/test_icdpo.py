@@ -40,7 +40,12 @@ def naive_sum(policy: TransformersPolicy, context: tuple[int, ...], answer: list
 
 
 @pytest.mark.parametrize(
-    "question", ["I had a fight with my sister.", "My sister and I had a fight. ", "Now?\n\n"]
+    "question",
+    [
+        pytest.param("I had a fight with my sister.", marks=pytest.mark.slow),
+        pytest.param("My sister and I had a fight. ", marks=pytest.mark.slow),
+        "Now?\n\n",
+    ],
 )
 @pytest.mark.parametrize("against", ["rejected", "base"])
 def test_scores_agree_with_a_naive_loop(icdpo: ICDPO, question: str, against: Any) -> None:

@@ -83,6 +83,7 @@ def gguf(tmp_path_factory) -> Path:
     return work / model.gguf
 
 
+@pytest.mark.slow
 def test_the_model_is_that_of_the_gguf(smollm, loaded, gguf, tmp_path, monkeypatch):
     import torch
     import transformers
@@ -107,6 +108,7 @@ def test_the_model_is_that_of_the_gguf(smollm, loaded, gguf, tmp_path, monkeypat
     assert difference.abs().max() < 0.5
 
 
+@pytest.mark.slow
 def test_a_gguf_file_is_converted_once(gguf, tmp_path, monkeypatch):
     import torch
 
@@ -135,6 +137,7 @@ def test_a_gguf_file_is_converted_once(gguf, tmp_path, monkeypatch):
     assert len(conversions) == 4
 
 
+@pytest.mark.slow
 def test_a_gguf_file_without_room_for_its_conversion_is_loaded_as_it_is(gguf, tmp_path, monkeypatch, caplog):
     import shutil
 

@@ -75,7 +75,7 @@ def check_full(other_process: Any, path: Path, roomier: Path, *limit: int) -> No
         assert len(store.nearest(store.embed(["question"])[0], len(ids), ids=ids)) == len(ids)
 
 
-@pytest.mark.parametrize("size", ["1m", "3m"])
+@pytest.mark.parametrize("size", ["1m", pytest.param("3m", marks=pytest.mark.slow)])
 def test_a_full_disk_loses_nothing_that_was_acknowledged(
     mount: Callable[..., Path], other_process: Any, tmp_path: Path, size: str
 ) -> None:

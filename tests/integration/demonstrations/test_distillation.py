@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
 
 from icdpo_chains import DemonstrationStore, SamplingParams, TransformersPolicy, read_demonstrations
@@ -10,6 +11,7 @@ from icdpo_chains.distillation import Distilled, distil
 PROMPTS = ["How do I thank a neighbour?", "What is a good first plant?"]
 
 
+@pytest.mark.slow
 def test_a_langchain_model_teaches_the_default_model(policy: TransformersPolicy, tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     sampling = SamplingParams(max_new_tokens=12)

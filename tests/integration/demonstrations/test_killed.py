@@ -37,6 +37,7 @@ def check_whole(store: DemonstrationStore, count: int) -> None:
     assert TwoStageRetriever(store, k=1).retrieve(row(count - 1).prompt)[0].demonstration == row(count - 1)
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_is_there_and_importing_again_adds_the_rest(
     other_process: Any, tmp_path: Path
 ) -> None:

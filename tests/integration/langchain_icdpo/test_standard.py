@@ -24,7 +24,10 @@ from icdpo_chains import ICDPO, TransformersPolicy
 from icdpo_chains.errors import PromptError
 from langchain_icdpo import ChatICDPO, DemonstrationRetriever, create_icdpo_tool
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the standard tests themselves
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # of the standard tests themselves
+]
 
 
 @pytest.fixture(scope="session", autouse=True)
