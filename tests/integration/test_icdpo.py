@@ -69,6 +69,7 @@ def test_scores_agree_with_a_naive_loop(icdpo: ICDPO, question: str, against: An
         assert candidate.score / len(ids) == pytest.approx((expert - contrast) / len(ids), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_of_eight_scores_as_eight_batches_of_one(icdpo: ICDPO) -> None:
     together = {c.index: c.score for c in icdpo.score("What now?", ANSWERS).candidates}
     for i, answer in enumerate(ANSWERS):

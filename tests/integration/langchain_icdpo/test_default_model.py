@@ -47,6 +47,7 @@ def test_the_chain_equals_the_chat_model(core: ICDPO) -> None:
     assert [score for _, score in scores[0]] == pytest.approx([score for _, score in scores[1]], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_what_is_cached_needs_no_network(policy: TransformersPolicy, starter_store: Path) -> None:
     """Neither the hub nor the package index is asked for a model that is there already."""
     (starter_store / "starter-set-added").touch()

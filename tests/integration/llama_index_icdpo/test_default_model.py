@@ -63,7 +63,9 @@ async def read(response: Any) -> str:
     return "".join(response.response_gen) if hasattr(response, "response_gen") else str(response)
 
 
-@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize(
+    "streaming", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "streamed"]
+)
 async def test_a_query_engine_with_synthesizer_and_reranker(
     index: VectorStoreIndex, llm: ICDPOLLM, streaming: bool
 ) -> None:
@@ -84,6 +86,7 @@ async def test_a_query_engine_with_synthesizer_and_reranker(
     assert json.dumps(table)
 
 
+@pytest.mark.slow
 def test_a_plain_query_engine_and_a_chat_engine(index: VectorStoreIndex, llm: ICDPOLLM) -> None:
     """As users of any other LLM build them, by the global settings."""
     Settings.llm = llm
