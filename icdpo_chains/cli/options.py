@@ -86,7 +86,7 @@ Aggregate: TypeAlias = Annotated[
 ]
 Decoding: TypeAlias = Annotated[
     Literal["sample", "guided"],
-    typer.Option(help="guided: follow the demonstrations at each token (docs/guided.md)."),
+    typer.Option(help="guided: follow the demonstrations at each token (docs/guides/guided.md)."),
 ]
 Dtype: TypeAlias = Annotated[
     str | None, typer.Option(help="float32, bfloat16, float16; what suits the hardware.")

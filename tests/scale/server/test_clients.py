@@ -1,6 +1,9 @@
 """The clients that people have, unchanged: OpenAI's own, LangChain's and LlamaIndex's."""
 
 import asyncio
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -56,6 +59,23 @@ def test_openai_streamed(client: openai.OpenAI) -> None:
     assert "".join(chunk.choices[0].text for chunk in pieces) == ANSWER
     with client.chat.completions.stream(model="fake", messages=QUESTION) as events:
         assert events.get_final_completion().choices[0].message.content == ANSWER
+
+
+def test_openai_streams_one_guided_candidate_of_the_default_model(start: Any, tmp_path: Path) -> None:
+    icdpo, store = Path(sys.executable).with_name("icdpo"), tmp_path / "store"
+    starter = "icdpo_chains/demonstrations/starter.jsonl"
+    subprocess.run([icdpo, "import", starter, "--store", store], check=True)
+    command = [str(icdpo), "serve", "--port", "0", "--store", str(store)]
+    server = start(command=[*command, "--n", "1", "--decoding", "guided"])
+    with openai.OpenAI(base_url=server.url, api_key="none") as client:
+        how: dict[str, Any] = {"model": client.models.list().data[0].id, "messages": QUESTION}
+        how |= {"max_tokens": 48, "seed": 1}
+        whole = client.chat.completions.create(**how).choices[0].message.content
+        chunks = list(client.chat.completions.create(**how, stream=True))
+    texts = [chunk.choices[0].delta.content for chunk in chunks]
+    assert "".join(text or "" for text in texts) == whole
+    assert len([text for text in texts if text]) > 3
+    assert [i for i, chunk in enumerate(chunks) if hasattr(chunk, "icdpo")] == [len(chunks) - 1]
 
 
 async def test_openai_async(server: Any) -> None:
