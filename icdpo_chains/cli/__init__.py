@@ -1,4 +1,4 @@
-"""The `icdpo` command: one file for each subcommand, `app.py` puts them together."""
+"""The `icdpo` command: one file per subcommand in `commands/`; `app.py` assembles them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key that clients of a server have to send."""
+"""The API key that clients of a server must send."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ __all__ = ["APIKeyFile", "read_api_key"]
 _VARIABLE = "ICDPO_API_KEY"
 
 APIKeyFile: TypeAlias = Annotated[
-    Path | None, typer.Option(help=f"Holds the key that clients have to send; or set {_VARIABLE}.")
+    Path | None, typer.Option(help=f"File with the key that clients must send; or set {_VARIABLE}.")
 ]
 
 
 def read_api_key(file: Path | None, host: str) -> str | None:
-    """Returns the key of the file, or of the environment; never of the command line, which all can read.
+    """Returns the key from the file or the environment.
+
+    The command line takes no key, because every user of the machine can read it.
 
     Args:
-        file: what `--api-key-file` names.
-        host: where the server is to listen.
+        file: the value of `--api-key-file`.
+        host: the address that the server will listen on.
 
     Raises:
-        BadParameter: there is none, and others than this machine can reach the server.
-        InvalidInputError: what there is, is no key.
+        BadParameter: there is no key, and other machines can reach the server.
+        InvalidInputError: the value found is not a valid key.
         OSError: the file can't be read.
     """
     key, where = os.environ.get(_VARIABLE), _VARIABLE
@@ -37,14 +39,14 @@ def read_api_key(file: Path | None, host: str) -> str | None:
         try:
             key, where = file.read_text(encoding="utf-8"), str(file)
         except UnicodeDecodeError:
-            raise InvalidInputError(f"{file} is not UTF-8, and is to hold an API key") from None
+            raise InvalidInputError(f"{file} is not UTF-8: an API key file must hold ASCII") from None
     if key is None:
         if not is_loopback(host):
             raise typer.BadParameter(
-                f"others can reach {host}, so that a key is needed: give --api-key-file FILE, or set "
-                f"{_VARIABLE}"
+                f"other machines can reach {host}, so the server needs a key: give --api-key-file FILE, or "
+                f"set {_VARIABLE}"
             )
         return None
     if len(key.split()) != 1 or not key.isascii():
-        raise InvalidInputError(f"{where} must hold one API key: ASCII, without white space in it")
+        raise InvalidInputError(f"{where} must hold one API key, in ASCII and without white space")
     return key.strip()

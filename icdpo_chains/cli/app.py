@@ -1,4 +1,4 @@
-"""The `icdpo` command as a whole."""
+"""The `icdpo` command, assembled from its subcommands."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _icdpo(
 def main() -> None:
     """Runs the command with the process's arguments, and exits."""
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that can't show a character must not cost the answer.
+        # A terminal that can't show a character must not lose the answer.
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(ValueError):
                 stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""`load_chat_model`: a judge or a teacher, by what the user typed."""
+"""`load_chat_model`: the judge or teacher that the user named."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def load_chat_model(spec: str) -> ChatModel:
     Args:
         spec: `provider:model`, as LangChain's `init_chat_model` takes it, such as `openai:gpt-5-mini` or
             `ollama:llama3.1:8b`; or `module:attribute`, a Python object that is a chat model or a function
-            that returns one. A module may stand in the working directory. An object that exists goes first.
+            that returns one. The module may be in the working directory. An existing object takes precedence.
 
     Raises:
-        ICDPOError: it can't be loaded: no such object, LangChain or the provider's package is missing, or the
-            provider refuses (no API key).
+        ICDPOError: the model can't be loaded: no such object exists, LangChain or the provider's package is
+            missing, or the provider refuses (no API key).
     """
     if not all(spec.partition(":")):
         raise ICDPOError(
@@ -39,7 +39,7 @@ def load_chat_model(spec: str) -> ChatModel:
         if isinstance(model, type) or (callable(model) and not hasattr(model, "invoke")):
             model = model()
     if not callable(getattr(model, "invoke", None)):
-        raise ICDPOError(f"{spec} is a {type(model).__name__}, and no chat model: it has no method invoke")
+        raise ICDPOError(f"{spec} is a {type(model).__name__}, not a chat model: it has no method `invoke`")
     return model  # type: ignore[no-any-return]
 
 
@@ -49,10 +49,10 @@ def _python_object(spec: str) -> Any:
         return None
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.append(here)  # behind what is installed, which nothing here may stand in for
+        sys.path.append(here)  # last, so that no local module hides an installed one
     try:
         known = find_spec(module) is not None
-    except ModuleNotFoundError:  # of a package that it would be in
+    except ModuleNotFoundError:  # its parent package does not exist
         known = False
     return getattr(import_module(module), attribute, None) if known else None
 
@@ -74,7 +74,7 @@ def _errors_of(spec: str) -> Iterator[None]:
         yield
     except ICDPOError:
         raise
-    except Exception as error:  # of any provider's package, or of the user's own module
+    except Exception as error:  # raised by any provider's package, or by the user's module
         raise ICDPOError(
             f"the chat model {spec} can't be loaded, neither as a Python object nor by LangChain: "
             f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""`command`: a subcommand whose errors are one line, and a traceback with `--debug`."""
+"""`command`: a subcommand that reports an error in one line; `--debug` adds the traceback."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an 
 
 
 def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Registers a function as a subcommand with the further option `--debug`."""
+    """Registers a function as a subcommand, and adds the option `--debug`."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
@@ -45,7 +45,7 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
 
 @contextmanager
 def checked() -> Iterator[None]:
-    """Turns what our own checks of arguments raise into a usage error (exit code 2)."""
+    """Turns errors of our argument checks into usage errors (exit code 2)."""
     try:
         yield
     except ICDPOError:

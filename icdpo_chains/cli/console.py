@@ -1,4 +1,4 @@
-"""Where the command writes: answers to standard output, everything else to standard error."""
+"""Output of the command: answers go to standard output, everything else to standard error."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ __all__ = [
     "write_text",
 ]
 
-# Control characters could move the cursor, or retitle the terminal: a model's text may not.
+# Control characters could move the cursor or retitle the terminal; a model's text must not.
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
 _PICTURES |= dict.fromkeys(range(0x7F, 0xA0), 0xFFFD)
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Returns Rich's console on standard output or standard error, as these are now."""
+    """Returns a Rich console on the current standard output or standard error."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def printable(text: str) -> str:
-    """Returns the text with its control characters made visible; line breaks and tabs stay."""
+    """Returns the text with visible control characters; line breaks and tabs stay."""
     return text.translate(_PICTURES)
 
 
 def write_text(text: str) -> None:
-    """Writes a text: exactly into a pipe or file, without control characters to a terminal."""
+    """Writes a text: unchanged to a pipe or file, with visible control characters to a terminal."""
     write_piece(f"{text}\n")
 
 
 def write_piece(text: str) -> None:
-    """Writes a part of a text, at once; see `write_text`."""
+    """Writes part of a text immediately; see `write_text`."""
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
 def write_json(value: Any) -> None:
-    """Writes JSON in ASCII, which any pipe can carry."""
+    """Writes JSON in ASCII, which is valid in every encoding of a pipe."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
 
 
@@ -65,13 +65,13 @@ def error_line(message: str) -> None:
 
 @contextmanager
 def working(what: str) -> Iterator[Status]:
-    """Shows what is being done while it is, if standard error is a terminal."""
+    """Shows a status line during the work, if standard error is a terminal."""
     with console(stderr=True).status(what) as status:
         yield status
 
 
 def on_stage(status: Status) -> OnProgress:
-    """Returns a progress callback that says what comes next."""
+    """Returns a progress callback that shows the next stage."""
     following = {"retrieved": "Sampling candidates ...", "sampled": "Scoring them ..."}
 
     def show(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""`icdpo ask`: the best of n answers to a question."""
+"""`icdpo ask`: answer a question with the best of n candidates."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def register(app: typer.Typer) -> None:
 
 
 def ask(
-    question: Annotated[str | None, typer.Argument(help="The question; standard input if not given.")] = None,
+    question: Annotated[
+        str | None, typer.Argument(help="The question; read from standard input by default.")
+    ] = None,
     system: Annotated[str | None, typer.Option(help="A system message.")] = None,
     as_json: options.AsJson = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show candidates and scores.")] = False,
@@ -34,7 +36,7 @@ def ask(
     text = options.read_input(question, "a question")
     prompt = [Message("system", system)] if system else []
     prompt.append(Message("user", text))
-    as_conversation(prompt)  # a blank question is answered before a model is loaded
+    as_conversation(prompt)  # a blank question fails before a model is loaded
     with working("Preparing ...") as status:
         icdpo = options.build_icdpo(status, settings)
         status.update("Retrieving demonstrations ...")

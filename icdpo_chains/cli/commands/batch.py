@@ -1,4 +1,4 @@
-"""`icdpo batch`: a data set of prompts through ICDPO."""
+"""`icdpo batch`: answer a data set of prompts."""
 
 from __future__ import annotations
 
@@ -30,31 +30,33 @@ def register(app: typer.Typer) -> None:
 def batch(
     prompts: Annotated[
         Path,
-        typer.Argument(help='JSONL rows of {"prompt": ...}, .txt with one a line, or a preference file.'),
+        typer.Argument(
+            help='JSONL rows of {"prompt": ...}, .txt with one prompt per line, or a preference file.'
+        ),
     ],
-    out: Annotated[Path, typer.Argument(help="The answers, .jsonl; gone on with if it exists.")],
+    out: Annotated[Path, typer.Argument(help="The answers, .jsonl; an existing file is continued.")],
     ray: Annotated[bool, typer.Option("--ray", help="Run on Ray Data.")] = False,
     ray_address: Annotated[
-        str | None, typer.Option(help="A Ray cluster; one is started on this machine if not given.")
+        str | None, typer.Option(help="Address of a Ray cluster; by default one starts on this machine.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="With --ray: how many at most; by default one a GPU or node.")
+        int | None, typer.Option(min=1, help="With --ray: the most workers; by default one per GPU or node.")
     ] = None,
-    chunk: Annotated[int, typer.Option(help="Rows answered together, and written at once.")] = 16,
+    chunk: Annotated[int, typer.Option(help="Rows answered and written together.")] = 16,
     vllm: Annotated[
         list[str] | None,
-        typer.Option(help="A vLLM server, as with `ask`; with --ray it may be repeated, for a pool of them."),
+        typer.Option(help="A vLLM server, as for `ask`; repeat it with --ray for a pool of servers."),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Do the rows again that failed in an earlier run.")
+        bool, typer.Option("--retry-failed", help="Answer the rows again that failed in an earlier run.")
     ] = False,
     as_json: options.AsJson = False,
     *,
     settings: ICDPOConfig,
 ) -> None:
-    """Answer a data set of prompts; stopped at any point, the same command goes on.
+    """Answer a data set of prompts. After a stop at any point, the same command continues.
 
-    A row that fails is written with its error, and makes the exit code 1.
+    A failed row is written with its error; the exit code is then 1.
     """
     from icdpo_chains.batch.job import MAX_CHUNK
     from icdpo_chains.policies.sampling import check_count
@@ -100,17 +102,19 @@ def batch(
                     on_progress=progress.show,
                 )
         finally:
-            # After an error or Ctrl-C as well: what was written stays, and has to be known.
+            # Also after an error or Ctrl-C: the rows already written stay, so report them.
             if progress.last is not None:
                 status.stop()
                 _report(progress.last, out, as_json=as_json)
     if progress.last.failed:
-        error_line(f"{progress.last.failed} rows failed: {out} says why, and --retry-failed does them again")
+        error_line(
+            f"{progress.last.failed} rows failed: {out} says why, and --retry-failed answers them again"
+        )
         raise typer.Exit(1)
 
 
 class _Progress:
-    """Says how far the job is."""
+    """Reports the progress of the job."""
 
     def __init__(self, status: Status) -> None:
         self._status = status

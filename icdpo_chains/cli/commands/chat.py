@@ -1,4 +1,4 @@
-"""`icdpo chat`: a conversation; each answer is the best of n, or one that is written as it is sampled."""
+"""`icdpo chat`: a conversation in which each answer is the best of n."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def chat(
     *,
     settings: ICDPOConfig,
 ) -> None:
-    """Hold a conversation: a line is a turn. With --n 1, answers are written as they are sampled.
+    """Hold a conversation, one line per turn. With --n 1, answers are written as they are sampled.
 
-    Ctrl-C stops an answer, Ctrl-D (or Ctrl-C between answers) ends the conversation. In a pipe each line is
-    a turn as well; the exit code is then 1 if any of them could not be answered.
+    Ctrl-C stops an answer, Ctrl-D (or Ctrl-C between answers) ends the conversation. In a pipe, each line
+    is a turn as well; the exit code is 1 if a turn could not be answered.
     """
     with working("Preparing ...") as status:
         icdpo = options.build_icdpo(status, settings)
@@ -47,7 +47,7 @@ def chat(
             asked = [*turns, Message("user", line)]
             answer = _answer(icdpo, asked)
         except ICDPOError as error:
-            # The conversation so far is kept: the question can be put in another way.
+            # Keep the conversation so far, so that the user can rephrase the question.
             failed = True
             error_line(str(error))
         except KeyboardInterrupt:
@@ -61,7 +61,7 @@ def chat(
 
 
 def _answer(icdpo: ICDPO, asked: Sequence[Message]) -> str:
-    """Writes the answer in the pieces in which it comes; returns it."""
+    """Writes the answer piece by piece, and returns it."""
     answer = ""
     with ExitStack() as stack:
         status = stack.enter_context(working("Retrieving demonstrations ..."))
@@ -69,7 +69,7 @@ def _answer(icdpo: ICDPO, asked: Sequence[Message]) -> str:
         try:
             for chunk in chunks:
                 if chunk.text and not answer:
-                    status.stop()  # it would redraw its line within the answer
+                    status.stop()  # otherwise it redraws its line within the answer
                 write_piece(chunk.text)
                 answer += chunk.text
         finally:
@@ -79,7 +79,7 @@ def _answer(icdpo: ICDPO, asked: Sequence[Message]) -> str:
 
 
 def _lines(interactive: bool) -> Iterator[str]:
-    """The user's turns; blank lines are passed over."""
+    """Yields the user's turns; skips blank lines."""
     while True:
         if interactive:
             try:
@@ -91,7 +91,7 @@ def _lines(interactive: bool) -> Iterator[str]:
             data = sys.stdin.buffer.readline()
             if not data:
                 return
-            # A line that is not UTF-8 is refused as a turn, rather than ending the conversation.
+            # A line that is not UTF-8 is refused as a turn; the conversation continues.
             line = data.decode("utf-8", "surrogateescape")
         if line.strip():
             yield line.rstrip("\r\n")

@@ -51,11 +51,11 @@ def demo(
     question: Annotated[str, typer.Argument(help="The question that both sides answer.")] = _QUESTION,
     n: Annotated[int, typer.Option("--n", "-n", help="Candidates sampled with demonstrations.")] = 4,
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
-    seed: Annotated[int, typer.Option(help="Makes the answers reproducible.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed that makes the answers reproducible.")] = 7,
     model: options.Model = None,
     picture: Annotated[Path | None, typer.Option(help="Also write the two answers as an SVG file.")] = None,
 ) -> None:
-    """Answer one question without and with demonstrations, to see what they change."""
+    """Answer one question without and with demonstrations, side by side."""
     from icdpo_chains.cli.tables import candidates_table, demonstrations_table, totals
     from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
 
@@ -88,7 +88,7 @@ def demo(
 
 
 def difference(before: str, result: ICDPOResult, shown: int) -> str:
-    """Says in one sentence how the two answers differ, as counted.
+    """Returns sentences that count how the two answers differ.
 
     Args:
         before: the answer without demonstrations.
@@ -97,9 +97,9 @@ def difference(before: str, result: ICDPOResult, shown: int) -> str:
     """
     after = result.text
     return (
-        f"The model is the same; only {len(result.demonstrations)} of {shown} demonstrations were added, and "
-        f"no instruction. Bullet lines: {_bullets(before)} without, {_bullets(after)} with. "
-        f"Words: {len(before.split())} without, {len(after.split())} with."
+        f"The model is the same. The right side shows it {len(result.demonstrations)} of {shown} "
+        f"demonstrations, and no instruction names the rule. Bullet lines: {_bullets(before)} without, "
+        f"{_bullets(after)} with. Words: {len(before.split())} without, {len(after.split())} with."
     )
 
 
@@ -110,7 +110,7 @@ def _print_difference(out: Console, question: str, before: str, result: ICDPORes
 
 
 def _svg(question: str, before: str, result: ICDPOResult, shown: int) -> str:
-    """Returns the terminal's picture, which loads no font from elsewhere."""
+    """Returns the terminal as an SVG picture that loads no font from another host."""
     import io
 
     from rich.console import Console

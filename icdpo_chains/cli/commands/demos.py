@@ -1,4 +1,4 @@
-"""`icdpo demos`: what is in the store."""
+"""`icdpo demos`: list, search, show, remove and export the store's demonstrations."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="List, search, show, remove and export demonstrations.")
-Ids = Annotated[list[str], typer.Argument(help="Ids, or how they begin (at least 6 characters).")]
-Limit = Annotated[int, typer.Option("--limit", "-l", help="At most this many.")]
+Ids = Annotated[list[str], typer.Argument(help="Ids, or their first characters (at least 6).")]
+Limit = Annotated[int, typer.Option("--limit", "-l", help="The most demonstrations to list.")]
 
 
 @command(app, "list")
 def list_(
     store: options.Store = None,
     limit: Limit = 20,
-    offset: Annotated[int, typer.Option(min=0, help="Leave out this many.")] = 0,
+    offset: Annotated[int, typer.Option(min=0, help="Skip this many first.")] = 0,
     as_json: options.AsJson = False,
 ) -> None:
     """List demonstrations."""
@@ -49,7 +49,7 @@ def list_(
 
 @command(app, "search")
 def search(
-    query: Annotated[str, typer.Argument(help="What the prompts are compared with.")],
+    query: Annotated[str, typer.Argument(help="The text to compare the prompts with.")],
     store: options.Store = None,
     limit: Limit = 10,
     as_json: options.AsJson = False,
@@ -95,7 +95,7 @@ def show(ids: Ids, store: options.Store = None, as_json: options.AsJson = False)
 def remove(
     ids: Ids,
     store: options.Store = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
 ) -> None:
     """Remove demonstrations."""
     with options.open_store(store, read_only=False) as opened:
@@ -109,22 +109,22 @@ def remove(
 def export(
     file: Annotated[Path, typer.Argument(help="A JSONL file, or - for standard output.")],
     store: options.Store = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace the file if there is one.")] = False,
+    force: Annotated[bool, typer.Option("--force", "-f", help="Replace an existing file.")] = False,
 ) -> None:
-    """Write all demonstrations as JSON lines, which `icdpo import` reads."""
+    """Write all demonstrations as JSON lines; `icdpo import` reads them."""
     with options.open_store(store, read_only=True) as opened:
         if str(file) == "-":
             for item in opened:
                 sys.stdout.write(json.dumps(item.to_dict(), ensure_ascii=True) + "\n")
             return
         if file.exists() and not force:
-            raise typer.BadParameter(f"{file} exists: name another file, or replace it by --force")
+            raise typer.BadParameter(f"{file} exists: name another file, or replace it with --force")
         count = opened.export(file)
     console().print(f"{count} written to {file}", soft_wrap=True)
 
 
 def _whole_ids(store: DemonstrationStore, given: list[str]) -> list[str]:
-    """Returns the ids that begin as given.
+    """Returns the full ids for the given first characters.
 
     Raises:
         StoreError: none does, or several do.
@@ -134,7 +134,9 @@ def _whole_ids(store: DemonstrationStore, given: list[str]) -> list[str]:
     for begin in given:
         fitting = [id_ for id_ in known if id_.startswith(begin)] if len(begin) >= 6 else []
         if len(fitting) != 1:
-            reason = f"{len(fitting)} begin with it: give more of it" if fitting else "none begins with it"
+            reason = (
+                f"{len(fitting)} begin with it: give more characters" if fitting else "none begins with it"
+            )
             if len(begin) < 6:
                 reason = "give at least 6 characters of it"
             raise StoreError(f"no demonstration is named {begin!r}: {reason}. `icdpo demos list` lists them")

@@ -1,4 +1,4 @@
-"""`icdpo distill`: demonstrations made with a teacher."""
+"""`icdpo distill`: build demonstrations from a teacher's answers."""
 
 from __future__ import annotations
 
@@ -30,33 +30,35 @@ def register(app: typer.Typer) -> None:
 def distill(
     prompts: Annotated[
         Path,
-        typer.Argument(help='A preference file, JSONL rows of {"prompt": ...}, or .txt with one a line.'),
+        typer.Argument(
+            help='A preference file, JSONL rows of {"prompt": ...}, or .txt with one prompt per line.'
+        ),
     ],
     teacher: Annotated[
         str,
         typer.Option(
             "--teacher",
             "-t",
-            help="provider:model of LangChain, such as openai:gpt-5-mini; or module:attribute.",
+            help="The teacher: provider:model of LangChain, such as openai:gpt-5-mini; or module:attribute.",
         ),
     ],
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The demonstrations, .jsonl; gone on with if it exists.")
+        Path, typer.Option("--out", "-o", help="The demonstrations, .jsonl; an existing file is continued.")
     ],
     model: options.Model = None,
     max_tokens: Annotated[int, typer.Option(help="The longest rejected answer, in tokens.")] = 128,
-    temperature: Annotated[float, typer.Option(help="Of the rejected answers.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Of the rejected answers.")] = 0.8,
-    seed: Annotated[int, typer.Option(min=0, help="Makes the rejected answers reproducible.")] = 0,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first prompts of the file.")] = None,
+    temperature: Annotated[float, typer.Option(help="Temperature of the rejected answers.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Top-p of the rejected answers.")] = 0.8,
+    seed: Annotated[int, typer.Option(min=0, help="Seed that makes the rejected answers reproducible.")] = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use only this many prompts of the file.")] = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Build demonstrations: a teacher's answer is the chosen one, the local model's own the rejected one.
+    """Build demonstrations: a teacher's answers are chosen, the local model's own answers rejected.
 
-    Stopped at any point, the same command goes on; what the teacher answered is never asked again. Prompts
-    that failed are listed, and tried again by the same command; the exit code is 1 if there is one.
+    After a stop at any point, the same command continues and never repeats a question that the teacher has
+    answered. It lists failed prompts and tries them again; the exit code is 1 if a prompt failed.
     """
     from icdpo_chains.cli.chat_models import load_chat_model
     from icdpo_chains.demonstrations.files.prompts import read_prompts
@@ -69,7 +71,7 @@ def distill(
     asked = list(islice(read_prompts(prompts, on_refused=refused.append), limit))
     if not asked:
         reasons = "".join(f"; {row}" for row in refused[:1])
-        raise InvalidInputError(f"{prompts} holds no prompt that can be used{reasons}")
+        raise InvalidInputError(f"{prompts} holds no usable prompt{reasons}")
     last: list[Distilled] = []
     try:
         with working("Preparing ...") as status:
@@ -92,7 +94,7 @@ def distill(
                 on_prompt=show,
             )
     finally:
-        # After an error or Ctrl-C as well: what was written stays, and has to be known.
+        # Also after an error or Ctrl-C: the demonstrations already written stay, so report them.
         if last:
             _report(last[0], refused, out, as_json=as_json)
     if last[0].failed:

@@ -1,4 +1,4 @@
-"""`icdpo import`: preference files into the store."""
+"""`icdpo import`: add preference files to the store."""
 
 from __future__ import annotations
 
@@ -26,24 +26,26 @@ def register(app: typer.Typer) -> None:
 
 
 def import_files(
-    files: Annotated[list[Path], typer.Argument(help="JSONL, JSON, CSV or Parquet, also with .gz.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="JSONL, JSON, CSV or Parquet; may be compressed (.gz).")
+    ],
     store: options.Store = None,
     as_json: options.AsJson = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help=f"List all refused rows, not only {_SHOWN}.")
     ] = False,
 ) -> None:
-    """Put demonstrations from preference files into the store.
+    """Add demonstrations from preference files to the store.
 
-    What is there already is not added twice. Rows that can't be used are refused and listed; the exit code
-    is 1 if a file held no usable row.
+    Demonstrations that the store already holds are not added twice. Unusable rows are refused and listed; the
+    exit code is 1 if a file holds no usable row.
     """
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     from icdpo_chains.demonstrations.files import read_demonstrations
     from icdpo_chains.demonstrations.store import AddReport
 
-    # Told apart before anything is written: a name misspelt must not leave half of the files imported.
+    # Check all files before the first write: a misspelt name must not leave half of them imported.
     refused: list[RefusedRow] = []
     sources = {file: read_demonstrations(file, on_refused=refused.append) for file in files}
     done: dict[Path, AddReport] = {}
@@ -64,7 +66,7 @@ def import_files(
                 done[file] = opened.add(demonstrations, on_batch=count)
                 progress.remove_task(task)
     finally:
-        # After an error or Ctrl-C as well: what was written stays, and has to be known.
+        # Also after an error or Ctrl-C: the demonstrations already written stay, so report them.
         _report(done, refused, as_json=as_json, verbose=verbose)
     if not all(report.total for report in done.values()):
         empty = ", ".join(str(file) for file, report in done.items() if not report.total)

@@ -1,4 +1,4 @@
-"""`icdpo mcp`: the same as tools of a Model Context Protocol server."""
+"""`icdpo mcp`: a Model Context Protocol server whose tools answer, rank and search."""
 
 from __future__ import annotations
 
@@ -30,18 +30,19 @@ def register(app: typer.Typer) -> None:
 
 def mcp(
     transport: Annotated[
-        Literal["stdio", "http"], typer.Option(help="stdio for a client that starts this; http for several.")
+        Literal["stdio", "http"],
+        typer.Option(help="stdio for a client that starts this command; http for several clients."),
     ] = "stdio",
-    host: Annotated[str, typer.Option(help="Where http listens; others than loopback need a key.")] = (
+    host: Annotated[str, typer.Option(help="Address for http; any address but loopback needs a key.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8765,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for http; 0 takes a free one.")] = 8765,
     api_key_file: APIKeyFile = None,
     write: Annotated[bool, typer.Option("--write", help="Let clients add demonstrations.")] = False,
     *,
     settings: ICDPOConfig,
 ) -> None:
-    """Give agents the tools to answer, to rank answers, and to search the demonstrations (MCP)."""
+    """Give agents tools to answer, to rank answers and to search demonstrations (MCP)."""
     from icdpo_chains.mcp import create_mcp_server, transports
 
     def load() -> ICDPO:
@@ -52,12 +53,12 @@ def mcp(
         with transports.protocol_output() as output:
             loaded: Future[ICDPO] = Future()
             server = create_mcp_server(loaded.result, editable=write)
-            # Clients wait for the first answer of a server for seconds only.
+            # Clients wait only seconds for a server's first message, so load in the background.
             threading.Thread(target=_settle, args=(loaded, load), daemon=True).start()
             transports.run_stdio(server, output)
         return
     key = read_api_key(api_key_file, host)
-    # Before the model is loaded: if the address is taken, that is said at once.
+    # Bind before the model is loaded, so that a taken address fails at once.
     with bind(host, port) as bound:
         server = create_mcp_server(load(), editable=write)
         sys.stderr.write(f"icdpo: tools at {base_url(bound)}/mcp\n")
@@ -66,9 +67,9 @@ def mcp(
 
 
 def _settle(future: Future[ICDPO], load: Callable[[], ICDPO]) -> None:
-    """Loads; an error is told to whoever asks for the result, and in the server's log."""
+    """Loads the ICDPO into the future; an error goes to the future and to the server's log."""
     try:
         future.set_result(load())
     except BaseException as error:
-        error_line(f"{error} (start the server again when that is mended)")
+        error_line(f"{error} (fix this, then start the server again)")
         future.set_exception(error)

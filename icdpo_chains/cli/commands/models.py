@@ -1,4 +1,4 @@
-"""`icdpo models`: the default models."""
+"""`icdpo models`: fetch and list the default models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Fetch and list the default models.
 
 @command(app, "fetch")
 def fetch(
-    names: Annotated[list[str] | None, typer.Argument(help="Which; all where not given.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Names of models; all by default.")] = None,
 ) -> None:
     """Fetch the default models once; afterwards everything works offline."""
     out = console()
@@ -31,7 +31,7 @@ def fetch(
 
 @command(app, "list")
 def list_(as_json: options.AsJson = False) -> None:
-    """List the default models, and which of them are here."""
+    """List the default models and their place in the cache."""
     models = catalog.list_models()
     if as_json:
         write_json(

@@ -1,4 +1,4 @@
-"""`icdpo score`: given answers, ranked."""
+"""`icdpo score`: rank given answers."""
 
 from __future__ import annotations
 
@@ -26,21 +26,23 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    question: Annotated[str, typer.Argument(help="What the answers answer.")],
-    responses: Annotated[list[str] | None, typer.Argument(help="The answers.", show_default=False)] = None,
+    question: Annotated[str, typer.Argument(help="The question that they answer.")],
+    responses: Annotated[
+        list[str] | None, typer.Argument(help="The answers to rank.", show_default=False)
+    ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(help="More answers: a JSON array of strings, or one a line in any other file."),
+        typer.Option(help="File with more answers: a JSON array of strings, or one answer per line."),
     ] = None,
     as_json: options.AsJson = False,
     *,
     settings: ICDPOConfig,
 ) -> None:
-    """Rank answers that came from anywhere, best first."""
+    """Rank answers from any source, best first."""
     answers = [*(responses or []), *(_read(file) if file else [])]
     if not answers:
-        raise typer.BadParameter("give the answers to rank, after the question or by --file")
-    as_conversation(question)  # a blank question is answered before a model is loaded
+        raise typer.BadParameter("give the answers to rank, after the question or with --file")
+    as_conversation(question)  # a blank question fails before a model is loaded
     with working("Preparing ...") as status:
         icdpo = options.build_icdpo(status, settings)
         result = icdpo.score(question, answers, on_progress=on_stage(status))
@@ -62,7 +64,7 @@ def _read(file: Path) -> list[str]:
     try:
         answers = json.loads(text)
     except ValueError as error:
-        raise InvalidInputError(f"{file} is no JSON: {error}") from None
+        raise InvalidInputError(f"{file} is not JSON: {error}") from None
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise InvalidInputError(f'{file} must hold a JSON array of strings, such as ["one", "two"]')
     return answers

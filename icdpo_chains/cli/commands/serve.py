@@ -27,28 +27,36 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="The address to listen at; others than loopback need a key.")] = (
+    host: Annotated[str, typer.Option(help="Address to listen on; any address but loopback needs a key.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
     api_key_file: APIKeyFile = None,
-    model_name: Annotated[str | None, typer.Option(help="What clients call the model.")] = None,
+    model_name: Annotated[str | None, typer.Option(help="Name of the model for clients.")] = None,
     demonstrations: Annotated[
         bool, typer.Option("--demonstrations", help="Let clients read and change the demonstrations.")
     ] = False,
-    max_waiting: Annotated[int, typer.Option(help="Questions answered or waiting at most.")] = 256,
-    max_body_bytes: Annotated[int, typer.Option(help="The largest request.")] = 2**20,
+    max_waiting: Annotated[int, typer.Option(help="The most questions in progress or waiting.")] = 256,
+    max_body_bytes: Annotated[int, typer.Option(help="The largest request, in bytes.")] = 2**20,
     max_candidates: Annotated[int, typer.Option(help="The most candidates a request may ask for.")] = 32,
     max_demonstrations: Annotated[
         int, typer.Option(help="The most demonstrations a request may ask for.")
     ] = 32,
-    max_characters: Annotated[int, typer.Option(help="The longest conversation or response.")] = 200_000,
-    max_tokens_limit: Annotated[int, typer.Option(help="The longest answer it may ask for.")] = 1024,
-    request_timeout: Annotated[float, typer.Option(help="Seconds that an answer may take.")] = 300.0,
+    max_characters: Annotated[
+        int, typer.Option(help="The longest conversation or response, in characters.")
+    ] = 200_000,
+    max_tokens_limit: Annotated[
+        int, typer.Option(help="The longest answer a request may ask for, in tokens.")
+    ] = 1024,
+    request_timeout: Annotated[
+        float, typer.Option(help="The longest time for an answer, in seconds.")
+    ] = 300.0,
     *,
     settings: ICDPOConfig,
 ) -> None:
-    """Serve answers to OpenAI's clients, until SIGTERM or Ctrl-C; requests may override how."""
+    """Serve OpenAI's clients until SIGTERM or Ctrl-C. Requests may override most options."""
     from icdpo_chains.server import ServerLimits, create_app, server_extra
 
     with server_extra():
@@ -66,10 +74,10 @@ def serve(
         )
     key = read_api_key(api_key_file, host)
     with contextlib.ExitStack() as stack:
-        # Before the model is loaded: if the address is taken, that is said at once.
+        # Bind before the model is loaded, so that a taken address fails at once.
         bound = stack.enter_context(contextlib.closing(bind(host, port)))
         with working("Preparing ...") as status:
-            embedder = options.embedder()  # one for those that read and for those that write
+            embedder = options.embedder()  # readers and writers share it
             icdpo = options.build_icdpo(status, settings, embedder)
             editable = None
             if demonstrations:

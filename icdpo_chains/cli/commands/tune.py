@@ -1,4 +1,4 @@
-"""`icdpo tune`: the best settings for a model and its preferences, as a file."""
+"""`icdpo tune`: find the best settings for a model and its preferences."""
 
 from __future__ import annotations
 
@@ -28,19 +28,22 @@ def register(app: typer.Typer) -> None:
 
 def tune(
     files: Annotated[list[Path], typer.Argument(help="Preference files: JSONL, JSON, CSV or Parquet.")],
-    minutes: Annotated[float, typer.Option(help="How long to search, loading models apart.")] = 10,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file of settings.")] = Path("icdpo.json"),
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+    minutes: Annotated[float, typer.Option(help="Minutes of search, without the loading of models.")] = 10,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The settings file to write.")] = Path(
+        "icdpo.json"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random draws.")] = 0,
     k: Annotated[
-        list[int] | None, typer.Option("--k", "-k", help="Demonstrations to try; may be repeated. [2, 4]")
+        list[int] | None,
+        typer.Option("--k", "-k", help="Numbers of demonstrations to try; repeatable. [2, 4]"),
     ] = None,
     n: Annotated[
         list[int] | None,
-        typer.Option("--n", "-n", help="Candidates to try; may be repeated. [1, 2, 4, 8, 16]"),
+        typer.Option("--n", "-n", help="Numbers of candidates to try; repeatable. [1, 2, 4, 8, 16]"),
     ] = None,
     retriever: Annotated[
         list[str] | None,
-        typer.Option(help="Retrievers to try; may be repeated. [two_stage, fixed]"),
+        typer.Option(help="Retrievers to try; repeatable. [two_stage, fixed]"),
     ] = None,
     model: options.Model = None,
     store: options.Store = None,
@@ -49,11 +52,11 @@ def tune(
     max_context: Annotated[int, typer.Option(help="The longest context, in tokens.")] = 2048,
     as_json: options.AsJson = False,
 ) -> None:
-    """Search scorer, retriever, k and n, and write what is best to a file for `--config`.
+    """Search scorer, retriever, k and n, and write the best settings to a file for `--config`.
 
-    The file differs from the defaults in scorer, retriever, k and n only where that is shown to be better;
-    scorer, retriever and k on pairs that had no part in the search.
-    --store says which demonstrations will be used with the settings; `icdpo import` puts FILES there.
+    A setting differs from its default only if a test shows it to be better; for scorer, retriever and k, on
+    pairs that took no part in the search.
+    --store names the demonstrations for later use with the settings; `icdpo import` adds FILES to it.
     """
     from icdpo_chains.cli.commands.eval.accuracy import read_pairs
     from icdpo_chains.config import ICDPOConfig
@@ -98,9 +101,9 @@ def tune(
 
 
 def _check_writable(out: Path) -> None:
-    # Before the search rather than after it.
+    # Check the output before the search, not after it.
     if out.exists():
-        raise InvalidInputError(f"{out} is there already: remove it, or name another file by --out")
+        raise InvalidInputError(f"{out} exists: remove it, or name another file with --out")
     out.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(out.parent, os.W_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(out.parent))

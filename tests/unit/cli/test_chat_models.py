@@ -39,7 +39,7 @@ def test_an_object_of_ones_own(module: str, attribute: str) -> None:
 
 
 def test_an_object_that_is_no_chat_model(module: str) -> None:
-    with pytest.raises(ICDPOError, match=r":number is a int, and no chat model"):
+    with pytest.raises(ICDPOError, match=r":number is a int, not a chat model"):
         load_chat_model(f"{module}:number")
 
 

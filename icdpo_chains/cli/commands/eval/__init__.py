@@ -1,4 +1,4 @@
-"""`icdpo eval`: one file for each of its subcommands."""
+"""`icdpo eval`: one file per subcommand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ from icdpo_chains.cli.commands.eval import accuracy, generate, judge, report, ru
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="Find out whether ICDPO helps, on your model and your data.")
+app = typer.Typer(no_args_is_help=True, help="Find out whether ICDPO helps on your model and data.")
 for part in (accuracy, generate, judge, report, rules):
     part.register(app)

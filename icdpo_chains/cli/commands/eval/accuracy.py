@@ -35,29 +35,33 @@ def register(app: typer.Typer) -> None:
 
 def accuracy(
     files: Annotated[list[Path], typer.Argument(help="Preference files: JSONL, JSON, CSV or Parquet.")],
-    pairs: Annotated[int, typer.Option(help="How many pairs are scored.")] = 100,
+    pairs: Annotated[int, typer.Option(help="Number of pairs to score.")] = 100,
     k: Annotated[
-        list[int] | None, typer.Option("--k", "-k", help="Demonstrations shown; may be repeated. [2]")
+        list[int] | None, typer.Option("--k", "-k", help="Demonstrations shown; repeatable. [2]")
     ] = None,
     retriever: Annotated[
         list[str] | None,
-        typer.Option(help="two_stage, bm25, embeddings, random, fixed; may be repeated. [two_stage, random]"),
+        typer.Option(help="two_stage, bm25, embeddings, random, fixed; repeatable. [two_stage, random]"),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which pairs, and what is drawn.")] = 0,
-    plain: Annotated[bool, typer.Option(help="The plain format in place of the chat template.")] = False,
-    chosen_instruction: Annotated[str | None, typer.Option(help="Another wording; '' for none.")] = None,
-    rejected_instruction: Annotated[str | None, typer.Option(help="Another wording; '' for none.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of pairs and of all draws.")] = 0,
+    plain: Annotated[bool, typer.Option(help="Use the plain format instead of the chat template.")] = False,
+    chosen_instruction: Annotated[
+        str | None, typer.Option(help="Instruction before chosen answers; '' for none.")
+    ] = None,
+    rejected_instruction: Annotated[
+        str | None, typer.Option(help="Instruction before rejected answers; '' for none.")
+    ] = None,
     model: options.Model = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
     max_context: Annotated[int, typer.Option(help="The longest context, in tokens.")] = 2048,
-    plot: Annotated[Path | None, typer.Option(help="Draw the scorers' calibration there (.svg).")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a calibration plot of the scorers (.svg).")] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Measure preference accuracy: how often the chosen answer of a pair is scored above the rejected one.
+    """Measure preference accuracy: how often the chosen answer of a pair scores above the rejected one.
 
-    Each pair is scored with demonstrations from the other rows, never with near-duplicates of it. A coin gets
-    50 %. Ctrl-C ends the measurement, and what was scored so far is reported; the exit code is then 130.
+    Demonstrations come from the other rows, never from near-duplicates of the pair. A coin gets 50 %. Ctrl-C
+    ends the measurement and reports the pairs scored so far; the exit code is then 130.
     """
     from icdpo_chains.demonstrations.retrievers import RETRIEVERS
     from icdpo_chains.policies.sampling import check_count
@@ -111,7 +115,7 @@ def accuracy(
         try:
             wanted = min(pairs, len(rows))
             for _ in track(range(wanted), "Scoring pairs", console=console(stderr=True), transient=True):
-                # One that does not fit is replaced by the next.
+                # The next pair replaces a pair that does not fit.
                 for outcome in each_pair:
                     outcomes.append(outcome)
                     if outcome is not None:
@@ -136,7 +140,7 @@ def accuracy(
 
 
 def read_pairs(files: list[Path]) -> tuple[Demonstration, ...]:
-    """Reads preference pairs, and says on standard error how many rows were refused."""
+    """Reads preference pairs; reports the number of refused rows on standard error."""
     from icdpo_chains.evaluation.preferences import read_preferences
 
     refused: list[RefusedRow] = []
@@ -151,7 +155,7 @@ def _report(found: PreferenceAccuracy, *, as_json: bool) -> None:
         write_json(found.to_dict())
         return
     out = console()
-    # Into a file or a pipe, the tables are as wide as they need to be.
+    # In a file or a pipe, the tables are as wide as necessary.
     if not sys.stdout.isatty():
         out.width = 140
     out.print(_accuracy_table(found))
@@ -203,7 +207,7 @@ def _draw(found: PreferenceAccuracy, plot: Path) -> None:
 
     scorers = [setting for setting in found.settings if setting.measure in SCORERS]
     first = scorers[0]
-    # Four lines can be told apart; the other retrievers and k are in the JSON.
+    # A plot shows four lines legibly; the JSON has all retrievers and k.
     shown = [s for s in scorers if (s.retriever, s.k) == (first.retriever, first.k)]
     plot_calibration({setting.label: calibrate(found.margins(setting)) for setting in shown}, plot)
     console(stderr=True).print(str(plot), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`icdpo eval generate`: the systems' answers to held-out prompts."""
+"""`icdpo eval generate`: let each system answer held-out prompts."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ def register(app: typer.Typer) -> None:
 def generate(
     files: Annotated[list[Path], typer.Argument(help="Preference files: JSONL, JSON, CSV or Parquet.")],
     out: Annotated[Path, typer.Option(help="The directory of the run.")] = Path("eval"),
-    prompts: Annotated[int, typer.Option(help="Prompts held out to be answered.")] = 30,
+    prompts: Annotated[int, typer.Option(help="Number of prompts to hold out and answer.")] = 30,
     system: Annotated[
-        list[str] | None, typer.Option(help="A system; may be repeated. All of them if not given.")
+        list[str] | None, typer.Option(help="A system; repeatable. All systems by default.")
     ] = None,
-    variants: Annotated[
-        bool, typer.Option(help="Also ICDPO with other numbers and sources of demonstrations.")
-    ] = True,
-    n: Annotated[int, typer.Option("--n", "-n", help="Candidates of the systems that choose.")] = 4,
+    variants: Annotated[bool, typer.Option(help="Also vary the number and source of demonstrations.")] = True,
+    n: Annotated[
+        int, typer.Option("--n", "-n", help="Candidates for the systems that choose among several.")
+    ] = 4,
     k: options.Demonstrations = 2,
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
-    reward_pairs: Annotated[int, typer.Option(help="Most pairs that a reward model is fitted from.")] = 300,
-    sft_rows: Annotated[int, typer.Option(help="Most rows that the LoRA adapter is trained on.")] = 100,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split, the sampling and the training.")] = 0,
+    reward_pairs: Annotated[int, typer.Option(help="The most pairs to fit a reward model.")] = 300,
+    sft_rows: Annotated[int, typer.Option(help="The most rows to train the LoRA adapter.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the sampling and the training.")] = 0,
     model: options.Model = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
 ) -> None:
-    """Let each system answer held-out prompts; stopped and started again, it goes on.
+    """Let each system answer held-out prompts. After a stop, the same command continues.
 
-    The preferences are split into prompts to answer, rows to judge by, and demonstrations; near-duplicates
-    stay together. What is trained (reward models, a LoRA adapter) is kept in the directory.
+    The preferences are split into prompts to answer, rows for the judge, and demonstrations; near-duplicates
+    stay together. The directory keeps the trained reward models and LoRA adapter.
     """
     from icdpo_chains.evaluation.comparison.experiment import SYSTEMS, VARIANTS
     from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
@@ -79,7 +79,7 @@ def generate(
         parts = divide(pairs, prompts, seed=seed)
         policy = options.load_policy(status, model, dtype, device)
         experiment = Experiment(
-            policy,  # type: ignore[arg-type]  # what a command line can name is a TransformersPolicy
+            policy,  # type: ignore[arg-type]  # the command line can only name a TransformersPolicy
             parts,
             out,
             n=n,
@@ -108,7 +108,7 @@ def generate(
             "sft_rows": sft_rows,
             "seed": seed,
         }
-        # The judge is fitted here, so that judging needs the directory alone.
+        # Fit the judge here, so that judging needs only the directory.
         _ = experiment.judge
         wanted = [(names, ANSWERS)]
         if variants:
@@ -126,7 +126,7 @@ def generate(
 
 
 def _digest(pairs: Sequence[Demonstration]) -> str:
-    """Identifies preferences by content: the names of their files may stay while the rows change."""
+    """Identifies preferences by content: a file may keep its name while its rows change."""
     return hashlib.sha256("\n".join(pair.id for pair in pairs).encode("ascii")).hexdigest()[:32]
 
 
@@ -137,12 +137,12 @@ def answer_file(run: Path) -> Path:
         InvalidInputError: the directory holds none.
     """
     if not (run / ANSWERS).exists():
-        raise InvalidInputError(f"{run} holds no {ANSWERS}: make it by `icdpo eval generate --out {run}`")
+        raise InvalidInputError(f"{run} holds no {ANSWERS}: make it with `icdpo eval generate --out {run}`")
     return run / ANSWERS
 
 
 class _Bar:
-    """Says how many answers there are, and how fast they come."""
+    """Reports the number of answers and their rate."""
 
     def __init__(self, status: Status, total: int) -> None:
         import time

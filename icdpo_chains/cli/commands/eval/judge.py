@@ -1,4 +1,4 @@
-"""`icdpo eval judge`: what a reward model, a chat model and a classifier say of the answers."""
+"""`icdpo eval judge`: judge answers by a reward model, a chat model and a toxicity classifier."""
 
 from __future__ import annotations
 
@@ -31,27 +31,29 @@ def register(app: typer.Typer) -> None:
 
 
 def judge(
-    run: Annotated[Path, typer.Argument(help="The directory that `icdpo eval generate` made.")] = Path(
-        "eval"
-    ),
+    run: Annotated[Path, typer.Argument(help="The directory of `icdpo eval generate`.")] = Path("eval"),
     reward_model: Annotated[
         str | None,
         typer.Option(help="A Hugging Face sequence classifier; by default the reward model of the run."),
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Its label that is good, if it has several.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Its label for good answers, if it has several labels.")
+    ] = None,
     chat_model: Annotated[
         str | None,
         typer.Option("--judge", help="A LangChain chat model that compares pairs: provider:model."),
     ] = None,
-    against: Annotated[str, typer.Option(help="The system that it compares the others with.")] = "base",
+    against: Annotated[str, typer.Option(help="The system to compare the others with.")] = "base",
     toxicity: Annotated[
         str | None,
-        typer.Option(help="A Hugging Face classifier with a label `toxic`; by default a small packaged one."),
+        typer.Option(
+            help="A Hugging Face classifier with a label `toxic`; by default a small packaged classifier."
+        ),
     ] = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
 ) -> None:
-    """Judge the answers of a run; stopped and started again, it goes on."""
+    """Judge the answers of a run. After a stop, the same command continues."""
     from icdpo_chains.evaluation.comparison.answers import SystemAnswer
     from icdpo_chains.evaluation.judges.judging import judge_answers, swept
     from icdpo_chains.jsonl import ResumableFile
@@ -93,7 +95,7 @@ def judge(
                 for file in (JUDGMENTS, _VARIANT_JUDGMENTS)
                 for row in ResumableFile.read(run / file)[1]
             }
-            (run / SWEEPS).unlink(missing_ok=True)  # made anew, of all that is there
+            (run / SWEEPS).unlink(missing_ok=True)  # rebuilt below from all judgments
             with ResumableFile(run / SWEEPS, judges) as file:
                 for record in swept([*answers, *others], known, k=settings["k"]):
                     file.append(record["key"], record)

@@ -1,4 +1,4 @@
-"""`icdpo eval report`: systems side by side, as a page and a table."""
+"""`icdpo eval report`: compare systems on a page and in a table."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def report(
         Path, typer.Argument(help="The directory of `icdpo eval generate` and `icdpo eval judge`.")
     ] = Path("eval"),
     out: Annotated[
-        Path | None, typer.Option(help="The directory of report.html and report.md; that of the run.")
+        Path | None, typer.Option(help="Directory for report.html and report.md; by default that of the run.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=0, help="Prompts whose answers the page shows.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap and the permutation test.")] = 0,
+    samples: Annotated[int, typer.Option(min=0, help="Number of prompts whose answers the page shows.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap and the permutation test.")] = 0,
 ) -> None:
     """Compare systems by their answers: quality with intervals, and cost."""
     from icdpo_chains.evaluation.report.report import Report

@@ -44,7 +44,7 @@ def test_the_difference_is_counted() -> None:
 
     result: Any = Result()
     assert difference("one two three", result, 12) == (
-        "The model is the same; only 2 of 12 demonstrations were added, and no instruction. "
+        "The model is the same. The right side shows it 2 of 12 demonstrations, and no instruction names the rule. "
         "Bullet lines: 0 without, 2 with. Words: 3 without, 4 with."
     )
 

@@ -94,7 +94,7 @@ def test_bad_input_is_one_line_before_anything_is_loaded(run: Any, fakes: list[A
     Path("empty.txt").write_text("\n \n")
     Path("wrong.jsonl").write_text('{"question": "hi"}\n')
     for name, reason in [
-        ("empty.txt", "no prompt"),
+        ("empty.txt", "no usable prompt"),
         ("wrong.jsonl", "wrong.jsonl:1: the columns"),
         ("nowhere.txt", "No such file"),
     ]:

@@ -68,7 +68,7 @@ def test_a_model_that_does_not_load_leaves_the_tools(
     monkeypatch.setattr("icdpo_chains.packaged_models.catalog.resolve", fail)
     run = icdpo("mcp")
     assert run.exit_code == 0
-    assert "no network (start the server again when that is mended)" in run.stderr
+    assert "no network (fix this, then start the server again)" in run.stderr
     tools, says = served["answer"]
     assert len(tools) == 3
     assert "failed inside the server" in says
@@ -86,7 +86,7 @@ def test_http_listens_on_loopback(icdpo: Any, served: dict[str, Any]) -> None:
 def test_other_addresses_need_a_key(icdpo: Any, served: dict[str, Any], host: str) -> None:
     run = icdpo("mcp", "--transport", "http", "--host", host)
     assert run.exit_code == 2
-    assert "a key is needed" in " ".join(run.stderr.replace("│", " ").split())
+    assert "needs a key" in " ".join(run.stderr.replace("│", " ").split())
     assert served == {}
 
 

@@ -79,7 +79,7 @@ def test_a_file_that_is_there_is_not_overwritten(
     (tmp_path / "icdpo.json").write_text("mine")
     run = icdpo("tune", file, "--out", str(tmp_path / "icdpo.json"))
     assert run.exit_code == 1
-    assert "is there already" in run.stderr
+    assert "exists: remove it" in run.stderr
     assert (tmp_path / "icdpo.json").read_text() == "mine"
     assert fakes == []
 

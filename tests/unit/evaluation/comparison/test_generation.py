@@ -1,4 +1,4 @@
-"""A run is gone on with after a stop, and ends as if it had never been stopped."""
+"""A run continues after a stop, and ends as if it had never stopped."""
 
 from collections.abc import Sequence
 from itertools import count
