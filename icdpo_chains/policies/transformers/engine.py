@@ -27,6 +27,7 @@ from icdpo_chains.policies.transformers.branches import (
 from icdpo_chains.policies.transformers.cache import can_share
 from icdpo_chains.policies.transformers.cuda_graph import CaptureError
 from icdpo_chains.policies.transformers.early_rejection import Halving
+from icdpo_chains.policies.transformers.guided import GuidedStep
 from icdpo_chains.policies.transformers.packed_linears import PackedLinears
 from icdpo_chains.policies.transformers.prefix_cache import BLOCK, PrefixCache
 from icdpo_chains.policies.transformers.static_decoding import StaticBranches
@@ -105,15 +106,10 @@ class Engine:
         for numbers in together:
             some, read = [requests[i] for i in numbers], [prompts[i] for i in numbers]
             static = self._can_share(read, room) and self._can_be_static()
-            guided = [i for i in numbers if i in contrasts]
-            guidance = None
-            if guided:
-                against = [contrasts[i] for i in guided]
-                step = self._step(against, [requests[i].n for i in guided], room)
-                guidance = Guidance([prompt.logits for prompt in against], step, some)
+            step, guidance = self._steps(some, read, [contrasts[i] for i in numbers if i in contrasts], room)
             samples += decode(
                 [prompt.logits for prompt in read],
-                self._step(read, [request.n for request in some], room),
+                step,
                 some,
                 eos_token_ids=eos_token_ids,
                 tokenizer=tokenizer,
@@ -123,14 +119,34 @@ class Engine:
             )
         return samples
 
-    def _step(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Step:
+    def _steps(
+        self,
+        requests: Sequence[SampleRequest],
+        prompts: Sequence[Prompt],
+        contrasts: Sequence[Prompt],
+        room: int,
+    ) -> tuple[Step, Guidance | None]:
+        """Rows that continue prompts by one token a step, and the contrast of the guided rows."""
+        counts = [request.n for request in requests]
+        if not contrasts:
+            return self._step(prompts, counts, room), None
+        logits = [prompt.logits for prompt in contrasts]
+        guided = [request.n for request in requests if request.sampling.guided]
+        both = [*prompts, *contrasts]
+        if self._can_share(both, room):
+            joint = GuidedStep(self._growing(both, [*counts, *guided], room), requests)
+            return joint.expert, Guidance(logits, joint.contrast, requests)
+        step = self._step(prompts, counts, room)
+        return step, Guidance(logits, self._step(contrasts, guided, room), requests)
+
+    def _growing(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Branches:
         """Rows that continue prompts by one token a step; several prompts have to be able to share."""
-        static = self._can_share(prompts, room) and self._can_be_static()
-        branches: Branches = (
-            StaticBranches(self._model, prompts, counts, room)
-            if static
-            else self._branches(prompts, counts, room)
-        )
+        if self._can_share(prompts, room) and self._can_be_static():
+            return StaticBranches(self._model, prompts, counts, room)
+        return self._branches(prompts, counts, room)
+
+    def _step(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Step:
+        branches = self._growing(prompts, counts, room)
 
         def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
             if kept is not None:

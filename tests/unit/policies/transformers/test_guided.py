@@ -193,3 +193,15 @@ def test_guided_decoding_needs_a_contrast(llama: TransformersPolicy) -> None:
 def test_guided_decoding_and_finalists_do_not_combine() -> None:
     with pytest.raises(ValueError, match="finalists=1 can't be combined"):
         SampleRequest(CONTEXT, 4, SAMPLING, finalists=1, contrast=CONTRAST)
+
+
+def test_both_contexts_are_read_in_one_pass_a_token(llama: TransformersPolicy) -> None:
+    shapes: list[tuple[int, ...]] = []
+    hook = llama.model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+    )
+    plain = SampleRequest(CONTEXT, 2, SamplingParams(max_new_tokens=16, min_new_tokens=16, seed=1))
+    llama.sample_batch([plain, request(replace(SAMPLING, min_new_tokens=16))])
+    hook.remove()
+    # Two rows that are not guided, three that are, and three contrast rows.
+    assert [shape for shape in shapes if shape[1] == 1] == [(8, 1)] * 15
