@@ -1,4 +1,4 @@
-"""`cancellation`: the event by which one thread takes back the work of another."""
+"""`cancellation`: the event with which one thread cancels the work of another."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ cancellation: ContextVar[threading.Event | None] = ContextVar("icdpo_cancellatio
 
 
 def check_cancelled() -> None:
-    """Ends the work of this context if its caller has taken it back.
+    """Ends the work of this context if its caller has cancelled it.
 
-    Call it before each step that takes long: retrieval, rendering, sampling, scoring.
+    Call it before each long step: retrieval, rendering, sampling, scoring.
 
     Raises:
         CancelledError: the event in `cancellation` is set.

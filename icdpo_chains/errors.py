@@ -1,28 +1,28 @@
-"""Everything that icdpo-chains raises on purpose.
+"""The exceptions of icdpo-chains.
 
 ::
 
     ICDPOError
-    ├── InvalidInputError (also a ValueError)   a text or a message that can't be used
-    ├── DemonstrationError (also a ValueError)  a demonstration, or a row of a file, that can't be used
-    │   └── UnknownFormatError                  a file whose format or columns are not known
-    ├── StoreError                              a demonstration store that can't do what was asked
+    ├── InvalidInputError (also a ValueError)   an unusable text or message
+    ├── DemonstrationError (also a ValueError)  an unusable demonstration or row of a file
+    │   └── UnknownFormatError                  a file of unknown format or columns
+    ├── StoreError                              a demonstration store can't fulfil a request
     │   ├── StoreLockedError                    another process writes to the directory
     │   ├── EmbedderMismatchError               the collection was filled with another embedder
     │   └── StoreUnavailableError               unreadable directory, full disk, server not reached
-    ├── NoDemonstrationsError                   the retriever found nothing to show to the model
+    ├── NoDemonstrationsError                   the retriever found no demonstration
     ├── MissingRejectedError                    `against="rejected"` needs rejected answers
     ├── NoCandidateError                        no candidate can be scored: all blank, or not finite
-    ├── PromptError                             text that can't be turned into model input
-    │   └── ContextOverflowError                the conversation does not fit the model by itself
+    ├── PromptError                             text that can't become model input
+    │   └── ContextOverflowError                the conversation alone does not fit the model
     ├── PolicyError                             the model can't be loaded or used
-    │   ├── PolicyUnavailableError              the model's server is not reached, or does not answer
-    │   ├── QueueFullError                      too many requests wait for the model already
-    │   └── TokenizerMismatch                   the model's server reads text as other tokens than we do
+    │   ├── PolicyUnavailableError              the model's server is unreachable or does not answer
+    │   ├── QueueFullError                      too many requests are waiting for the model
+    │   └── TokenizerMismatch                   the model's server and the local tokenizer disagree
     └── WeightsError                            the default models can't be fetched, verified or converted
 
-A plainly wrong argument (`n=0`, `top_p=-1`) is a `ValueError` or `TypeError`, as everywhere in Python. Each
-message names the value, the limit and the remedy.
+A wrong argument (`n=0`, `top_p=-1`) raises `ValueError` or `TypeError`, as everywhere in Python. Each message
+names the value, the limit and the remedy.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 
 
 class ICDPOError(Exception):
-    """The root: catch it to catch everything that this package raises on purpose."""
+    """The base class: catch it to catch every exception that this package defines."""
 
 
 class InvalidInputError(ICDPOError, ValueError):
@@ -66,7 +66,7 @@ class UnknownFormatError(DemonstrationError):
 
 
 class StoreError(ICDPOError):
-    """A demonstration store can't do what was asked."""
+    """A demonstration store can't fulfil a request."""
 
 
 class StoreLockedError(StoreError):
@@ -74,7 +74,7 @@ class StoreLockedError(StoreError):
 
 
 class EmbedderMismatchError(StoreError):
-    """The collection was filled with another embedder than the one given."""
+    """The collection was filled with a different embedder."""
 
 
 class StoreUnavailableError(StoreError):
@@ -82,7 +82,7 @@ class StoreUnavailableError(StoreError):
 
 
 class NoDemonstrationsError(ICDPOError):
-    """The retriever found no demonstration, so that there is nothing to align with."""
+    """The retriever found no demonstration to show to the model."""
 
 
 class MissingRejectedError(ICDPOError):
@@ -94,7 +94,7 @@ class NoCandidateError(ICDPOError):
 
 
 class PromptError(ICDPOError):
-    """Text can't be turned into model input."""
+    """Text can't become model input."""
 
 
 class ContextOverflowError(PromptError):
@@ -106,11 +106,11 @@ class PolicyError(ICDPOError):
 
 
 class PolicyUnavailableError(PolicyError):
-    """A model's server is not reached, or does not answer, however often it is asked."""
+    """A model's server is unreachable, or does not answer after repeated requests."""
 
 
 class QueueFullError(PolicyError):
-    """Too many requests wait for the model already: ask again later."""
+    """Too many requests are waiting for the model: try again later."""
 
 
 class TokenizerMismatch(PolicyError):

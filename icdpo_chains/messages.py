@@ -1,4 +1,4 @@
-"""`Message`: one turn of a conversation, and what counts as a conversation."""
+"""`Message`: one turn of a conversation, and the accepted forms of a conversation."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = [
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 Conversation: TypeAlias = "str | Sequence[Message | Mapping[str, str]]"
-"""What a prompt may be given as: a string (one user turn), or messages, ours or `{"role", "content"}`."""
+"""A prompt: a string (one user turn), or messages as `Message` or `{"role", "content"}`."""
 
 _ROLES = get_args(Role)
 
 
 def check_text(text: object, what: str) -> str:
-    """Returns `text` if it is a string that can be stored and tokenized.
+    """Returns `text` if it is a valid Unicode string.
 
     Args:
-        text: what was given.
-        what: how to call it in an error, such as `"the question"`.
+        text: the value to check.
+        what: its name in an error message, such as `"the question"`.
 
     Raises:
-        TypeError: it is not a string.
-        InvalidInputError: it holds a lone surrogate, which no encoding can carry.
+        TypeError: the value is not a string.
+        InvalidInputError: the string holds a lone surrogate, which no encoding can represent.
     """
     if not isinstance(text, str):
         raise TypeError(f"{what} must be a string, not {type(text).__name__}: {text!r:.80}")
@@ -72,12 +72,12 @@ class Message:
         check_text(self.content, f"the content of the {self.role} message")
 
     def to_dict(self) -> dict[str, str]:
-        """Returns `{"role": ..., "content": ...}`, the form that Hugging Face's chat templates take."""
+        """Returns `{"role": ..., "content": ...}`, the form for Hugging Face's chat templates."""
         return {"role": self.role, "content": self.content}
 
 
 def as_conversation(prompt: Conversation) -> tuple[Message, ...]:
-    """Returns a prompt as messages that end where the assistant is to answer.
+    """Returns a prompt as messages that end with the turn to answer.
 
     Args:
         prompt: a string, which becomes one user turn, or messages.
@@ -94,19 +94,19 @@ def as_conversation(prompt: Conversation) -> tuple[Message, ...]:
     else:
         raise TypeError(f"a prompt is a string or a sequence of messages, not {type(prompt).__name__}")
     if not any(message.role == "user" and message.content.strip() for message in messages):
-        raise InvalidInputError("the question is blank: the prompt needs a user turn that holds some text")
+        raise InvalidInputError("the question is blank: the prompt needs a user turn with some text")
     if messages[-1].role == "assistant":
         raise InvalidInputError(
-            "the prompt ends with an assistant turn, so that there is nothing to answer: leave that turn out"
+            "the prompt ends with an assistant turn, so there is nothing to answer: leave that turn out"
         )
     return messages
 
 
 def search_text(conversation: Sequence[Message]) -> str:
-    """Returns what retrieval compares: the turns, joined by line breaks.
+    """Returns the text that retrieval compares: the turns, joined by line breaks.
 
-    System messages are left out: they say how to answer (or, in a RAG chain, from what), mostly at length and
-    always alike, and would drown what is asked.
+    System messages are left out. They state how to answer (or, in a RAG chain, from which documents); they
+    are often long and always alike, and would drown the question.
     """
     return "\n".join(message.content for message in conversation if message.role != "system")
 
@@ -115,12 +115,12 @@ def as_responses(responses: Sequence[str]) -> list[str]:
     """Returns answers as a list.
 
     Raises:
-        InvalidInputError: one is not valid Unicode.
-        TypeError: one is not a string, or all is a single string.
-        ValueError: there is none.
+        InvalidInputError: an answer is not valid Unicode.
+        TypeError: an answer is not a string, or `responses` is a single string.
+        ValueError: `responses` is empty.
     """
     if isinstance(responses, str):
-        raise TypeError("responses must be a sequence of strings: put a single one in a list")
+        raise TypeError("responses must be a sequence of strings: put a single string into a list")
     for i, response in enumerate(responses):
         check_text(response, f"response {i}")
     if not responses:

@@ -1,4 +1,4 @@
-"""`Progress`: what a callback is told while a question is answered, and who tells it."""
+"""`Progress`: the report that a callback receives after each stage of an answer."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Progress:
-    """One stage is done.
+    """The report of one completed stage.
 
     Attributes:
-        stage: which: `"retrieved"`, `"sampled"`, `"scored"`.
-        seconds: how long it took.
-        demonstrations: those found, once `"retrieved"`.
-        answers: once `"sampled"`; none where given answers are scored.
-        candidates: best first, once `"scored"`.
+        stage: the completed stage: `"retrieved"`, `"sampled"` or `"scored"`.
+        seconds: the duration of the stage.
+        demonstrations: the demonstrations found, after `"retrieved"`.
+        answers: the candidates, after `"sampled"`; empty if given answers are scored.
+        candidates: best first, after `"scored"`.
     """
 
     stage: Literal["retrieved", "sampled", "scored"]
@@ -56,7 +56,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class Stages:
-    """The clock of one call; reports each stage that is done.
+    """The clock of one call; reports each completed stage.
 
     Args:
         on_progress: called after each stage.
@@ -70,7 +70,7 @@ class Stages:
         self._seconds: dict[str, float] = {}
 
     def done(self, stage: Literal["retrieved", "sampled", "scored"], **what: Any) -> None:
-        """Ends a stage and reports it, with the fields of `Progress` that it has."""
+        """Ends a stage and reports it, with the stage's fields of `Progress`."""
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
         self._seconds[self._NAMES[stage]] = seconds
@@ -84,15 +84,15 @@ class Stages:
 
 @cache
 def threads() -> ThreadPoolExecutor:
-    """Returns the threads in which questions are answered."""
-    # Those that wait for the model are answered together: asyncio's own few would keep batches small.
+    """Returns the thread pool that answers questions."""
+    # Threads that wait for the model share a batch; asyncio's default pool is too small for large batches.
     return ThreadPoolExecutor(64, thread_name_prefix="icdpo")
 
 
 async def in_thread(call: Callable[..., T], *args: Any, **options: Any) -> T:
-    """Makes a call in a thread, so that the event loop goes on; `on_progress` is called on the loop.
+    """Runs a call in a thread without blocking the event loop; `on_progress` is called on the loop.
 
-    Where the task is cancelled, what the call has a policy sample is taken back.
+    Cancelling the task cancels the call's requests to the policy.
     """
     loop = asyncio.get_running_loop()
     on_progress: OnProgress | None = options.get("on_progress")

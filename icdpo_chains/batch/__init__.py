@@ -1,1 +1,1 @@
-"""Batch jobs: a data set of prompts through ICDPO, on one machine or on Ray."""
+"""Batch jobs: answer a data set of prompts, on one machine or on Ray."""

@@ -1,4 +1,4 @@
-"""`answer_rows`: a chunk of a batch job's rows becomes records of its output."""
+"""`answer_rows`: turns a chunk of a batch job's rows into records of its output."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 _THREADS = 8
-# Would befall each of the rows: a job of a million must not end as a million failures.
+# These errors would fail every row: a job of a million must not end with a million failures.
 _OF_THE_MACHINE = (PolicyError, StoreError, WeightsError, NoDemonstrationsError, MemoryError, OSError)
-# By name, so that torch need not be there.
+# By name, because torch may be absent.
 _OF_THE_DEVICE = {"OutOfMemoryError", "AcceleratorError"}
 
 
 def answer_rows(icdpo: ICDPO, rows: Sequence[JobRow], seed: int) -> list[dict[str, Any]]:
-    """Answers rows, whose candidates are sampled together where the policy can do that.
+    """Answers rows; samples their candidates together if the policy can.
 
-    A row's answer depends on the seed and the row alone, whatever it is answered with, where and when.
+    A row's answer depends only on the seed and the row, not on the other rows, the worker or the time.
 
     Args:
-        icdpo: answers them.
-        rows: those that can't be used become records of their error.
-        seed: of the job.
+        icdpo: the ICDPO that answers.
+        rows: the rows; an unusable row becomes a record of its error.
+        seed: the seed of the job.
 
     Returns:
-        A record a row, JSON values, in this order: `row`, `id` and `prompt` with `response` and `icdpo`, or
+        One record of JSON values per row, in order: `row`, `id` and `prompt` with `response` and `icdpo`, or
         with `error`.
 
     Raises:
-        PolicyError, StoreError, WeightsError, NoDemonstrationsError, MemoryError, OSError: what is wrong is
-            not the row.
+        PolicyError, StoreError, WeightsError, NoDemonstrationsError, MemoryError, OSError: the fault is not
+            the row's.
     """
 
     def ask(row: JobRow) -> Asked:
@@ -49,7 +49,7 @@ def answer_rows(icdpo: ICDPO, rows: Sequence[JobRow], seed: int) -> list[dict[st
         return icdpo.ask(row.prompt, found, seed=row_seed(seed, row.number))
 
     usable = [row for row in rows if row.refused is None]
-    # A policy on a server scores for all threads at once; one in this process takes them in turn.
+    # A policy on a server scores for all threads at once; a policy in this process serves them in turn.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="icdpo-batch") as threads:
         asked = list(threads.map(_or_error(ask), usable))
         drafts = _sampled(icdpo, asked)
@@ -58,11 +58,11 @@ def answer_rows(icdpo: ICDPO, rows: Sequence[JobRow], seed: int) -> list[dict[st
 
 
 def row_seed(seed: int, number: int) -> int:
-    """Returns the seed of one row, from 0 to 2**48 - 1 (any JSON reader keeps that exactly).
+    """Returns the seed of one row, from 0 to 2**48 - 1 (which every JSON reader keeps exactly).
 
     Args:
-        seed: of the job.
-        number: of the row.
+        seed: the seed of the job.
+        number: the number of the row.
     """
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode("ascii")).digest()[:6], "big")
 
@@ -75,14 +75,14 @@ def _sampled(icdpo: ICDPO, asked: list[Asked | Exception]) -> list[Draft | Excep
     if not askable:
         return [item for item in asked if isinstance(item, Exception)]
     together = _or_error(icdpo.sample_asked)(askable)
-    if isinstance(together, Exception):  # for one of them it may be: each alone has its answer or its error
+    if isinstance(together, Exception):  # the error may be that of one row: answer each row alone
         return [_or_error(alone)(item) for item in asked]
     drafts = iter(together)
     return [next(drafts) if isinstance(item, Asked) else item for item in asked]
 
 
 def _or_error(call: Callable[[S], T]) -> Callable[[S | Exception], T | Exception]:
-    """Returns the call with a row's own error in place of its result; an error given goes through."""
+    """Wraps a call: returns a row's error in place of its result, and passes a given error through."""
 
     def called(item: S | Exception) -> T | Exception:
         if isinstance(item, Exception):

@@ -24,11 +24,11 @@ class JobRow:
     """One row of the input.
 
     Attributes:
-        number: which one, from 1; rows that can't be used count as well.
-        prompt: what is to be answered; `""` if the row can't be used.
-        id: what the input calls it (`custom_id` or `id`), if anything.
-        refused: why it can't be used.
-        line: where such a row stands in its file, see `RefusedRow`.
+        number: the row's number, from 1; unusable rows count as well.
+        prompt: the prompt to answer; `""` for an unusable row.
+        id: the row's own `custom_id` or `id`, if any.
+        refused: the reason why the row is unusable.
+        line: the position of an unusable row in its file, see `RefusedRow`.
     """
 
     number: int
@@ -38,7 +38,7 @@ class JobRow:
     line: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns JSON values, from which `from_dict` builds an equal row."""
+        """Returns JSON values; `from_dict` builds an equal row from them."""
         prompt: Any = self.prompt
         if not isinstance(prompt, str):
             prompt = [message.to_dict() for message in prompt]
@@ -52,7 +52,7 @@ class JobRow:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> JobRow:
-        """Builds what `to_dict` was called on."""
+        """Builds a row from the values of `to_dict`."""
         prompt = fields["prompt"]
         if not isinstance(prompt, str):
             prompt = tuple(Message(**message) for message in prompt)
@@ -60,7 +60,7 @@ class JobRow:
 
 
 def job_rows(path: str | Path) -> Iterator[JobRow]:
-    """Reads the rows of any file that `read_prompts` reads, lazily.
+    """Reads rows lazily, from any file that `read_prompts` reads.
 
     Args:
         path: the file.
@@ -73,7 +73,7 @@ def job_rows(path: str | Path) -> Iterator[JobRow]:
     number = 0
     while True:
         found = next(rows, None)
-        while refused:  # they stand before the prompt
+        while refused:  # refused rows precede the prompt in the file
             number, row = number + 1, refused.popleft()
             yield JobRow(number, refused=row.reason, line=row.line)
         if found is None:
@@ -84,10 +84,10 @@ def job_rows(path: str | Path) -> Iterator[JobRow]:
 
 
 def count_rows(path: str | Path) -> int:
-    """Returns how many rows there are.
+    """Returns the number of rows.
 
     Raises:
-        InvalidInputError: none of them can be used.
+        InvalidInputError: no row is usable.
         UnknownFormatError, OSError: as `read_prompts`.
     """
     count, usable, reason = 0, False, ""
@@ -97,7 +97,7 @@ def count_rows(path: str | Path) -> int:
         if row.refused is not None and not reason:
             reason = f"; row {row.number}, line {row.line}: {row.refused}"
     if not usable:
-        raise InvalidInputError(f"{path} holds no prompt that can be used{reason}")
+        raise InvalidInputError(f"{path} holds no usable prompt{reason}")
     return count
 
 
@@ -105,7 +105,7 @@ def fingerprint(path: str | Path) -> str:
     """Returns the SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
-        OSError: it can't be read.
+        OSError: the file can't be read.
     """
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:

@@ -1,4 +1,4 @@
-"""`run_batch_job`: a data set of prompts through ICDPO, on one machine."""
+"""`run_batch_job`: answers a data set of prompts on one machine."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class JobReport:
-    """How far a job is.
+    """The progress of a job.
 
     Attributes:
-        rows: how many the input has.
-        already_there: how many of them an earlier run had written.
-        added: how many this run has written, failed ones included.
-        failed: how many of those in the output hold an error, whoever wrote them.
-        seconds: that this run has taken.
+        rows: the number of rows in the input.
+        already_there: rows written by earlier runs.
+        added: rows written by this run, failed rows included.
+        failed: rows in the output that hold an error, from any run.
+        seconds: the duration of this run so far.
     """
 
     rows: int
@@ -44,12 +44,12 @@ class JobReport:
 
     @property
     def rows_per_minute(self) -> float:
-        """What this run writes."""
+        """The rows that this run writes per minute."""
         return 60 * self.added / self.seconds if self.seconds else 0.0
 
     @property
     def minutes_left(self) -> float | None:
-        """How long the rest takes at this pace, as far as that can be said."""
+        """The estimated time for the remaining rows; `None` while it is unknown."""
         rest = self.rows - self.already_there - self.added
         return rest / self.rows_per_minute if self.added else None
 
@@ -64,29 +64,29 @@ def run_batch_job(
     retry_failed: bool = False,
     on_progress: Callable[[JobReport], None] | None = None,
 ) -> JobReport:
-    """Answers each prompt of a file, and writes a line a row to another.
+    """Answers each prompt of a file, and writes one line per row to another file.
 
-    Killed at any point, the same call goes on: nothing is done twice, and nothing lost. With other settings,
-    or another input, it refuses to. A row that fails is written with its error; what is wrong with model,
-    store or disk stops the job, which goes on when it is called again. Each row's candidates are drawn by a
-    seed of its own, made of the job's and the row's number, so that its answer depends on nothing else.
+    After a kill at any point, the same call continues: no row is written twice, and none is lost. The call
+    refuses to continue with other settings or another input. A failed row is written with its error. A fault
+    of the model, store or disk stops the job; the same call continues it. Each row has its own seed, derived
+    from the job's seed and the row's number, so its answer does not depend on other rows.
 
     Args:
-        config: the settings; their seed is the job's. Without one, it is drawn once and kept with the output.
+        config: the settings; their seed is the job's. A missing seed is drawn once and kept with the output.
         prompts: a file that `read_prompts` reads.
-        out: the output, `.jsonl`; see `docs/guides/batch.md` for what a line holds.
-        build: makes the ICDPO, once there is something to do. One that is there already: `lambda _: icdpo`.
-        chunk: how many rows are answered together, and written at once.
-        retry_failed: the rows that failed in an earlier run are done again.
+        out: the output, `.jsonl`; `docs/guides/batch.md` describes its lines.
+        build: builds the ICDPO, when the first row needs it. For an existing ICDPO: `lambda _: icdpo`.
+        chunk: the number of rows to answer and write together.
+        retry_failed: answer the rows again that failed in an earlier run.
         on_progress: called after each chunk.
 
     Raises:
-        InvalidInputError: the input holds no prompt; or the output is of a job with other settings, of no
-            job, or being written.
-        PolicyError, StoreError, WeightsError, NoDemonstrationsError: model or store can't be used.
+        InvalidInputError: the input holds no prompt; or the output belongs to a job with other settings, to
+            no job, or to a running job.
+        PolicyError, StoreError, WeightsError, NoDemonstrationsError: the model or the store is unusable.
         ICDPOError: the output can't be written.
         UnknownFormatError, OSError: the input can't be read.
-        TypeError, ValueError: an argument that can't be used.
+        TypeError, ValueError: an argument is wrong.
     """
     check_count(chunk, "chunk", MAX_CHUNK)
     with open_output(config, prompts, out, retry_failed=retry_failed) as output:
@@ -104,9 +104,9 @@ def run_batch_job(
 def open_output(
     config: ICDPOConfig, prompts: str | Path, out: str | Path, *, retry_failed: bool
 ) -> JobOutput:
-    """Opens the output of a new job, or of one that is gone on with; as `run_batch_job`."""
+    """Opens the output of a new or a continued job; raises as `run_batch_job`."""
     settings = with_own_store(config).model_dump(mode="json", exclude={"note", "device"})
-    # Where the model runs may change in the middle of a job.
+    # The place where the model runs may change during a job.
     settings["vllm"] = settings.get("vllm") is not None
     settings["seed"] = settings["sampling"].pop("seed")
     settings["prompts"] = fingerprint(prompts)
@@ -114,7 +114,7 @@ def open_output(
 
 
 def with_own_store(config: ICDPOConfig) -> ICDPOConfig:
-    """Returns the settings with a store that means the same in any directory."""
+    """Returns the settings with a store whose place does not depend on the working directory."""
     if config.store is None or "://" in config.store:
         return config
     return config.model_copy(update={"store": str(Path(config.store).expanduser().absolute())})
@@ -125,7 +125,7 @@ def write_all(
     records: Iterable[Sequence[dict[str, Any]]],
     on_progress: Callable[[JobReport], None] | None,
 ) -> JobReport:
-    """Writes records as they come, and says how far that is.
+    """Writes records as they arrive, and reports the progress.
 
     Raises:
         ICDPOError: the output can't be written, or rows are missing at the end.
@@ -145,7 +145,7 @@ def write_all(
     missing = output.rows - len(output.done)
     if missing:
         raise ICDPOError(
-            f"{missing} of {output.rows} rows did not come back: run the same again, which does them"
+            f"{missing} of {output.rows} rows did not come back: run the same command again to answer them"
         )
     return report
 

@@ -1,4 +1,4 @@
-"""`JobOutput`: the file that a batch job writes, which says itself how far the job has come."""
+"""`JobOutput`: the file that a batch job writes; the file records the job's progress."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from icdpo_chains.result import json_safe
 __all__ = ["JOB", "JobOutput"]
 
 JOB = ".job.json"
-"""The job's own file has the output's name and this."""
+"""The suffix of the job's own file, after the output's name."""
 
 
 class JobOutput(AbstractContextManager["JobOutput"]):
-    """A JSONL file with a line a row, each of which is there whole or not at all.
+    """A JSONL file with one line per row; each line is complete or absent.
 
-    A file beside it, the output's name with `.job.json`, holds the settings that the job was begun with, so
-    that it is never gone on with under others. What is on disk is what is done: a last line that a stop cut
-    off is removed when the file is opened again. One process writes at a time.
+    A file beside it, the output's name with `.job.json`, holds the settings of the job, so that the job never
+    continues with other settings. The rows on disk are the rows done: reopening the file removes a last line
+    that a stop cut off. One process writes at a time.
 
     Args:
-        path: the output, `.jsonl`; made, with its directories, where there is none.
-        settings: JSON values by name. A `seed` of `None` is the one that the job was begun with, or drawn.
-        count: returns how many rows the input has; asked once a job.
-        retry_failed: the rows that failed are taken out, to be done again.
+        path: the output, `.jsonl`; created with its directories if it does not exist.
+        settings: JSON values by name. A `seed` of `None` takes the job's first seed, or draws one.
+        count: returns the number of rows in the input; called once per job.
+        retry_failed: remove the failed rows, so that they are answered again.
 
     Attributes:
         path: the output.
-        seed: of the job.
-        rows: how many the input has.
-        done: the numbers of the rows that are in the file.
-        failed: how many of them hold an error.
+        seed: the seed of the job.
+        rows: the number of rows in the input.
+        done: the numbers of the rows in the file.
+        failed: the number of rows in the file that hold an error.
 
     Raises:
-        InvalidInputError: the file is of a job with other settings, of no job, or being written.
-        ICDPOError: it can't be written.
+        InvalidInputError: the file belongs to a job with other settings, to no job, or to a running job.
+        ICDPOError: the file can't be written.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         self.path = Path(path)
         self._job = self.path.with_name(self.path.name + JOB)
         if self.path.suffix != ".jsonl":
-            raise InvalidInputError(f"{self.path} must end in .jsonl: a line a row is written there")
+            raise InvalidInputError(f"{self.path} must end in .jsonl: the job writes one line per row")
         with _disk_errors_explained(self.path), ExitStack() as opened:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(f"{self.path}.lock")
@@ -67,7 +67,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
                 lock.acquire(blocking=False)
             except Timeout:
                 raise InvalidInputError(
-                    f"{self.path} is being written by another process: wait for it"
+                    f"{self.path} is open in another process: wait until that job ends"
                 ) from None
             opened.callback(lock.release)
             self.seed, self.rows = self._settle(json.loads(_line(settings)), count)
@@ -80,13 +80,13 @@ class JobOutput(AbstractContextManager["JobOutput"]):
             self._opened = opened.pop_all()
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Writes records, and returns when they are on disk; rows that are there already are left out.
+        """Writes records, and returns when they are on disk; skips rows that the file already has.
 
         Args:
             records: JSON values with the number of their `row`.
 
         Raises:
-            ICDPOError: the disk is full, or gone; none of these records is in the file then.
+            ICDPOError: the disk is full or gone; the file then holds none of these records.
         """
         fresh: dict[int, Mapping[str, Any]] = {}
         for record in records:
@@ -105,7 +105,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         self.failed += sum("error" in record for record in fresh.values())
 
     def close(self) -> None:
-        """Closes the file; what was appended is in it."""
+        """Closes the file, with all appended records."""
         self._opened.close()
 
     def __exit__(
@@ -114,11 +114,11 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         self.close()
 
     def _settle(self, settings: dict[str, Any], count: Callable[[], int]) -> tuple[int, int]:
-        """Returns seed and number of rows: those of the job that is gone on with, or of a new one."""
+        """Returns the seed and the number of rows, of the continued job or of a new one."""
         if not self._job.exists():
             if self.path.exists() and self.path.stat().st_size:
                 raise InvalidInputError(
-                    f"{self.path} exists, and without {self._job.name} beside it can't be gone on with: name "
+                    f"{self.path} exists without {self._job.name} beside it, so it can't be continued: name "
                     "another file"
                 )
             if settings.get("seed") is None:
@@ -138,14 +138,14 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         return seed, rows
 
     def _read(self) -> int:
-        """Notes which rows are there; returns the bytes of the whole lines."""
+        """Records the rows in the file; returns the bytes of the complete lines."""
         self.done: set[int] = set()
         self.failed = size = 0
         for number, (line, record) in enumerate(self._records(), 1):
             row = record.get("row") if isinstance(record, dict) else None
             if not isinstance(row, int) or not 1 <= row <= self.rows or row in self.done:
                 raise InvalidInputError(
-                    f"{self.path}, line {number}: no record of this job, or one twice; remove the line"
+                    f"{self.path}, line {number}: no record of this job, or a repeated row: remove the line"
                 )
             self.done.add(row)
             self.failed += "error" in record
@@ -166,7 +166,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
 
     @staticmethod
     def _replace(path: Path, lines: Iterable[bytes]) -> None:
-        """Writes a file anew; it is there whole, or the old one stays."""
+        """Rewrites a file; on failure the old file stays."""
         unfinished = path.with_name(f"{path.name}.tmp")
         try:
             with unfinished.open("wb") as file:
@@ -186,8 +186,8 @@ def _disk_errors_explained(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise ICDPOError(
-            f"{path} can't be written ({error.strerror or error}); what it holds is whole. Make room, or "
-            "permit it, and run the same again to go on"
+            f"{path} can't be written ({error.strerror or error}); the lines in it are complete. Free some "
+            "space or change the permissions, and run the same command again to continue"
         ) from error
 
 
@@ -199,5 +199,5 @@ def _write(file: Any, data: bytes) -> None:
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    # In ASCII no character can be cut in half, nor a line break be anything but the end of a record.
+    # In ASCII no character can be cut in half, and a line break always ends a record.
     return (json.dumps(json_safe(value), ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")

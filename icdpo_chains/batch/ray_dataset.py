@@ -1,4 +1,4 @@
-"""`ray_answers`: rows are read, answered and brought back by Ray Data. Importing this needs Ray."""
+"""`ray_answers`: Ray Data reads, answers and returns rows. Importing this module needs Ray."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from icdpo_chains.icdpo import ICDPO
 
 __all__ = ["ray_answers", "ray_cluster"]
 
-# One row of Ray's is a whole chunk of ours, as JSON, and one block is one such row.
+# One row of Ray is one chunk of ours, as JSON; one block is one such row.
 _ROWS, _ANSWERS = "rows", "answers"
 
 
 @contextmanager
 def ray_cluster(address: str | None) -> Iterator[None]:
-    """Connects to a cluster, or starts one on this machine, unless there is a connection already.
+    """Connects to a cluster, or starts one on this machine; an existing connection is used.
 
     Args:
-        address: as `ray.init` takes it; `None` starts one.
+        address: the address for `ray.init`; `None` starts a cluster.
 
     Raises:
-        ICDPOError: the cluster is not reached, or can't be started.
+        ICDPOError: the cluster is unreachable, or can't be started.
     """
     if ray.is_initialized():
         yield
@@ -62,7 +62,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
 
 
 def _check_reached(address: str) -> None:
-    """Asks before Ray does, which goes on asking for minutes."""
+    """Fails at once if the address is unreachable; Ray itself retries for minutes."""
     if address.startswith("ray://"):
         raise ValueError("a job runs on a node of the cluster, not through Ray's client: use HOST:PORT there")
     host, _, port = address.rpartition(":")
@@ -80,16 +80,16 @@ def ray_answers(
     workers: int | None,
     chunk: int,
 ) -> Iterator[list[dict[str, Any]]]:
-    """Yields the records of one chunk after the other, in the order in which they are ready.
+    """Yields the records of one chunk at a time, in the order of completion.
 
     Args:
         configs: the settings; workers take them in turn.
         prompts: the input.
-        seed: of the job.
-        done: the numbers of the rows that are left out.
-        build: makes the ICDPO in a worker.
-        workers: how many at most.
-        chunk: rows in a chunk.
+        seed: the seed of the job.
+        done: the numbers of the rows to skip.
+        build: builds the ICDPO in a worker.
+        workers: the most workers.
+        chunk: the number of rows per chunk.
 
     Raises:
         ICDPOError: a worker can't go on.
@@ -106,12 +106,12 @@ def ray_answers(
         needs = {"num_gpus": 1}
     else:
         workers = workers or nodes
-        # Ray gives an actor as many threads as it has CPUs.
+        # Ray gives an actor one thread per CPU.
         needs = {"num_cpus": max(1, int(cpus // workers))}
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    context.target_max_block_size = 1  # a block a row
+    context.target_max_block_size = 1  # one block per row
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     turns = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(_Turns).remote(len(configs))
     with DataContext.current(context):
@@ -121,7 +121,7 @@ def ray_answers(
             _Worker,
             fn_constructor_args=(configs, build, seed, turns),
             batch_size=1,
-            # What waits at a worker dies with it.
+            # Chunks that wait at a worker die with it.
             compute=ActorPoolStrategy(min_size=1, max_size=workers, max_tasks_in_flight_per_actor=2),
             **needs,
         )
@@ -134,7 +134,7 @@ def ray_answers(
 
 
 class _Chunks(Datasource):  # type: ignore[misc]  # Ray has no types
-    """The input, read lazily by one task on the node of the driver: the file need not be anywhere else."""
+    """The input; one task reads it lazily on the driver's node, the only node that needs the file."""
 
     def __init__(self, path: Path, done: ray.ObjectRef, size: int) -> None:
         self._path, self._done, self._size = path, done, size
@@ -161,7 +161,7 @@ class _Chunks(Datasource):  # type: ignore[misc]  # Ray has no types
 class _Worker:
     """An actor with an ICDPO of its own.
 
-    An error that is not of a row is handed to the driver as what it is, and not raised: Ray would wrap it.
+    An error that is not a row's is returned to the driver instead of raised, because Ray would wrap it.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class _Worker:
 
 
 class _Turns:
-    """An actor that knows whose turn it is among the servers."""
+    """An actor that hands out the servers in turn."""
 
     def __init__(self, count: int) -> None:
         self._turns = itertools.cycle(range(count))

@@ -1,4 +1,4 @@
-"""`run_ray_job`: a data set of prompts through ICDPO, on Ray Data."""
+"""`run_ray_job`: answers a data set of prompts on Ray Data."""
 
 from __future__ import annotations
 
@@ -30,28 +30,27 @@ def run_ray_job(
 ) -> JobReport:
     """`run_batch_job` with many workers: the same output but for the order of its rows.
 
-    Each worker is an actor that builds its ICDPO once. The input is read where this is called, no faster than
-    the workers answer; the output is written there as well. A worker or a node that dies is replaced as far
-    as the cluster can, and what it was answering is answered again. Either way of running goes on with a job
-    that the other began.
+    Each worker is an actor that builds its ICDPO once. The calling node reads the input, only as fast as the
+    workers answer, and writes the output. A worker or a node that dies is replaced if the cluster can, and
+    its rows are answered again. `run_batch_job` and `run_ray_job` continue each other's jobs.
 
-    A cluster that is connected to already is used. Otherwise one is connected to, or started on this machine
-    (on its loopback address, without a dashboard) and stopped at the end.
+    An existing connection to a cluster is used. Otherwise the job connects to `address`, or starts a cluster
+    on this machine (on its loopback address, without a dashboard) and stops it at the end.
 
     Args:
-        configs: the settings. Several are a pool of vLLM servers: they differ in `vllm` alone, and the
-            workers take them in turn.
-        prompts: as `run_batch_job`; only the node where this runs reads it.
-        out: likewise.
-        build: makes the ICDPO, in each worker: a function that can be pickled.
-        workers: how many at most; by default one a GPU, or else one a node, or one a server.
-        address: of a Ray cluster, `"auto"` for the one on this machine.
-        chunk: as `run_batch_job`.
-        retry_failed: likewise.
-        on_progress: likewise.
+        configs: the settings. Several are a pool of vLLM servers: they differ only in `vllm`, and the workers
+            take them in turn.
+        prompts: as in `run_batch_job`; only the calling node reads it.
+        out: as in `run_batch_job`; only the calling node writes it.
+        build: builds the ICDPO in each worker: a function that can be pickled.
+        workers: the most workers; by default one per GPU, or else one per node, or one per server.
+        address: the address of a Ray cluster, `"auto"` for the one on this machine.
+        chunk: as in `run_batch_job`.
+        retry_failed: as in `run_batch_job`.
+        on_progress: as in `run_batch_job`.
 
     Raises:
-        ICDPOError: Ray is not installed or not reached; or as `run_batch_job`.
+        ICDPOError: Ray is not installed or unreachable; or as `run_batch_job`.
         OSError, TypeError, ValueError: as `run_batch_job`.
     """
     check_count(chunk, "chunk", MAX_CHUNK)
@@ -59,7 +58,7 @@ def run_ray_job(
         check_count(workers, "workers", _MOST_WORKERS)
     configs = [configs] if isinstance(configs, ICDPOConfig) else list(configs)
     if not configs:
-        raise ValueError("configs is empty: give the settings, or one for each server")
+        raise ValueError("configs is empty: give the settings, or one configuration per server")
     first, *others = (config.model_copy(update={"vllm": None}) for config in configs)
     if any(other != first for other in others):
         raise ValueError("configs differ in more than the server (vllm): answers would depend on the worker")

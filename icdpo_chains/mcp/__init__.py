@@ -1,4 +1,4 @@
-"""A Model Context Protocol server over an `ICDPO`: `create_mcp_server`, and `icdpo mcp`, which runs it."""
+"""A Model Context Protocol server over an `ICDPO`: `create_mcp_server`; `icdpo mcp` runs it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def create_mcp_server(
     """Builds the server, with the tools `aligned_answer`, `rank_answers` and `search_demonstrations`.
 
     Args:
-        icdpo: answers; or a function that returns it, called in a thread at each use, so that a client need
-            not wait for a model to load before it can ask for the tools.
-        store: what is searched and added to; the retriever's own where not given.
-        editable: there is a tool `add_demonstration` too.
+        icdpo: the ICDPO, or a function that returns it. The function is called in a thread at each use, so a
+            client can list the tools while the model is loading.
+        store: the store to search and to add to; by default the retriever's own.
+        editable: also offer the tool `add_demonstration`.
 
     Raises:
         ICDPOError: the `mcp` package is not installed.

@@ -1,4 +1,4 @@
-"""What the tools return, and how clients are told of it."""
+"""The results of the tools, with the descriptions for clients."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ __all__ = [
     "RankedAnswers",
 ]
 
-_Score = Annotated[float | None, Field(description="Higher is better; null for an answer that is blank.")]
+_Score = Annotated[float | None, Field(description="Higher is better; null for a blank answer.")]
 
 
 class AlignedAnswer(BaseModel):
-    """The best candidate, and how it was found."""
+    """The best candidate, and the details of its choice."""
 
     answer: str
     score: _Score
-    scores: list[_Score] = Field(description="Those of all candidates, best first.")
-    demonstration_ids: list[str] = Field(description="The demonstrations that were shown, best first.")
+    scores: list[_Score] = Field(description="The scores of all candidates, best first.")
+    demonstration_ids: list[str] = Field(description="The ids of the demonstrations shown, best first.")
     model: str
-    seed: int | None = Field(description="Gives the same answer again.")
+    seed: int | None = Field(description="The seed that reproduces the answer.")
 
 
 class RankedAnswer(BaseModel):
@@ -34,7 +34,7 @@ class RankedAnswer(BaseModel):
 
     answer: str
     score: _Score
-    index: int = Field(description="Its place among the given answers, from 0.")
+    index: int = Field(description="Its position among the given answers, from 0.")
 
 
 class RankedAnswers(BaseModel):
@@ -44,12 +44,12 @@ class RankedAnswers(BaseModel):
 
 
 class FoundDemonstration(BaseModel):
-    """A demonstration that is kept."""
+    """A stored demonstration."""
 
     id: str
     question: str
     chosen: str = Field(description="The better answer.")
-    rejected: str | None = Field(description="The worse answer, where there is one.")
+    rejected: str | None = Field(description="The worse answer, if there is one.")
     similarity: float = Field(description="Cosine between the question and the query, up to 1.")
 
 
@@ -60,7 +60,7 @@ class FoundDemonstrations(BaseModel):
 
 
 class AddedDemonstration(BaseModel):
-    """What became of a demonstration."""
+    """The outcome of adding a demonstration."""
 
     id: str
-    added: bool = Field(description="False where it was known already.")
+    added: bool = Field(description="False if the store already had it.")

@@ -1,4 +1,4 @@
-"""`Tools`: what the server does for its clients."""
+"""`Tools`: the tools that the server offers."""
 
 from __future__ import annotations
 
@@ -42,37 +42,36 @@ _Answer = Annotated[str, Field(max_length=MAX_CHARACTERS)]
 
 
 class Tools:
-    """The tools; what they say of themselves is what clients are told.
+    """The tools; clients read their docstrings.
 
-    A text that may be left out is "" where it is: FastMCP reads the text for any other type than `str` as
-    JSON, if it can.
+    An optional text defaults to "": FastMCP tries to read the text of any type but `str` as JSON.
     """
 
     def __init__(self, load: Callable[[], ICDPO], store: DemonstrationStore | None) -> None:
         self._load, self._store = load, store
-        self._adding = threading.Lock()  # one process may write to a directory, and once at a time
+        self._adding = threading.Lock()  # a directory has one writer at a time
 
     async def aligned_answer(
         self,
         question: _Question,
         system: Annotated[
-            str, Field(max_length=MAX_CHARACTERS, description="A system message; none where blank.")
+            str, Field(max_length=MAX_CHARACTERS, description="A system message; blank for none.")
         ] = "",
         n: Annotated[
-            int | None, Field(ge=1, le=MAX_ANSWERS, description="Candidates sampled; more take longer.")
+            int | None, Field(ge=1, le=MAX_ANSWERS, description="Number of candidates; more take longer.")
         ] = None,
         k: Annotated[int | None, Field(ge=1, le=MAX_SHOWN, description="Demonstrations shown.")] = None,
         max_tokens: Annotated[
             int | None, Field(ge=1, le=MAX_TOKENS, description="The longest answer, in tokens.")
         ] = None,
         seed: Annotated[
-            int | None, Field(ge=0, lt=2**63, description="Makes the answer reproducible.")
+            int | None, Field(ge=0, lt=2**63, description="Seed that makes the answer reproducible.")
         ] = None,
     ) -> AlignedAnswer:
         """Answer a question with a local language model, in the manner of its demonstrations.
 
-        Samples several candidates with similar demonstrations in context, scores each by how much the good
-        answers make it likelier than the bad ones, and returns the best. Takes seconds to a minute.
+        Samples several candidates with similar demonstrations in context, scores each by how much likelier
+        the good answers make it than the bad ones, and returns the best. Takes seconds to a minute.
         """
         prompt = [Message("system", system)] if system.strip() else []
         prompt.append(Message("user", question))
@@ -97,12 +96,12 @@ class Tools:
         question: _Question,
         answers: Annotated[
             list[_Answer],
-            Field(min_length=1, max_length=MAX_ANSWERS, description="The answers, from anywhere."),
+            Field(min_length=1, max_length=MAX_ANSWERS, description="The answers, from any source."),
         ],
     ) -> RankedAnswers:
         """Rank given answers to a question, best first, by how well they follow the demonstrations.
 
-        Use it to choose among drafts of your own. Scores can be compared within one call only.
+        Use it to choose among drafts of your own. Scores are comparable only within one call.
         """
         with _told():
             icdpo = await self._icdpo()
@@ -119,12 +118,12 @@ class Tools:
         query: Annotated[
             str, Field(min_length=1, max_length=MAX_CHARACTERS, description="A question, or its subject.")
         ],
-        k: Annotated[int, Field(ge=1, le=MAX_FOUND, description="How many are returned.")] = 5,
+        k: Annotated[int, Field(ge=1, le=MAX_FOUND, description="Number of demonstrations to return.")] = 5,
     ) -> FoundDemonstrations:
         """Find the demonstrations whose questions are most similar to a query.
 
-        A demonstration is a question with a better and, mostly, a worse answer. They are what aligned_answer
-        and rank_answers go by.
+        A demonstration is a question with a better and usually a worse answer. aligned_answer and
+        rank_answers follow the demonstrations.
         """
         from icdpo_chains.progress import in_thread
 
@@ -149,13 +148,13 @@ class Tools:
         question: _Question,
         chosen: Annotated[str, Field(max_length=MAX_CHARACTERS, description="The better answer.")],
         rejected: Annotated[
-            str, Field(max_length=MAX_CHARACTERS, description="The worse answer; none where blank.")
+            str, Field(max_length=MAX_CHARACTERS, description="The worse answer; blank for none.")
         ] = "",
     ) -> AddedDemonstration:
-        """Keep a question with a better and, if there is one, a worse answer, for all answers to come.
+        """Store a question with a better and, if there is one, a worse answer, to guide all later answers.
 
-        Only what the user approved: it changes how this server answers from now on. What is known already is
-        not added twice.
+        Add only answers that the user approved: they change all later answers of this server. A known
+        demonstration is not added twice.
         """
         from icdpo_chains.demonstrations.demonstration import Demonstration
         from icdpo_chains.progress import in_thread
@@ -192,7 +191,7 @@ def _score(candidate: Candidate) -> float | None:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Tells the client of our own errors, and of others nothing: those are in the log."""
+    """Reports expected errors to the client; logs unexpected errors and hides their details."""
     from mcp.server.fastmcp.exceptions import ToolError
 
     try:
@@ -201,4 +200,4 @@ def _told() -> Iterator[None]:
         raise ToolError(str(error)) from None
     except Exception:
         _log.exception("a tool failed")
-        raise ToolError("the tool failed inside the server, whose log says why: tell who runs it") from None
+        raise ToolError("the tool failed inside the server: ask its operator to look into the log") from None

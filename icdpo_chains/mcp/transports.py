@@ -1,4 +1,4 @@
-"""What runs the server: over standard input and output, and over streamable HTTP."""
+"""The transports of the server: standard input and output, and streamable HTTP."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["protocol_output", "run_http", "run_stdio"]
 
 _LINGER = 10
-"""Seconds that answers at work may still take when the server is told to stop."""
+"""Seconds for answers in progress to finish when the server stops."""
 
 
 @contextlib.contextmanager
 def protocol_output() -> Iterator[IO[str]]:
-    """Gives standard output for the protocol alone: what else is printed meanwhile goes to standard error."""
+    """Reserves standard output for the protocol; other output goes to standard error meanwhile."""
     sys.stdout.flush()
     kept = os.dup(1)
-    os.dup2(2, 1)  # below Python, where libraries in C print too
+    os.dup2(2, 1)  # the file descriptor, because C libraries print too
     try:
         with os.fdopen(os.dup(kept), "w", encoding="utf-8", newline="\n") as output:
             yield output
@@ -36,13 +36,13 @@ def protocol_output() -> Iterator[IO[str]]:
 
 
 def run_stdio(server: FastMCP, output: IO[str]) -> None:
-    """Serves the client at standard input and `output`, until it closes its end."""
+    """Serves the client on standard input and `output` until the client closes its end."""
     import anyio
     from mcp.server.stdio import stdio_server
 
     async def run() -> None:
         async with stdio_server(stdout=anyio.wrap_file(output)) as (messages, answers):
-            protocol = server._mcp_server  # FastMCP's own run writes to sys.stdout, as everybody does
+            protocol = server._mcp_server  # FastMCP's own `run` writes to sys.stdout
             await protocol.run(messages, answers, protocol.create_initialization_options())
 
     anyio.run(run)
@@ -51,13 +51,13 @@ def run_stdio(server: FastMCP, output: IO[str]) -> None:
 def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = None) -> None:
     """Serves streamable HTTP at `/mcp`, until SIGTERM or Ctrl-C.
 
-    Without a key, only requests to a loopback address by its own name are answered: a web page whose name was
-    made to resolve to it (DNS rebinding) still sends its own name.
+    Without a key, the server answers only requests whose host is a loopback name or address. A web page whose
+    host name resolves to this machine (DNS rebinding) sends its own host name and is refused.
 
     Args:
         server: from `create_mcp_server`.
-        bound: a socket that is bound to the address.
-        api_key: demanded of each request, as `Authorization: Bearer`; then it may be sent to any name.
+        bound: a socket bound to the address.
+        api_key: the key that each request must send as `Authorization: Bearer`; any host name is then valid.
     """
     import uvicorn
 
@@ -71,7 +71,7 @@ def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = Non
 
 
 class _KeyDemanded:
-    """Middleware that demands the key before a body is read."""
+    """Middleware that checks the key before it reads a body."""
 
     def __init__(self, app: Any, key: str) -> None:
         self._app, self._key = app, key

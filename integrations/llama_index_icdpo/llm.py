@@ -42,23 +42,23 @@ _SYSTEM_ROLES = (MessageRole.SYSTEM, MessageRole.DEVELOPER)
 class ICDPOLLM(ICDPOSettings, CustomLLM):
     """A local LLM whose answers are the best of n, chosen by the instant scorer.
 
-    Without arguments it builds the default model, the default store and its starter demonstrations at the
-    first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
+    Without arguments, the first answer builds the default model, the default store and its starter
+    demonstrations. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
     `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed`,
-    `decoding`, `guidance`, `alpha` may also
-    be given to a single call, as may `exclude`: ids of demonstrations that must not be shown.
+    `decoding`, `guidance`, `alpha` may also be given to a single call, and so may `exclude`: ids of
+    demonstrations that must not be shown.
 
     A response has the whole result in `raw`, as JSON values, and a short table of the candidates in
-    `additional_kwargs["icdpo"]`. With `n=1` a stream emits text as it is sampled, and with more candidates
-    the answer once it is chosen; its last response has the result. The asynchronous methods never block the
-    event loop.
+    `additional_kwargs["icdpo"]`. With `n=1` a stream emits text as it is sampled; with more candidates
+    it emits the answer once it is chosen. Its last response has the result. The asynchronous methods never
+    block the event loop.
 
     The model's own chat template lays out messages. `system_prompt` is put before a conversation that has no
-    system message with this text. A `messages_to_prompt` of one's own makes one user turn of a conversation.
+    system message with this text. A custom `messages_to_prompt` turns a conversation into one user turn.
     `completion_to_prompt` is applied to prompts that are not `formatted` yet.
 
     Raises:
-        ValueError: a setting out of range, unknown, or at odds with another (pydantic's `ValidationError`).
+        ValueError: a setting is out of range, unknown, or contradicts another (pydantic's `ValidationError`).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -70,7 +70,7 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What LlamaIndex has to know of the model; builds the core."""
+        """The model's properties for LlamaIndex; builds the core."""
         core = self.core
         return LLMMetadata(
             context_window=core.max_context or DEFAULT_CONTEXT_WINDOW,
@@ -157,10 +157,10 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
         return stream()
 
     def conversation(self, asked: str | Sequence[ChatMessage]) -> tuple[Message, ...]:
-        """Returns what a prompt or messages amount to, with this LLM's prompts put in.
+        """Returns a prompt or messages as the core's conversation, with this LLM's prompts inserted.
 
         Raises:
-            InvalidInputError: a message holds something else than text.
+            InvalidInputError: a message holds content other than text.
         """
         if isinstance(asked, str):
             prompt = asked if self.completion_to_prompt is None else self.completion_to_prompt(asked)
@@ -173,7 +173,7 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
         return self._with_system_prompt(conversation, given=conversation)
 
     def _prompt(self, prompt: str, formatted: bool) -> tuple[Message, ...]:
-        # What is formatted has all of it already.
+        # A formatted prompt already has all prompts in it.
         return (Message("user", prompt),) if formatted else self.conversation(prompt)
 
     def _with_system_prompt(
@@ -191,7 +191,7 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
         if unknown:
             raise TypeError(
                 f"a call of ICDPOLLM takes no {', '.join(map(repr, unknown))}: it takes "
-                f"{', '.join((*CALL_SETTINGS, *_OTHERS))}; what belongs to the model goes to ICDPOLLM itself"
+                f"{', '.join((*CALL_SETTINGS, *_OTHERS))}; give settings of the model to ICDPOLLM itself"
             )
         return self.options(given)
 

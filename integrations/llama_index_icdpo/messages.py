@@ -1,4 +1,4 @@
-"""From LlamaIndex's messages to the core's conversation."""
+"""Converts LlamaIndex's messages to the core's conversation."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _ROLES: dict[MessageRole, Role] = {
 
 
 def to_conversation(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
-    """Returns chat messages as the core's; nothing of them is lost without an error.
+    """Returns chat messages as the core's messages; content that can't be converted is an error.
 
-    Tool calls stand in the assistant's text as `<tool_call>{...}</tool_call>`; thoughts are not shown again.
+    Tool calls become `<tool_call>{...}</tool_call>` in the assistant's text; thoughts are left out.
 
     Raises:
-        InvalidInputError: a message holds something else than text.
+        InvalidInputError: a message holds content other than text.
     """
     return tuple(_message(message, i) for i, message in enumerate(messages))
 
@@ -54,10 +54,10 @@ def _text(block: ContentBlock, where: str) -> str | None:
     if isinstance(block, ThinkingBlock):
         return None
     if isinstance(block, ToolCallBlock):
-        # The form of Qwen, Hermes and SmolLM2; close enough for the others to read their own history.
+        # The form of Qwen, Hermes and SmolLM2; other models can read their history in it as well.
         call = {"name": block.tool_name, "arguments": block.tool_kwargs}
         return f"<tool_call>\n{json.dumps(call, ensure_ascii=False)}\n</tool_call>"
     raise InvalidInputError(
         f"{where} holds a {block.block_type!r} block, and the model reads text only: leave that block out, "
-        "or say in words what it shows"
+        "or describe it in words"
     )

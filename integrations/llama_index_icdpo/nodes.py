@@ -1,4 +1,4 @@
-"""From the core's demonstrations to LlamaIndex's nodes, and back."""
+"""Converts the core's demonstrations to LlamaIndex's nodes, and back."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _EXACT = "demonstration"
 
 
 def to_node(demonstration: Demonstration) -> TextNode:
-    """Returns a demonstration as a node: its prompt as text, its answers and all of it in the metadata.
+    """Returns a demonstration as a node: the prompt is its text, the answers are in its metadata.
 
-    The metadata are flat, as vector stores want them: `chosen`, `rejected`, and `demonstration`, the whole as
-    JSON, of which `to_demonstration` makes it again. An embedding is of the prompt alone; an LLM that is
-    shown the node sees the prompt and the chosen answer.
+    The metadata are flat, as vector stores require: `chosen`, `rejected`, and `demonstration`, the whole
+    demonstration as JSON, which `to_demonstration` reads. The embedding covers only the prompt; an LLM that
+    reads the node sees the prompt and the chosen answer.
     """
     hidden = ["rejected", _EXACT, "bm25_score", "similarity", "general"]
     return TextNode(
@@ -37,7 +37,7 @@ def to_node(demonstration: Demonstration) -> TextNode:
 
 
 def to_node_with_score(found: RetrievedDemonstration) -> NodeWithScore:
-    """Returns a demonstration that was retrieved, with both stages' scores in the node's metadata."""
+    """Returns a retrieved demonstration as a node, with the scores of both stages in its metadata."""
     node = to_node(found.demonstration)
     node.metadata |= {
         "bm25_score": found.bm25_score,
@@ -48,22 +48,22 @@ def to_node_with_score(found: RetrievedDemonstration) -> NodeWithScore:
 
 
 def to_demonstration(node: BaseNode) -> Demonstration:
-    """Returns the demonstration that a node holds, whoever made it.
+    """Returns the demonstration that a node holds.
 
     Args:
-        node: one of `to_node`, or one with the `chosen` answer in its metadata, and perhaps `rejected`; the
-            prompt is then the node's text.
+        node: a node of `to_node`, or any node with the `chosen` answer in its metadata, and perhaps the
+            `rejected` answer; its text is then the prompt.
 
     Raises:
-        DemonstrationError: it has no chosen answer, or one that can't be used.
+        DemonstrationError: the node has no chosen answer, or an unusable one.
     """
     if isinstance(exact := node.metadata.get(_EXACT), str):
         return Demonstration.from_dict(json.loads(exact))
     if "chosen" not in node.metadata:
         raise DemonstrationError(
-            f"the node {node.node_id} is no demonstration: its metadata need the 'chosen' answer (and "
+            f"the node {node.node_id} is not a demonstration: its metadata need the 'chosen' answer (and "
             "'rejected', for scoring against rejected answers)"
         )
     prompt = node.get_content(metadata_mode=MetadataMode.NONE)
-    # Chroma keeps no None, and LlamaIndex writes an empty text in its place.
+    # Chroma stores no None; LlamaIndex writes an empty text in its place.
     return Demonstration(prompt, node.metadata["chosen"], node.metadata.get("rejected") or None)

@@ -1,4 +1,4 @@
-"""`InstantScoreRerank`: nodes, or candidate answers as nodes, ordered by the instant scorer."""
+"""`InstantScoreRerank`: orders nodes, or candidate answers as nodes, by the instant scorer."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ _dispatcher = get_dispatcher(__name__)
 
 
 class InstantScoreRerank(BaseNodePostprocessor):
-    """Orders nodes by how much more likely demonstrations make their texts as answers to the query.
+    """Orders nodes by how much likelier the demonstrations make their texts as answers to the query.
 
-    The nodes come back as new `NodeWithScore` objects around the same nodes, best first. One without text
-    can't be scored: it comes last, with the score `None`.
+    Returns new `NodeWithScore` objects around the same nodes, best first. A node without text can't be
+    scored: it comes last, with the score `None`.
 
     Attributes:
-        icdpo: the core's object, whose policy, retriever and scorer are used; by default the default ones.
-        k: how many demonstrations are shown; the ICDPO's own number where not given.
-        top_n: how many nodes are returned.
-        threshold: nodes that score below it, or not at all, are left out.
-        keep_retrieval_score: whether a copy of each node keeps its former score in the metadata, as
+        icdpo: the core's object, which provides policy, retriever and scorer; by default the shared default.
+        k: the number of demonstrations shown; by default that of the ICDPO.
+        top_n: the number of nodes to return.
+        threshold: drop nodes with a lower score or without a score.
+        keep_retrieval_score: copy each node and keep its former score in the copy's metadata, as
             `retrieval_score`.
 
     Raises:
-        InvalidInputError: there is no query to score for.
+        InvalidInputError: the query is missing.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -61,8 +61,7 @@ class InstantScoreRerank(BaseNodePostprocessor):
             return []
         if query_bundle is None or not query_bundle.query_str.strip():
             raise InvalidInputError(
-                "there is no query that the nodes could answer: pass query_str= or query_bundle= to "
-                "postprocess_nodes"
+                "the query is missing: pass query_str= or query_bundle= to postprocess_nodes"
             )
         icdpo = self.icdpo or default_icdpo()
         query, model = query_bundle.query_str, icdpo.policy.name

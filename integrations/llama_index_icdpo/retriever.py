@@ -1,4 +1,4 @@
-"""`DemonstrationRetriever`: demonstrations as a LlamaIndex retriever finds nodes."""
+"""`DemonstrationRetriever`: a LlamaIndex retriever of demonstrations."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ __all__ = ["DemonstrationRetriever"]
 
 
 class DemonstrationRetriever(BaseRetriever):
-    """Finds the demonstrations whose prompts resemble a query, best first. No language model is loaded.
+    """Finds the demonstrations whose prompts resemble a query, best first; loads no language model.
 
-    A node's text is the demonstration's prompt and its id the demonstration's; the metadata hold `chosen`,
-    `rejected` and both stages' scores, `bm25_score` and `similarity` (`None` where a stage had no part in
-    it). The node's score is the similarity.
+    A node has the demonstration's prompt as its text and the demonstration's id as its id. The metadata hold
+    `chosen`, `rejected` and the scores of both stages, `bm25_score` and `similarity` (`None` for a stage that
+    took no part). The node's score is the similarity.
 
     Args:
-        retriever: the core's object; by default two stages over the store.
-        store: a demonstration store or the directory of one; by default what `ICDPO_STORE` says.
-        k: how many; the retriever's own number where not given.
+        retriever: the core's retriever; by default a `TwoStageRetriever` over the store.
+        store: a demonstration store or its directory; by default the value of `ICDPO_STORE`.
+        k: the number of demonstrations; by default that of the retriever.
         callback_manager: LlamaIndex's.
         verbose: LlamaIndex's.
 
     Raises:
-        ValueError: `store` beside `retriever`, or `k` out of range.
-        TypeError: `retriever` is none.
+        ValueError: both `store` and `retriever` are given, or `k` is out of range.
+        TypeError: `retriever` is not a retriever.
     """
 
     def __init__(
@@ -48,11 +48,13 @@ class DemonstrationRetriever(BaseRetriever):
         verbose: bool = False,
     ) -> None:
         if retriever is not None and store is not None:
-            raise ValueError("store can't be changed in the retriever that was given: leave one of them out")
+            raise ValueError(
+                "store and retriever are both given, and a retriever has its own store: leave one of them out"
+            )
         if retriever is not None and not callable(getattr(retriever, "retrieve", None)):
             raise TypeError(
-                f"retriever is a {type(retriever).__name__}, which can't `retrieve` demonstrations: give a "
-                "TwoStageRetriever, RandomRetriever, FixedDemonstrations, or an object like them"
+                f"retriever is a {type(retriever).__name__}, which has no method `retrieve`: give a "
+                "TwoStageRetriever, RandomRetriever, FixedDemonstrations, or an object with their protocol"
             )
         self.k = k if k is None else check_count(k, "k", 10_000)
         self._store = store
@@ -62,7 +64,7 @@ class DemonstrationRetriever(BaseRetriever):
 
     @property
     def core(self) -> Retriever:
-        """The core's retriever; built at its first use."""
+        """The core's retriever, built at its first use."""
         with self._lock:
             if self._core is None:
                 self._core = default_retriever(self._store)

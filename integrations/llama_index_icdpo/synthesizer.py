@@ -1,4 +1,4 @@
-"""`ICDPOSynthesizer`: a query engine's answer, the best of n over the retrieved documents."""
+"""`ICDPOSynthesizer`: answers a query engine's query with the best of n over the retrieved documents."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _dispatcher = get_dispatcher(__name__)
 
 _TEMPLATE = ChatPromptTemplate(
     [
-        # A system message, so that retrieval of demonstrations looks at the query alone.
+        # A system message, so that only the query influences which demonstrations are retrieved.
         ChatMessage(role=MessageRole.SYSTEM, content=f"{FROM_DOCUMENTS}\n\n{{context_str}}"),
         ChatMessage(role=MessageRole.USER, content="{query_str}"),
     ]
@@ -37,20 +37,20 @@ _TEMPLATE = ChatPromptTemplate(
 class ICDPOSynthesizer(BaseSynthesizer):
     """Answers a query from the retrieved documents by ICDPO, in one call of the LLM.
 
-    The response has its source nodes, and beside their metadata the table of candidates and scores under
-    `response.metadata["icdpo"]` (in a streamed response once the stream has been read).
+    The response has its source nodes and their metadata. The table of candidates and scores is in
+    `response.metadata["icdpo"]` (in a streamed response, after the stream has been read).
 
     Args:
-        llm: an `ICDPOLLM`; by default `Settings.llm` if that is one, or else one without settings.
-        text_qa_template: the prompt, with `context_str` and `query_str`. What it puts into user messages is
-            looked at when demonstrations are retrieved, what it puts into system messages is not.
-        empty_response: the answer where no document was retrieved; `None` lets the LLM answer without any.
-        streaming: whether responses are streams; the answer is emitted once it is chosen.
+        llm: an `ICDPOLLM`; by default `Settings.llm` if it is an `ICDPOLLM`, else one with default settings.
+        text_qa_template: the prompt, with `context_str` and `query_str`. The text of its user messages
+            influences which demonstrations are retrieved; the text of its system messages does not.
+        empty_response: the answer if no document was retrieved; `None` lets the LLM answer without one.
+        streaming: return streams; a stream emits the answer once it is chosen.
         callback_manager: LlamaIndex's.
         prompt_helper: LlamaIndex's.
 
     Raises:
-        TypeError: `llm` is no `ICDPOLLM`.
+        TypeError: `llm` is not an `ICDPOLLM`.
     """
 
     def __init__(
@@ -67,8 +67,8 @@ class ICDPOSynthesizer(BaseSynthesizer):
             llm = Settings._llm if isinstance(Settings._llm, ICDPOLLM) else ICDPOLLM()
         if not isinstance(llm, ICDPOLLM):
             raise TypeError(
-                f"llm is a {type(llm).__name__}, and the synthesizer needs one that samples and scores: an "
-                "ICDPOLLM"
+                f"llm is a {type(llm).__name__}, and the synthesizer needs an ICDPOLLM, which samples "
+                "and scores"
             )
         super().__init__(
             llm=llm,
@@ -93,8 +93,8 @@ class ICDPOSynthesizer(BaseSynthesizer):
         Args:
             query_str: the query.
             text_chunks: the documents, best first; may be empty.
-            table: filled with candidates and scores once there is an answer.
-            response_kwargs: settings of this call, such as `n` or `seed`; see `ICDPOLLM`.
+            table: receives candidates and scores after the answer.
+            response_kwargs: the settings of this call, such as `n` or `seed`; see `ICDPOLLM`.
         """
         messages = self._messages(query_str, text_chunks)
         if not self._streaming:

@@ -14,7 +14,7 @@ __all__ = ["create_icdpo_tool"]
 _DESCRIPTION = (
     "Answers a question in a helpful, honest, harmless and polite way, in the style of the answers that its "
     "users preferred. Use it where tone or safety matter: advice, delicate subjects, messages to people. The "
-    "question has to say all that is needed to answer it."
+    "question must contain everything that the answer needs."
 )
 
 
@@ -27,19 +27,19 @@ def create_icdpo_tool(
 ) -> FunctionTool:
     """Returns a tool that answers by ICDPO.
 
-    The content of its output is the answer, and `raw_output` the core's `ICDPOResult`, with all candidates.
+    The content of its output is the answer; `raw_output` is the core's `ICDPOResult` with all candidates.
 
     Args:
-        llm: whose core and settings are used; by default one with the `settings`.
-        name: what the agent's model calls it.
-        description: tells the agent's model when to use it.
-        settings: of `ICDPOLLM`, if none was given.
+        llm: provides core and settings; by default an `ICDPOLLM` with the `settings`.
+        name: the tool's name for the agent's model.
+        description: tells the agent's model when to use the tool.
+        settings: the settings of the default `ICDPOLLM`.
 
     Raises:
-        ValueError: `settings` beside `llm`.
+        ValueError: both `settings` and `llm` are given.
     """
     if llm is not None and settings:
-        raise ValueError(f"{', '.join(settings)} can't be changed in the LLM that was given: set them there")
+        raise ValueError(f"{', '.join(settings)} and llm are both given: set them in the llm instead")
     model = llm or ICDPOLLM(**settings)
 
     def answer(question: str) -> ICDPOResult:

@@ -1,4 +1,4 @@
-"""Demonstrations in LlamaIndex's vector stores, such as `ChromaVectorStore`, and back."""
+"""Copies demonstrations to LlamaIndex's vector stores, such as `ChromaVectorStore`, and back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _BATCH = 128
 
 
 def to_vector_store(store: DemonstrationStore, vector_store: BasePydanticVectorStore) -> int:
-    """Copies all demonstrations into a vector store, with the store's own embeddings; returns how many.
+    """Copies all demonstrations with their embeddings to a vector store; returns their number.
 
     Query it with the same embedder: `ICDPOEmbedding(store.embedder)`.
 
     Args:
-        store: where they are.
-        vector_store: any of LlamaIndex's that takes nodes, such as a `ChromaVectorStore` over another
-            collection in the same Chroma.
+        store: the source.
+        vector_store: any LlamaIndex vector store that takes nodes, such as a `ChromaVectorStore` over another
+            collection of the same Chroma.
     """
     demonstrations = list(store)
     for begin in range(0, len(demonstrations), _BATCH):
@@ -36,18 +36,18 @@ def to_vector_store(store: DemonstrationStore, vector_store: BasePydanticVectorS
 
 
 def from_vector_store(vector_store: BasePydanticVectorStore, store: DemonstrationStore) -> AddReport:
-    """Adds the demonstrations that a vector store holds to a store; those that are known, not twice.
+    """Adds the demonstrations of a vector store to a store; known demonstrations are not added twice.
 
     Args:
-        vector_store: one that gives back its nodes (`get_nodes`), as `ChromaVectorStore` does. Each node is
-            one of `to_vector_store`, or has the `chosen` answer in its metadata, and perhaps `rejected`.
-        store: where they go; one that is open read-only is opened for writing meanwhile.
+        vector_store: a store with `get_nodes`, such as `ChromaVectorStore`. Each node comes from
+            `to_vector_store`, or has the `chosen` answer in its metadata, and perhaps `rejected`.
+        store: the target; a store that is open read-only is opened for writing meanwhile.
 
     Returns:
-        How many were added, updated and unchanged.
+        The numbers of added, updated and unchanged demonstrations.
 
     Raises:
-        DemonstrationError: a node is no demonstration; nothing is added then.
+        DemonstrationError: a node is not a demonstration; then nothing is added.
         StoreError: the store can't be written.
     """
     demonstrations = [to_demonstration(node) for node in vector_store.get_nodes(node_ids=None)]

@@ -22,7 +22,7 @@ class Retrieved(Event):
 
     Attributes:
         conversation: the question, as the core's messages.
-        options: of `ICDPO.generate`.
+        options: the options of `ICDPO.generate`.
         demonstrations: the core's `RetrievedDemonstration` objects, best first.
     """
 
@@ -52,16 +52,16 @@ class Scored(Event):
 
 
 class ICDPOWorkflow(Workflow):
-    """Retrieve, sample, score, select: four steps, of which a subclass may replace each.
+    """Retrieve, sample, score, select: four steps; a subclass may replace each step.
 
-    `await workflow.run(input=...)` returns the core's `ICDPOResult`. `input` is a string or chat messages;
-    the settings that a call of `ICDPOLLM` takes (`n`, `k`, `seed`, ...) may be given beside it. The events
-    that the steps pass on are also streamed: `async for event in handler.stream_events()`.
+    `await workflow.run(input=...)` returns the core's `ICDPOResult`. `input` is a string or chat messages.
+    `run` also takes the settings of a call of `ICDPOLLM` (`n`, `k`, `seed`, ...). The events between the
+    steps are also streamed: `async for event in handler.stream_events()`.
 
     Args:
-        llm: whose core and settings are used; by default an `ICDPOLLM` without settings.
-        timeout: of a run, in seconds; `None` for none.
-        options: of LlamaIndex's `Workflow`.
+        llm: provides core and settings; by default an `ICDPOLLM` with default settings.
+        timeout: the longest duration of a run, in seconds; `None` for no limit.
+        options: the options of LlamaIndex's `Workflow`.
     """
 
     def __init__(self, llm: ICDPOLLM | None = None, *, timeout: float | None = None, **options: Any) -> None:
@@ -73,7 +73,7 @@ class ICDPOWorkflow(Workflow):
         """Finds demonstrations for the question."""
         asked = ev.get("input")
         if asked is None:
-            raise InvalidInputError("there is no question: run(input=...)")
+            raise InvalidInputError("the question is missing: call run(input=...)")
         given = {name: ev.get(name) for name in (*CALL_SETTINGS, "exclude") if ev.get(name) is not None}
         core = await in_thread(lambda: self._core)
         conversation = self._llm.conversation(asked)

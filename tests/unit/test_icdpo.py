@@ -322,7 +322,7 @@ def test_bad_responses_are_refused() -> None:
     icdpo = make()
     with pytest.raises(ValueError, match="no responses"):
         icdpo.score("?", [])
-    with pytest.raises(TypeError, match="put a single one in a list"):
+    with pytest.raises(TypeError, match="put a single string into a list"):
         icdpo.score("?", "one")
     with pytest.raises(TypeError, match="response 1"):
         icdpo.score("?", ["fine", None])  # type: ignore[list-item]

@@ -243,8 +243,8 @@ def test_input_without_a_prompt_is_refused_before_anything_is_made(run: Any, tmp
     (tmp_path / "empty.txt").write_text("\n")
     (tmp_path / "wrong.jsonl").write_text('{"a": 1}\n{"prompt": ""}\n')
     for name, kind, said in [
-        ("empty.txt", InvalidInputError, "no prompt that can be used$"),
-        ("wrong.jsonl", InvalidInputError, "no prompt that can be used; row 1, line 1: "),
+        ("empty.txt", InvalidInputError, "no usable prompt$"),
+        ("wrong.jsonl", InvalidInputError, "no usable prompt; row 1, line 1: "),
         ("unknown.doc", UnknownFormatError, "unknown"),
         ("none.txt", FileNotFoundError, "none.txt"),
     ]:

@@ -35,7 +35,7 @@ def test_input_is_counted_once_a_job(tmp_path: Path) -> None:
 
 
 def test_one_process_writes(tmp_path: Path) -> None:
-    with opened(tmp_path), pytest.raises(InvalidInputError, match="being written by another process"):
+    with opened(tmp_path), pytest.raises(InvalidInputError, match="is open in another process"):
         opened(tmp_path)
     with opened(tmp_path) as output:
         output.append([{"row": 1}])
@@ -86,7 +86,9 @@ def test_a_disk_that_fails_in_the_middle_of_a_line(tmp_path: Path, monkeypatch: 
 
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", full)
-            with pytest.raises(ICDPOError, match=r"out.jsonl can't be written \(No space left.*same again"):
+            with pytest.raises(
+                ICDPOError, match=r"out.jsonl can't be written \(No space left.*same command again"
+            ):
                 output.append([{"row": 2, "response": "lost"}])
         assert (tmp_path / "out.jsonl").read_bytes() == before
         output.append([{"row": 2, "response": "again"}])

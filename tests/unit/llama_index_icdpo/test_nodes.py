@@ -43,5 +43,5 @@ def test_scores_of_both_stages() -> None:
 def test_nodes_of_others() -> None:
     node = TextNode(text="What now?", metadata={"chosen": "This.", "rejected": ""})
     assert to_demonstration(node) == Demonstration("What now?", "This.")
-    with pytest.raises(DemonstrationError, match=r"node n1 is no demonstration.*'chosen'"):
+    with pytest.raises(DemonstrationError, match=r"node n1 is not a demonstration.*'chosen'"):
         to_demonstration(TextNode(id_="n1", text="What now?"))

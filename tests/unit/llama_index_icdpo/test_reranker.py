@@ -73,7 +73,7 @@ def test_a_node_without_text_comes_last(core: ICDPO) -> None:
 def test_without_a_query_there_is_nothing_to_score_for(
     reranker: InstantScoreRerank, query: str | None
 ) -> None:
-    with pytest.raises(InvalidInputError, match="no query"):
+    with pytest.raises(InvalidInputError, match="query is missing"):
         reranker.postprocess_nodes(nodes(), query_str=query)
     assert reranker.postprocess_nodes([], query_str=query) == []
 

@@ -62,7 +62,7 @@ def test_wrong_settings_and_queries() -> None:
         DemonstrationRetriever(fixed, k=0)
     with pytest.raises(ValueError, match="leave one of them out"):
         DemonstrationRetriever(fixed, store="x")
-    with pytest.raises(TypeError, match="can't `retrieve`"):
+    with pytest.raises(TypeError, match="no method `retrieve`"):
         DemonstrationRetriever(object())  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="blank"):
         DemonstrationRetriever(fixed).retrieve(" ")

@@ -82,7 +82,7 @@ def test_settings(core: ICDPO) -> None:
     tool = create_icdpo_tool(ICDPOLLM(icdpo=core, n=3), name="ask", description="Asks.")
     assert (tool.metadata.name, tool.metadata.description.split("\n")[-1]) == ("ask", "Asks.")
     assert len(tool.call("?").raw_output.candidates) == 3
-    with pytest.raises(ValueError, match="n can't be changed"):
+    with pytest.raises(ValueError, match="n and llm are both given"):
         create_icdpo_tool(ICDPOLLM(icdpo=core), n=3)
     with pytest.raises(InvalidInputError, match="blank"):
         tool.call(" ")

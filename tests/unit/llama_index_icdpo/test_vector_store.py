@@ -61,6 +61,6 @@ def test_a_node_that_is_no_demonstration_changes_nothing(
     store: DemonstrationStore, vector_store: ChromaVectorStore
 ) -> None:
     vector_store.add([TextNode(id_="n1", text="A document.", embedding=[0.0] * 63 + [1.0])])
-    with pytest.raises(DemonstrationError, match="node n1 is no demonstration"):
+    with pytest.raises(DemonstrationError, match="node n1 is not a demonstration"):
         from_vector_store(vector_store, store)
     assert len(store) == len(DEMONSTRATIONS)

