@@ -11,7 +11,8 @@ Temperature, top-k and top-p are applied to these scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from icdpo_chains.errors import PolicyError
@@ -25,6 +26,11 @@ __all__ = ["Guidance", "Step", "guided_logits", "log_normalizer"]
 Step = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
 """`step(tokens, kept)`: feeds one token a row, after dropping all rows but `kept` (indices into the rows of
 the step before; `None` keeps all); returns the logits [rows, vocabulary] of the next token."""
+
+_NO_NUMBERS = (
+    "the model's logits are NaN (not a number) or infinite: its weights are broken, or its dtype overflows; "
+    "load it with dtype='float32'"
+)
 
 # A token that the contrast context rules out must not have an infinite score.
 _LEAST_LOGPROB = -1e4
@@ -53,7 +59,8 @@ class Guidance:
             begin += request.n
         counts = torch.tensor([request.n for request in requests if request.sampling.guided])
         logits = torch.stack([logits.float() for logits in first_logits])
-        self._logprobs: torch.Tensor = _log_softmax(logits.repeat_interleave(counts.to(logits.device), dim=0))
+        logits = logits.repeat_interleave(counts.to(logits.device), dim=0)
+        self._logprobs: torch.Tensor = logits.log_softmax(dim=-1)
         # Fetched from the device at the end, in one go: the row's number, and its log-probability.
         self._pending: list[tuple[list[int], torch.Tensor]] = []
 
@@ -88,15 +95,22 @@ class Guidance:
             kept = torch.tensor(places, dtype=torch.long, device=tokens.device)
             self._rows = [self._rows[place] for place in places]
         if self._rows:
-            self._logprobs = _log_softmax(self._step(self._own(tokens, batch), kept).float())
+            self._logprobs = self._step(self._own(tokens, batch), kept).float().log_softmax(dim=-1)
         else:
             self._logprobs = self._logprobs[:0]
 
     def recorded(self) -> dict[int, list[float]]:
-        """Returns the log-probabilities of the tokens of each guided row, by the number of the row."""
+        """Returns the log-probabilities of the tokens of each guided row, by the number of the row.
+
+        Raises:
+            PolicyError: one of them is NaN or infinite. The check comes at the end: a check at each step
+                would hold up a GPU.
+        """
         found: dict[int, list[float]] = {}
         for rows, logprobs in self._pending:
             for row, value in zip(rows, logprobs.tolist(), strict=True):
+                if not math.isfinite(value):
+                    raise PolicyError(_NO_NUMBERS)
                 found.setdefault(row, []).append(value)
         return found
 
@@ -112,7 +126,7 @@ def guided_logits(
     contrast: torch.Tensor,
     guidance: float,
     alpha: float,
-    barred: Collection[int] = (),
+    barred: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Returns the scores of all tokens, those of the implausible ones -infinity.
 
@@ -124,19 +138,18 @@ def guided_logits(
         contrast: log pi(.|d-), float32 [rows, vocabulary].
         guidance: beta.
         alpha: how likely a token must be, as a share of the likeliest one's probability.
-        barred: tokens that can't be chosen; the likeliest token is one of the others.
+        barred: ids of tokens that can't be chosen; the likeliest token is one of the others.
     """
     import torch
 
-    if barred:
-        ids = torch.tensor(sorted(barred), dtype=torch.long, device=logits.device)
-        logits = logits.index_fill(-1, ids, -torch.inf)
-    # log alpha, without a warning for 0.
-    share = torch.tensor(alpha, dtype=torch.float64).log().to(logits)
+    if barred is not None:
+        logits = logits.index_fill(-1, barred, -torch.inf)
+    share = math.log(alpha) if alpha > 0 else -math.inf
     plausible = logits >= logits.amax(dim=-1, keepdim=True) + share
     plausible &= logits > -torch.inf
     expert = logits - torch.logsumexp(logits, dim=-1, keepdim=True)
-    scores = logits + guidance * (expert - contrast.clamp(min=_LEAST_LOGPROB))
+    finite = contrast.nan_to_num(nan=_LEAST_LOGPROB).clamp(min=_LEAST_LOGPROB)
+    scores = logits + guidance * (expert - finite)
     return scores.masked_fill(~plausible, -torch.inf)
 
 
@@ -150,12 +163,5 @@ def log_normalizer(logits: torch.Tensor) -> torch.Tensor:
 
     norm = torch.logsumexp(logits, dim=-1)
     if not bool(norm.isfinite().all()):
-        raise PolicyError(
-            "the model's logits are NaN (not a number) or infinite: its weights are broken, or its dtype "
-            "overflows; load it with dtype='float32'"
-        )
+        raise PolicyError(_NO_NUMBERS)
     return norm
-
-
-def _log_softmax(logits: torch.Tensor) -> torch.Tensor:
-    return logits - log_normalizer(logits)[:, None]

@@ -40,7 +40,7 @@ class TokenChooser:
         import torch
 
         self._kinds = [replace(request.sampling, seed=None) for request, _ in rows]
-        self._eos_token_ids, self._guidance = eos_token_ids, guidance
+        self._guidance = guidance
         self._eos = torch.tensor(sorted(eos_token_ids), dtype=torch.long, device=device)
         seeds: dict[int, int] = {}
         self._random: list[np.random.Generator] = []
@@ -78,7 +78,7 @@ class TokenChooser:
         too_short = position < sampling.min_new_tokens
         if sampling.guided and self._guidance is not None:
             contrast = self._guidance.logprobs(rows)
-            barred = self._eos_token_ids if too_short else ()
+            barred = self._eos if too_short else None
             logits = guided_logits(logits, contrast, sampling.guidance, sampling.alpha, barred)
         seen = None
         if sampling.repetition_penalty != 1:

@@ -45,7 +45,8 @@ class ICDPOSynthesizer(BaseSynthesizer):
         text_qa_template: the prompt, with `context_str` and `query_str`. The text of its user messages
             influences which demonstrations are retrieved; the text of its system messages does not.
         empty_response: the answer if no document was retrieved; `None` lets the LLM answer without one.
-        streaming: return streams; a stream emits the answer once it is chosen.
+        streaming: return streams; with `n=1` a stream emits text as it is sampled, and with more candidates
+            the answer once it is chosen.
         callback_manager: LlamaIndex's.
         prompt_helper: LlamaIndex's.
 
@@ -191,7 +192,7 @@ def _text(query: QueryType) -> str:
 
 def _fill(table: dict[str, Any] | None, given: dict[str, Any]) -> None:
     if table is not None:
-        table.update(given["icdpo"])
+        table.update(given.get("icdpo", {}))  # in the last response of a stream only
 
 
 def _with_table(response: RESPONSE_TYPE, table: dict[str, Any]) -> RESPONSE_TYPE:

@@ -24,27 +24,30 @@ class GuidedStep:
 
     def __init__(self, branches: Branches, requests: Sequence[SampleRequest]) -> None:
         self._branches = branches
-        self._guided = [request.sampling.guided for request in requests for _ in range(request.n)]
+        guided = [request.sampling.guided for request in requests for _ in range(request.n)]
+        self._places: torch.Tensor | None = None  # of the guided rows, on the device
+        self._guided = torch.tensor(guided)
         self._contrast = torch.empty(0)
 
     def expert(self, tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
         """The step of all rows, see `Step`; keeps the logits of the contrast for `contrast`."""
         if kept is not None:
             self._keep(kept)
-        own = [place for place, guided in enumerate(self._guided) if guided]
-        both = torch.cat([tokens, tokens[own]])
+        if self._places is None:
+            self._places = self._guided.nonzero()[:, 0].to(tokens.device)
+        both = torch.cat([tokens, tokens[self._places]])
         logits = self._branches.read(both[:, None])[:, -1]
-        rows = len(self._guided)
-        self._contrast = logits[rows:]
-        return logits[:rows]
+        self._contrast = logits[len(tokens) :]
+        return logits[: len(tokens)]
 
     def contrast(self, tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
         """The step of the contrast rows, see `Step`; follows `expert` with the same tokens."""
         return self._contrast
 
     def _keep(self, kept: torch.Tensor) -> None:
-        rows, left = len(self._guided), kept.tolist()
-        guided = [place for place, guided in enumerate(self._guided) if guided]
-        contrast = [rows + i for i, place in enumerate(guided) if place in set(left)]
-        self._branches.keep(torch.tensor([*left, *contrast], dtype=torch.long, device=kept.device))
-        self._guided = [self._guided[place] for place in left]
+        left = kept.cpu()
+        # The number of each guided row among the guided rows.
+        numbers = self._guided.cumsum(0) - 1
+        contrast = len(self._guided) + numbers[left][self._guided[left]]
+        self._branches.keep(torch.cat([left, contrast]).to(kept.device))
+        self._guided, self._places = self._guided[left], None

@@ -89,6 +89,14 @@ async def test_empty_retrieval_is_answered_as_configured(
 
 
 @pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
+async def test_one_candidate_is_streamed_as_it_is_sampled(sync: bool) -> None:
+    synthesizer = ICDPOSynthesizer(ICDPOLLM(icdpo=make_core([KIND]), n=1), streaming=True)
+    text, response = await ask(synthesizer, NODES, sync=sync)
+    assert text == KIND
+    assert [item["text"] for item in response.metadata["icdpo"]["candidates"]] == [KIND]
+
+
+@pytest.mark.parametrize("sync", [True, False], ids=["sync", "async"])
 @pytest.mark.parametrize("empty", [False, True], ids=["documents", "none"])
 async def test_events_are_seen_once(llm: ICDPOLLM, events: Events, sync: bool, empty: bool) -> None:
     debug = LlamaDebugHandler(print_trace_on_end=False)

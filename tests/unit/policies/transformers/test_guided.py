@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.fake import FakePolicy, byte_tokenizer
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 from icdpo_chains.policies.token_choice import choose_tokens
@@ -205,3 +206,13 @@ def test_both_contexts_are_read_in_one_pass_a_token(llama: TransformersPolicy) -
     hook.remove()
     # Two rows that are not guided, three that are, and three contrast rows.
     assert [shape for shape in shapes if shape[1] == 1] == [(8, 1)] * 15
+
+
+def test_a_contrast_without_numbers_is_an_error() -> None:
+    policy = tiny_policy("llama")
+    weights = policy.model.get_input_embeddings().weight
+    with torch.no_grad():
+        weights[CONTRAST[0]] = torch.nan
+    asked = SampleRequest([1, 2, 3], 2, SAMPLING, contrast=CONTRAST)
+    with pytest.raises(PolicyError, match="load it with dtype='float32'"):
+        policy.sample_batch([asked])
