@@ -1,6 +1,7 @@
 """A stream of a real engine: text as it is sampled, also where the engine has to start anew."""
 
 import itertools
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -59,3 +60,26 @@ def test_a_new_start_keeps_the_tokens_that_were_told(monkeypatch: pytest.MonkeyP
     assert sample.text.startswith(texts[-1])
     (expected,) = policy.logprobs(CONTEXT, [sample.token_ids])
     assert sample.logprobs == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("decoding", ["sample", "guided"])
+def test_a_reader_that_leaves_stops_its_row_and_no_other(decoding: Any) -> None:
+    policy = tiny_policy("llama")
+    sampling = SamplingParams(max_new_tokens=150, min_new_tokens=150, seed=6, decoding=decoding)
+    other = SampleRequest(
+        CONTEXT, 2, replace(sampling, max_new_tokens=40, min_new_tokens=40), contrast=CONTRAST
+    )
+    (alone,) = policy.sample_batch([other])
+    left = threading.Event()
+    steps = 0
+
+    def leave(text: str) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 5:
+            left.set()
+
+    asked = SampleRequest(CONTEXT, 1, sampling, contrast=CONTRAST, stream=TokenStream(leave), cancelled=left)
+    ((gone,), kept) = policy._engine.sample([asked, other], policy.eos_token_ids, policy.tokenizer)
+    assert len(gone.token_ids) == steps == 5
+    assert [sample.token_ids for sample in kept] == [sample.token_ids for sample in alone]
