@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -73,3 +74,20 @@ def test_the_examples_page_shows_every_example() -> None:
     page = (ROOT / "docs/guides/examples.md").read_text("utf-8")
     shown = re.findall(r'^--8<-- "examples/(\S+)"$', page, re.MULTILINE)
     assert shown == sorted(file.name for file in (ROOT / "examples").glob("*.py"))
+
+
+def test_the_command_line_page_has_every_command_and_option() -> None:
+    hook = runpy.run_path(str(ROOT / "docs/command_line.py"))
+    page = hook["on_page_markdown"](f"Before.\n{hook['MARKER']}\nAfter.")
+    assert page.startswith("Before.\n## `icdpo`")
+    section = ""
+    for line in (ROOT / "tests/unit/public_names.txt").read_text("utf-8").splitlines():
+        if not line.startswith("icdpo "):
+            continue
+        path, dashes, options = line.partition(" -")
+        command = re.sub(r" [A-Z_ ]+$", "", path)
+        section = page.partition(f"\n## `{command}`\n")[2].partition("\n## ")[0]
+        if command != "icdpo":
+            assert section, command
+        if dashes and command != "icdpo":
+            assert f"`-{options}`" in section, line
