@@ -6,6 +6,7 @@
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
 # make docs   builds the documentation site into site/, and fails on a broken link or reference
 # make eval   compares ICDPO with its rivals on preferences, and writes a report (about twenty minutes)
+# make eval-rules  house rules that demonstrations alone show, with the default model (MODEL= names another one)
 # make bench  the measurements (about twenty minutes); make clean removes what make made
 PYTHON ?= python3
 VENV := .venv
@@ -17,7 +18,7 @@ QUESTION ?= I am nervous about my first day at a new job. Any advice?
 PREFERENCES ?= $(firstword $(wildcard ../shared/data/hh_harmless_dev.jsonl.gz) icdpo_chains/demonstrations/starter.jsonl)
 EVAL ?= eval
 
-.PHONY: demo test test-all test-scale test-vllm check docs eval bench clean
+.PHONY: demo test test-all test-scale test-vllm check docs eval eval-rules bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -53,6 +54,10 @@ eval: $(VENV)/installed
 	$(BIN)/icdpo eval judge $(EVAL)
 	$(BIN)/icdpo eval report $(EVAL)
 
+eval-rules: $(VENV)/installed
+	$(BIN)/icdpo models fetch
+	$(BIN)/icdpo eval rules --prompts 20 --out eval-rules $(if $(MODEL),--model "$(MODEL)")
+
 bench: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[bench]"
 	mkdir -p benchmarks/results
@@ -62,7 +67,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/retrieval.py --json benchmarks/results/retrieval.json
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval
+	rm -rf $(VENV) $(VLLM_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval eval-rules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The constraints pin what the project was tested with; pyproject.toml allows ranges.

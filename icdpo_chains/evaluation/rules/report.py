@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from icdpo_chains.evaluation.rules.answers import RuleAnswers
@@ -91,7 +92,7 @@ class RulesReport:
         header = self.header()
         lines = [header, ["---", *["---:"] * (len(header) - 1)], *self.rows()]
         table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        settings = ", ".join(f"{name} {value}" for name, value in self.settings.items())
+        settings = ", ".join(f"{name} {_shown(value)}" for name, value in self.settings.items())
         return (
             f"# House rules\n\n{settings}.\n\n{table}\n\n"
             "A rule's column holds the percentage of answers that follow the rule; the interval is Wilson's, "
@@ -99,6 +100,11 @@ class RulesReport:
             "answer's word 4-grams that stand in a shown demonstration and not in the question. Content: "
             "cosine to a neutral reference answer, times 100.\n"
         )
+
+
+def _shown(value: Any) -> Any:
+    """A value as it stands in a table; of a model's file, the name alone."""
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def report_rules(answers: Sequence[RuleAnswers], settings: Mapping[str, Any]) -> RulesReport:

@@ -36,7 +36,8 @@ def run(path, policy=None, rules=RULES, prompts=3, batch=2, settings=None, **opt
 
 def test_systems_pick_and_the_report_counts(tmp_path):
     answers = run(tmp_path / "a.jsonl", FakePolicy(lambda context: ["It is High.", "it is low.", ""]))
-    report = report_rules(answers, {"n": 3})
+    report = report_rules(answers, {"n": 3, "model": "/models/of-mine/small.gguf"})
+    assert "\nn 3, model small.gguf.\n" in report.markdown()  # the directory is nobody else's business
     found = {system.name: system for system in report.systems}
     assert report.rules == {"lower_case": 3, "keeps_system_prompt": 3}
     assert found["base"].by_rule == {"lower_case": 0, "keeps_system_prompt": 1}
