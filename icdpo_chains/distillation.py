@@ -1,4 +1,4 @@
-"""`distil`: demonstrations made with a teacher (arXiv 2402.09320: "borrowing from a superior model")."""
+"""`distil`: demonstrations from a teacher's answers (arXiv 2402.09320: "borrowing from a superior model")."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from icdpo_chains.reasoning.thoughts import ThoughtReader, answer_alone
 __all__ = ["PROGRESS", "Distilled", "FailedPrompt", "distil", "prompt_key"]
 
 PROGRESS = ".progress"
-"""The working file's name is the demonstrations file's and this."""
+"""The suffix of the working file, after the name of the demonstrations file."""
 
 _SOURCE = "icdpo distill"
-_HOPELESS = 5  # a wrong key, or name of a model, fails for every prompt
+_HOPELESS = 5  # a wrong key or model name fails every prompt
 
 
 @dataclass(frozen=True)
 class FailedPrompt:
-    """A prompt that no demonstration was made of. It is tried again when the same is run again.
+    """A prompt without a demonstration. The next call with the same arguments tries the prompt again.
 
     Attributes:
-        number: which of the prompts, from 1.
-        prompt: as it was given.
-        reason: why, in one sentence.
+        number: the position of the prompt, from 1.
+        prompt: the prompt as given.
+        reason: the cause of the failure, in one sentence.
     """
 
     number: int
@@ -50,13 +50,13 @@ class FailedPrompt:
 
 @dataclass(frozen=True)
 class Distilled:
-    """What came of the prompts; the counts and the failed ones add up to all of them.
+    """The outcome for all prompts; the counts and the failed prompts add up to their number.
 
     Attributes:
-        added: demonstrations made.
-        already_there: prompts that an earlier run has made a demonstration of.
-        duplicates: prompts equal to an earlier one, see `prompt_key`.
-        skipped: prompts to which both models gave the same answer, or the policy only blank ones.
+        added: new demonstrations.
+        already_there: prompts with a demonstration from an earlier run.
+        duplicates: prompts equal to an earlier prompt, see `prompt_key`.
+        skipped: prompts for which both models gave the same answer, or the policy only blank answers.
         failed: the prompts that failed.
     """
 
@@ -68,7 +68,7 @@ class Distilled:
 
     @property
     def total(self) -> int:
-        """How many prompts that are."""
+        """The number of prompts."""
         return self.added + self.already_there + self.duplicates + self.skipped + len(self.failed)
 
 
@@ -85,35 +85,35 @@ def distil(
     retries: int = 2,
     on_prompt: Callable[[Distilled], None] | None = None,
 ) -> Distilled:
-    """Builds demonstrations: the teacher's answer is the chosen one, the policy's own the rejected one.
+    """Builds demonstrations: the teacher's answers are chosen, the policy's own answers rejected.
 
-    What is made is written at once to a working file, `path` with `.progress` behind its name, and from there
-    to `path` at the end, however that comes: after Ctrl-C, a lost connection or a full disk the same call
-    goes on where it stopped. What the teacher was paid for is never asked again. With another teacher,
-    policy, seed or sampling a working file is not gone on with; more prompts may be added.
+    Each demonstration is written at once to a working file, `path` with `.progress` after its name, and
+    copied to `path` at the end. After Ctrl-C, a lost connection or a full disk, the same call continues where
+    it stopped, and never repeats a paid answer of the teacher. A working file can't be resumed with a
+    different teacher, policy, seed or sampling; new prompts may be added.
 
-    Both answers lose white space around them. Each demonstration's metadata say where it comes from:
-    `source`, `teacher`, `policy` and `seed`.
+    White space around both answers is removed. The metadata of a demonstration name its origin: `source`,
+    `teacher`, `policy` and `seed`.
 
     Args:
-        prompts: what is answered; of a demonstration, its prompt.
+        prompts: the prompts to answer; a demonstration stands for its prompt.
         teacher: any LangChain chat model, or another `ChatModel`.
-        policy: the local model; it is shown no demonstration.
-        path: the file that is to hold the demonstrations, `.jsonl`.
-        seed: of the policy's samples; a prompt's sample depends on the seed and the prompt alone.
-        sampling: how the policy samples; its own seed is not used.
-        format: how the prompt is laid out; by default the tokenizer's chat template if it has one.
-        teacher_name: what the teacher is called in the metadata.
-        retries: how often the teacher is asked again after an error or a blank answer, at once.
-        on_prompt: called after each prompt with what came of the prompts so far.
+        policy: the local model; it sees no demonstration.
+        path: the file for the demonstrations, `.jsonl`.
+        seed: the seed of the policy's samples; a prompt's sample depends only on the seed and the prompt.
+        sampling: the sampling of the policy; its own seed is not used.
+        format: the layout of prompts; by default the tokenizer's chat template if it has one.
+        teacher_name: the teacher's name in the metadata.
+        retries: the number of immediate retries after an error or a blank answer of the teacher.
+        on_prompt: called after each prompt with the outcome so far.
 
     Raises:
-        InvalidInputError: there is no prompt; the file exists and was not made by this; or it was made with
-            other settings.
-        UnknownFormatError: the file's name says that it is no JSON lines.
+        InvalidInputError: `prompts` is empty; or the file exists and was not written by `distil`, or was
+            written with other settings.
+        UnknownFormatError: the file's name does not end as JSON lines do.
         ICDPOError: the teacher raised an exception for each of the first 5 prompts of a new file.
         OSError: a file can't be written.
-        TypeError, ValueError: an argument that can't be used.
+        TypeError, ValueError: an argument is wrong.
     """
     if not callable(getattr(teacher, "invoke", None)):
         raise TypeError(f"a teacher needs a method invoke(messages), and {teacher!r:.80} has none")
@@ -127,9 +127,9 @@ def distil(
     source = _Source(teacher, policy, layout, sampling, retries, provenance)
     given = [item.prompt if isinstance(item, Demonstration) else item for item in prompts]
     if not given:
-        raise InvalidInputError("there is no prompt to make a demonstration of: give at least one")
+        raise InvalidInputError("prompts is empty: give at least one")
     with _working_file(Path(path), provenance | {"sampling": asdict(replace(sampling, seed=None))}) as file:
-        _export(file, path)  # Whether it can be written has to be known before a teacher is paid.
+        _export(file, path)  # Check that the file is writable before the teacher is paid.
         try:
             return _distil(given, source, file, on_prompt or (lambda done: None))
         finally:
@@ -137,7 +137,7 @@ def distil(
 
 
 def prompt_key(conversation: Sequence[Message]) -> str:
-    """Returns what is the same for prompts that differ in white space, case or Unicode forms alone.
+    """Returns a key that is equal for prompts that differ only in white space, case or Unicode form.
 
     Returns:
         32 hexadecimal digits of SHA-256 over the roles and the normalised (NFKC) texts.
@@ -153,7 +153,7 @@ def _working_file(target: Path, settings: dict[str, Any]) -> ResumableFile:
     working = target.with_name(target.name + PROGRESS)
     if target.exists() and not working.exists():
         raise InvalidInputError(
-            f"{target} exists, and without {working.name} beside it can't be gone on with: name another file"
+            f"{target} exists without {working.name} beside it, so it can't be continued: name another file"
         )
     return ResumableFile(working, settings)
 
@@ -188,8 +188,8 @@ def _distil(
             hopeless += isinstance(error, _TeacherFailed)
             if hopeless == _HOPELESS and not file.records:
                 raise ICDPOError(
-                    f"each of the first {hopeless} prompts failed, so a setting seems to be wrong. The last "
-                    f"one: {error}"
+                    f"each of the first {hopeless} prompts failed, so a setting is probably wrong. The last "
+                    f"error: {error}"
                 ) from None
         on_prompt(done)
     return done
@@ -204,12 +204,12 @@ def _counted(done: Distilled, record: Mapping[str, Any], *, new: bool) -> Distil
 
 
 class _TeacherFailed(ICDPOError):
-    """The teacher raised an exception each time."""
+    """The teacher raised an exception at each attempt."""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Where demonstrations come from; the fields are arguments of `distil`."""
+    """The models that demonstrations come from; the fields are arguments of `distil`."""
 
     teacher: ChatModel
     policy: Policy
@@ -219,13 +219,13 @@ class _Source:
     provenance: Mapping[str, Any]
 
     def record(self, prompt: Conversation, key: str) -> dict[str, Any]:
-        """Returns a demonstration, or why there is none, as a record of the working file.
+        """Returns a demonstration, or the reason why there is none, as a record of the working file.
 
         Raises:
             ICDPOError: the policy or the teacher failed.
         """
         conversation = as_conversation(prompt)
-        # The policy is asked first: it costs nothing, and may be unable to read the prompt.
+        # The policy answers first: it costs nothing, and the prompt may be too long for it.
         rejected = self._rejected(conversation, key)
         if not rejected:
             return {"skipped": "the policy's answer is blank"}
@@ -235,7 +235,7 @@ class _Source:
         return {"demonstration": Demonstration(prompt, chosen, rejected, self.provenance).to_dict()}
 
     def _rejected(self, conversation: Sequence[Message], key: str) -> str:
-        """The policy's own answer; `""` if it is blank each time."""
+        """Returns the policy's own answer; `""` if each sample is blank."""
         context = self.layout.context(conversation, [], None)
         most, new = self.policy.max_context, self.sampling.max_new_tokens
         if most is not None and len(context) + new > most:
@@ -245,7 +245,7 @@ class _Source:
             )
         reader = ThoughtReader.after(context, self.policy.tokenizer)
         for attempt in range(self.retries + 1):
-            # One seed for all prompts would draw the same numbers for each of them.
+            # A shared seed would draw the same random numbers for each prompt.
             drawn = hashlib.sha256(f"{self.sampling.seed}/{key}/{attempt}".encode("ascii")).digest()
             sampling = replace(self.sampling, seed=int.from_bytes(drawn[:4], "big"), reasoning=reader)
             (sample,) = self.policy.sample(context, 1, sampling)
@@ -261,7 +261,7 @@ class _Source:
             try:
                 answer = check_text(reply(self.teacher, chat_turns(conversation)), "the teacher's answer")
                 answer = answer_alone(answer.strip())
-            except Exception as error:  # of any provider: what it is stands in the reason
+            except Exception as error:  # providers raise exceptions of any type; the reason names it
                 failure = _TeacherFailed(f"the teacher failed: {type(error).__name__}: {error}")
                 continue
             if answer:

@@ -1,4 +1,4 @@
-"""`ChatModel`: a model behind somebody else's interface, as a judge or a teacher. Any LangChain one fits."""
+"""`ChatModel`: the protocol of a judge or a teacher; any LangChain chat model fits."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from icdpo_chains.messages import Message
 __all__ = ["ChatModel", "Turn", "chat_turns", "model_name", "reply"]
 
 Turn: TypeAlias = tuple[str, str]
-"""Who speaks (`"system"`, `"human"`, `"ai"`), and what: LangChain takes it as a message, braces and all."""
+"""A role (`"system"`, `"human"`, `"ai"`) and a text; LangChain takes the pair as a literal message."""
 
 _SPEAKERS = {"system": "system", "user": "human", "assistant": "ai", "tool": "human"}
 
 
 class ChatModel(Protocol):
-    """What is called of a chat model: LangChain's `BaseChatModel` has it, and so may any object."""
+    """A chat model: LangChain's `BaseChatModel`, or any object with this method."""
 
     def invoke(self, input: list[Turn], /) -> Any:
         """Returns the answer as an object with `.content`: a string, or a list of content blocks."""
@@ -24,19 +24,19 @@ class ChatModel(Protocol):
 
 
 def reply(chat_model: ChatModel, turns: Sequence[Turn]) -> str:
-    """Asks a chat model.
+    """Returns a chat model's answer to a conversation.
 
     Args:
         chat_model: the model.
         turns: the conversation.
 
     Returns:
-        The text of its answer; of content blocks those that are text, joined (thoughts are none). `""` if it
-        gave no text.
+        The text of the answer. The text blocks of a list of content blocks are joined; thoughts are left out.
+        `""` if the answer has no text.
 
     Raises:
         TypeError: the answer has no content of a known kind.
-        Exception: whatever the model raises.
+        Exception: any exception of the model.
     """
     content = getattr(chat_model.invoke(list(turns)), "content", None)
     if isinstance(content, str):
@@ -47,16 +47,15 @@ def reply(chat_model: ChatModel, turns: Sequence[Turn]) -> str:
 
 
 def chat_turns(conversation: Sequence[Message]) -> list[Turn]:
-    """Returns a conversation as a chat model takes it.
+    """Returns a conversation as turns for a chat model.
 
-    The result of a tool becomes a human turn: as a tool's turn it would need the id of a call that the model
-    has never made.
+    A tool's result becomes a human turn: a tool turn would need the id of a call that the model never made.
     """
     return [(_SPEAKERS[message.role], message.content) for message in conversation]
 
 
 def model_name(chat_model: object) -> str:
-    """Returns what a chat model is called: its `model_name`, `model` or `name`, or else its class."""
+    """Returns the name of a chat model: its `model_name`, `model` or `name`, or else its class."""
     for attribute in ("model_name", "model", "name"):
         name = getattr(chat_model, attribute, None)
         if isinstance(name, str) and name:

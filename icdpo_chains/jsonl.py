@@ -1,4 +1,4 @@
-"""`ResumableFile`: a JSONL file that long work writes line by line, and goes on with after a stop."""
+"""`ResumableFile`: a JSONL file that a long run writes line by line and continues after a stop."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _SETTINGS = "settings"
 
 
 class ResumableFile(AbstractContextManager["ResumableFile"]):
-    """A JSONL file of records, each of which is there whole or not at all.
+    """A JSONL file of records; each record is complete or absent.
 
-    The first line holds the settings that the records were made with, so that a run is never gone on with
-    under others. A last line that a stop cut off is removed when the file is opened again. One process writes
-    at a time.
+    The first line holds the run's settings, so that a run never continues with other settings. Reopening the
+    file removes a last line that a stop cut off. One process writes at a time.
 
     Args:
-        path: the file; made, with its directories, where there is none.
+        path: the file; created with its directories if it does not exist.
         settings: JSON values by name.
 
     Attributes:
         path: the file.
-        records: what the file holds already, by key, in the order of the file.
+        records: the records in the file when it was opened, by key, in the order of the file.
 
     Raises:
-        InvalidInputError: the file was made with other settings, is no such file, or is being written.
+        InvalidInputError: the file has other settings, is not a resumable file, or is open in another
+            process.
     """
 
     def __init__(self, path: str | Path, settings: Mapping[str, Any]) -> None:
@@ -46,7 +46,9 @@ class ResumableFile(AbstractContextManager["ResumableFile"]):
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
-            raise InvalidInputError(f"{self.path} is being written by another process: wait for it") from None
+            raise InvalidInputError(
+                f"{self.path} is open in another process: wait until that run ends"
+            ) from None
         try:
             settings = json.loads(_line(settings))
             if self.path.exists():
@@ -67,20 +69,20 @@ class ResumableFile(AbstractContextManager["ResumableFile"]):
         """Writes one record, and returns when it is on disk.
 
         Args:
-            key: names it in the file; one that is there is an error.
+            key: the record's name, unique in the file.
             record: JSON values; a number that is not finite becomes `null`.
 
         Raises:
-            ValueError: the key is there already.
+            ValueError: the file has a record with this key.
         """
         if key in self.records:
-            raise ValueError(f"{self.path} holds a record {key!r} already")
+            raise ValueError(f"{self.path} already holds a record {key!r}")
         plain = json.loads(_line({"key": key, **record}))
         self._write(plain)
         self.records[key] = plain
 
     def close(self) -> None:
-        """Closes the file; what was appended is in it."""
+        """Closes the file, with all appended records."""
         self._file.close()
         self._lock.release()
 
@@ -96,18 +98,18 @@ class ResumableFile(AbstractContextManager["ResumableFile"]):
 
     @staticmethod
     def read(path: str | Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        """Returns a file's settings and its records; a cut-off last line is left out.
+        """Returns a file's settings and its records, without a cut-off last line.
 
         Raises:
-            InvalidInputError: it is no such file.
-            OSError: it can't be read.
+            InvalidInputError: the file is not a resumable file.
+            OSError: the file can't be read.
         """
         settings, records = _read(Path(path))
         return settings, list(records.values())
 
 
 def _line(value: Mapping[str, Any]) -> str:
-    # In ASCII no character can be cut in half, nor a line break be anything but the end of a record.
+    # In ASCII no character can be cut in half, and a line break always ends a record.
     return json.dumps(json_safe(value), ensure_ascii=True, allow_nan=False) + "\n"
 
 
@@ -122,7 +124,7 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 value = None
             if not isinstance(value, dict):
                 raise InvalidInputError(
-                    f"{path}, line {number}: no JSON object; remove the line, or the file"
+                    f"{path}, line {number}: not a JSON object: remove the line, or the file"
                 )
             yield number, value
 
@@ -133,13 +135,11 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     except UnicodeDecodeError:
         lines = []
     if not lines or set(lines[0][1]) != {_SETTINGS} or not isinstance(lines[0][1][_SETTINGS], dict):
-        raise InvalidInputError(f"{path} is no file that icdpo wrote: its first line does not hold settings")
+        raise InvalidInputError(f"{path} was not written by icdpo: its first line holds no settings")
     records: dict[str, dict[str, Any]] = {}
     for number, record in lines[1:]:
         if not isinstance(record.get("key"), str) or record["key"] in records:
-            raise InvalidInputError(
-                f"{path}, line {number}: a record without a key of its own; remove the line"
-            )
+            raise InvalidInputError(f"{path}, line {number}: a record without a unique key: remove the line")
         records[record["key"]] = record
     return lines[0][1][_SETTINGS], records
 
@@ -151,10 +151,10 @@ def _cut_torn_line(path: Path) -> None:
 
 
 def check_same_settings(path: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Checks that work is gone on with under the settings that it was begun with.
+    """Checks that a run continues with its first settings.
 
     Raises:
-        InvalidInputError: they differ; names each that does, and the file.
+        InvalidInputError: settings differ; the message names each of them, and the file.
     """
     differing = [name for name in {**found, **settings} if found.get(name) != settings.get(name)]
     if differing:
@@ -162,5 +162,6 @@ def check_same_settings(path: Path, found: Mapping[str, Any], settings: Mapping[
             f"{name}: {found.get(name)!r:.80}, now {settings.get(name)!r:.80}" for name in differing
         )
         raise InvalidInputError(
-            f"{path} was made with other settings ({shown}): use the same ones to go on, or another file"
+            f"{path} was made with other settings ({shown}): use the same settings to "
+            "continue, or another file"
         )

@@ -214,7 +214,7 @@ def test_what_can_not_be_written_is_known_before_the_teacher_is_asked(tmp_path: 
 
 
 def test_bad_arguments(out: Path) -> None:
-    with pytest.raises(InvalidInputError, match="no prompt"):
+    with pytest.raises(InvalidInputError, match="prompts is empty"):
         distil([], Teacher(), Sampler(), out)
     with pytest.raises(TypeError, match="invoke"):
         distil("a", object(), Sampler(), out)  # type: ignore[arg-type]

@@ -62,14 +62,14 @@ def test_other_settings_are_refused_and_named(path: Path) -> None:
 def test_a_key_is_written_once(path: Path) -> None:
     with ResumableFile(path, SETTINGS) as file:
         file.append("a", {})
-        with pytest.raises(ValueError, match="'a' already"):
+        with pytest.raises(ValueError, match="already holds a record 'a'"):
             file.append("a", {})
 
 
 def test_one_process_writes(path: Path) -> None:
     with (
         ResumableFile(path, SETTINGS),
-        pytest.raises(InvalidInputError, match="being written by another process"),
+        pytest.raises(InvalidInputError, match="is open in another process"),
     ):
         ResumableFile(path, SETTINGS)
     with ResumableFile(path, SETTINGS) as file:  # and is let go
@@ -79,12 +79,12 @@ def test_one_process_writes(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b'{"prompt": "a", "chosen": "b"}\n', "its first line does not hold settings"),
-        (b'{"settings": 3}\n', "its first line does not hold settings"),
-        (b"\xff\xfe\n", "no file that icdpo wrote"),
-        (b'{"settings": {}}\n[1]\n', "line 2: no JSON object"),
-        (b'{"settings": {}}\n{"text": 1}\n', "line 2: a record without a key"),
-        (b'{"settings": {}}\n{"key": "a"}\n{"key": "a"}\n', "line 3: a record without a key of its own"),
+        (b'{"prompt": "a", "chosen": "b"}\n', "its first line holds no settings"),
+        (b'{"settings": 3}\n', "its first line holds no settings"),
+        (b"\xff\xfe\n", "was not written by icdpo"),
+        (b'{"settings": {}}\n[1]\n', "line 2: not a JSON object"),
+        (b'{"settings": {}}\n{"text": 1}\n', "line 2: a record without a unique key"),
+        (b'{"settings": {}}\n{"key": "a"}\n{"key": "a"}\n', "line 3: a record without a unique key"),
     ],
 )
 def test_another_file_is_refused_and_left_alone(tmp_path: Path, content: bytes, match: str) -> None:
