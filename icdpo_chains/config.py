@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from icdpo_chains.demonstrations.opening import is_server, open_store
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS, RetrieverName
+from icdpo_chains.demonstrations.threshold import Substitute, Threshold
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.policies.sampling import (
     MAX_CANDIDATES,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["ICDPOConfig", "InstructionsConfig", "SamplingConfig"]
 
 _MOST_SHOWN = 10_000
+_FIGURES = {"min_similarity": ("two_stage", "bm25", "embeddings"), "min_bm25": ("two_stage", "bm25")}
+"""The limits of a threshold, and the retrievers that have the figure."""
 _STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=False)
 
 
@@ -92,6 +95,9 @@ class ICDPOConfig(BaseModel):
         finalists: how many of them to their end; see `ICDPO`.
         sampling: how.
         instructions: what stands before chosen and before rejected answers.
+        min_similarity: demonstrations below this cosine to the question are not shown; see `Threshold`.
+        min_bm25: demonstrations below this BM25 score are not shown.
+        substitute: what is shown where all demonstrations are below: `"general"` or `"none"`.
         note: where the settings come from; any JSON values, without effect.
 
     Raises:
@@ -115,6 +121,9 @@ class ICDPOConfig(BaseModel):
     finalists: int | None = None
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     instructions: InstructionsConfig = Field(default_factory=InstructionsConfig)
+    min_similarity: float | None = None
+    min_bm25: float | None = None
+    substitute: Substitute = "general"
     note: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -124,6 +133,10 @@ class ICDPOConfig(BaseModel):
         theirs = [name for name in ("revision", "dtype", "device") if getattr(self, name) is not None]
         if self.vllm is not None and theirs:
             raise ValueError(f"{', '.join(theirs)} are the vLLM server's own: give them to `vllm serve`")
+        self.build_threshold()
+        for name, retrievers in _FIGURES.items():
+            if getattr(self, name) is not None and self.retriever not in retrievers:
+                raise ValueError(f"{name} needs one of the retrievers {', '.join(retrievers)}")
         sampling = self.sampling.params()
         check_finalists(self.finalists, sampling)
         if sampling.guided and self.vllm is not None:
@@ -216,7 +229,18 @@ class ICDPOConfig(BaseModel):
     def build_retriever(self, store: DemonstrationStore) -> Retriever:
         """Builds the retriever over a store; what it draws, it draws by the seed 0."""
         needs_rejected = self.against == "rejected"
-        return RETRIEVERS[self.retriever](store, self.k, pool=self.pool, require_rejected=needs_rejected)
+        retriever = RETRIEVERS[self.retriever](store, self.k, pool=self.pool, require_rejected=needs_rejected)
+        return self.build_threshold().applied(retriever, store, self.k, require_rejected=needs_rejected)
+
+    def build_threshold(self) -> Threshold:
+        """Builds the threshold of the retriever.
+
+        Raises:
+            TypeError, ValueError: a limit out of range.
+        """
+        return Threshold(
+            min_similarity=self.min_similarity, min_bm25=self.min_bm25, substitute=self.substitute
+        )
 
     def build_scorer(self) -> InstantScorer:
         """Builds the scorer."""

@@ -135,6 +135,7 @@ class ICDPO(Pipeline):
             sampling=config.sampling.params(),
             instructions=config.build_instructions(),
             finalists=config.finalists,
+            demonstrations_required=config.build_threshold().leaves_some,
         )
 
     def generate(

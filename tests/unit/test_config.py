@@ -29,6 +29,7 @@ CONFIGS = st.builds(
     n=st.integers(1, 256),
     finalists=st.none() | st.integers(1, 256),
     against=st.sampled_from(["base", "rejected"]),
+    substitute=st.sampled_from(["general", "none"]),
     sampling=st.builds(
         SamplingConfig,
         max_tokens=st.integers(1, 1000),
@@ -47,6 +48,12 @@ def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, confi
     config.write(file)
     assert ICDPOConfig.read(file) == config
     assert [item.name for item in file.parent.iterdir()] == ["icdpo.json"]
+
+
+def test_a_threshold_is_written_and_read(tmp_path: Path) -> None:
+    config = ICDPOConfig(min_similarity=0.25, min_bm25=1.5, substitute="none")
+    config.write(tmp_path / "icdpo.json")
+    assert ICDPOConfig.read(tmp_path / "icdpo.json") == config
 
 
 def test_a_file_may_leave_out_anything(tmp_path: Path) -> None:
@@ -240,3 +247,38 @@ def test_servers_in_place_of_model_and_directory(tmp_path: Path, monkeypatch: py
 def test_what_a_vllm_server_decides_itself_can_not_be_set(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} are the vLLM server's own"):
         ICDPOConfig.model_validate({"vllm": "http://127.0.0.1:8001", name: "cpu"})
+
+
+@pytest.mark.parametrize("retriever", ["two_stage", "bm25", "embeddings"])
+def test_a_threshold_decides_what_is_shown_and_the_result_says_which(retriever: Any) -> None:
+    rows = [
+        Demonstration("How is glass made?", "By melting sand.", "No."),
+        Demonstration("Swans?", "Yes.", "No."),
+    ]
+    with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
+        store.add(rows)
+
+        def shown(question: str, **limits: Any) -> list[tuple[bool, Any]]:
+            config = ICDPOConfig(retriever=retriever, n=1, **limits)
+            icdpo = ICDPO.from_config(config, policy=FakePolicy(["An answer."]), store=store)
+            result = icdpo.generate(question).to_dict()
+            return [(item["general"], item["prompt"]) for item in result["demonstrations"]]
+
+        like, unlike = "How is glass made?", "Sum the numbers"
+        assert len(shown(unlike)) == 2
+        assert shown(like, min_similarity=0.9) == [(False, "How is glass made?")]
+        general = shown(unlike, min_similarity=0.9)
+        assert [flag for flag, _ in general] == [True, True]
+        assert general == shown("Quite another thing", min_similarity=0.9)
+        assert shown(unlike, min_similarity=0.9, substitute="none") == []
+        if retriever != "embeddings":  # which has no BM25 score
+            assert shown(like, min_bm25=0.1, substitute="none") == [(False, "How is glass made?")]
+
+
+def test_a_threshold_out_of_range_is_refused() -> None:
+    for name, value in [("min_similarity", 1.5), ("min_bm25", -1.0), ("substitute", "some")]:
+        with pytest.raises(ValidationError, match=name):
+            ICDPOConfig(**{name: value})
+    for retriever, name in [("random", "min_similarity"), ("embeddings", "min_bm25")]:
+        with pytest.raises(ValidationError, match=f"{name} needs one of the retrievers two_stage, bm25"):
+            ICDPOConfig(retriever=retriever, **{name: 0.5})
