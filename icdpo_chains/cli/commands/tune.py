@@ -45,6 +45,14 @@ def tune(
         list[str] | None,
         typer.Option(help="Retrievers to try; repeatable. [two_stage, fixed]"),
     ] = None,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="A function of yours that judges the answers in place of a reward model: it takes question "
+            "and answer, and returns a bool or a number.",
+        ),
+    ] = None,
     model: options.Model = None,
     store: options.Store = None,
     dtype: options.Dtype = None,
@@ -61,12 +69,14 @@ def tune(
     from icdpo_chains.cli.commands.eval.accuracy import read_pairs
     from icdpo_chains.config import ICDPOConfig
     from icdpo_chains.demonstrations.opening import is_server
+    from icdpo_chains.evaluation.judges.check import Check
     from icdpo_chains.evaluation.tuning import tuning
     from icdpo_chains.policies.sampling import check_count
 
     with checked():
         tuning.check(minutes, retriever or tuning.RETRIEVER_NAMES, k or tuning.KS, n or tuning.NS)
         check_count(max_context, "--max-context", 10_000_000)
+    reward = None if check is None else Check.load(check)
     _check_writable(out)
     rows = read_pairs(files)
     base = ICDPOConfig(
@@ -88,6 +98,7 @@ def tune(
             ns=n or tuning.NS,
             max_context=max_context,
             embedder=options.embedder(),
+            reward=reward,
             on_progress=status.update,
         )
     config = found.config

@@ -1,1 +1,1 @@
-"""The best settings for a model and its preferences, within a budget of minutes."""
+"""The search for the best settings of a model and its preferences, within a budget of minutes."""

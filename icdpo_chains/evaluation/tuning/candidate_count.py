@@ -1,8 +1,9 @@
-"""`search_n`: how many candidates are worth their time."""
+"""`search_n`: finds how many candidates are worth their time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,25 +13,30 @@ from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_val
 from icdpo_chains.evaluation.tuning.successive_halving import SIGNIFICANT
 
 if TYPE_CHECKING:
+    from icdpo_chains.asked import Asked
     from icdpo_chains.evaluation.judges.reward_model import Reward
     from icdpo_chains.icdpo import ICDPO
+    from icdpo_chains.result import Candidate
 
 __all__ = ["FEWEST_PROMPTS", "CountSearch", "search_n"]
 
 FEWEST_PROMPTS = 10
-"""With fewer, no difference could be seen, and the n that was there stays."""
+"""Fewer prompts show no difference, and the default n stays."""
+
+_BATCH = 4
+"""Prompts answered together; the time is checked between two batches."""
 
 
 @dataclass(frozen=True)
 class CountSearch:
-    """What the search found.
+    """The result of the search.
 
     Attributes:
         n: how many candidates to sample.
         prompts: how many prompts were answered.
-        rewards: by n, the mean reward of the answers.
-        p_values: by n, of the paired permutation test against the n with the highest mean.
-        reason: why this n.
+        rewards: the mean reward of the answers, by n.
+        p_values: of the paired permutation test against the n with the highest mean, by n.
+        reason: why this n is chosen.
     """
 
     n: int
@@ -40,7 +46,7 @@ class CountSearch:
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns JSON values; numbers that are not finite are left as they are."""
+        """Returns JSON values, with numbers that are not finite as they are."""
         return {
             "n": self.n,
             "prompts": self.prompts,
@@ -64,38 +70,36 @@ def search_n(
 ) -> CountSearch:
     """Finds an n whose answers are not significantly worse than those of the best n.
 
-    The default stays if it is one of these: few prompts show no difference, and that is no reason to sample
-    fewer candidates. Else it is the smallest of them.
+    The default stays if it is such an n: few prompts show no difference, which is no reason to sample fewer
+    candidates. Otherwise the smallest such n is chosen.
 
-    Candidates are sampled once for each prompt, as many as the largest n asks for: candidate i depends on the
-    seed and i alone, so that the first n of them are what a smaller n would have given.
+    Candidates are sampled once for each prompt, as many as the largest n. Candidate i depends on the seed and
+    i alone, so the first n candidates are those that a smaller n samples.
 
     Args:
         icdpo: answers.
-        rows: whose prompts are answered; none of them may be a demonstration, or have trained the reward.
+        rows: their prompts are answered; none of them is a demonstration or a training row of the reward.
         reward: judges the answers.
-        ns: what is tried.
-        default: stays unless another is shown to be better.
-        until: when to stop, by the clock; looked at between two prompts.
+        ns: the numbers of candidates to try.
+        default: stays unless another n is shown to be better.
+        until: when to stop, by the clock.
         clock: tells seconds.
-        seed: of the sampling.
-        on_progress: told what is being done.
+        seed: of the first prompt; the other prompts have the seeds that follow.
+        on_progress: receives a line about the work in progress.
     """
     ns = sorted(set(ns))
     rewards: dict[int, list[float]] = {n: [] for n in ns}
-    for number, row in enumerate(rows):
+    for start in range(0, len(rows), _BATCH):
         if clock() >= until:
             break
-        on_progress(f"Answering prompt {number + 1} with {ns[-1]} candidates ...")
-        try:
-            ranked = icdpo.generate(row.messages, n=ns[-1], seed=seed + number, exclude={row.id}).candidates
-        except (ContextOverflowError, NoCandidateError):
-            continue
-        picks = {n: next(item.text for item in ranked if item.index < n) for n in ns}
-        texts = list(dict.fromkeys(picks.values()))
-        judged = dict(zip(texts, reward.rewards([row.messages] * len(texts), texts), strict=True))
-        for n, text in picks.items():
-            rewards[n].append(judged[text])
+        block = rows[start : start + _BATCH]
+        on_progress(f"Answering prompts {start + 1} to {start + len(block)} with {ns[-1]} candidates ...")
+        for row, ranked in _answered(icdpo, block, ns[-1], seed + start):
+            picks = {n: next(item.text for item in ranked if item.index < n) for n in ns}
+            texts = list(dict.fromkeys(picks.values()))
+            judged = dict(zip(texts, reward.rewards([row.messages] * len(texts), texts), strict=True))
+            for n, text in picks.items():
+                rewards[n].append(judged[text])
     prompts = len(rewards[ns[0]])
     means = {n: bootstrap(values, seed=seed) for n, values in rewards.items()}
     if prompts < FEWEST_PROMPTS:
@@ -109,3 +113,24 @@ def search_n(
     chosen = next(n for n in ns if n == best or p_values[n] >= SIGNIFICANT)
     reason = "the best" if chosen == best else f"the smallest that is not significantly worse than n = {best}"
     return CountSearch(chosen, prompts, means, p_values, reason)
+
+
+def _answered(
+    icdpo: ICDPO, rows: Sequence[Demonstration], n: int, seed: int
+) -> Iterator[tuple[Demonstration, tuple[Candidate, ...]]]:
+    """Yields the rows that can be answered, each with its candidates, best first; all are sampled together.
+
+    The seeds of the rows are consecutive: with one seed, the prompts of a search would share their luck.
+    """
+    asked: list[tuple[Demonstration, Asked]] = []
+    for number, row in enumerate(rows):
+        shown = icdpo.retrieve(row.messages, exclude={row.id})
+        with contextlib.suppress(ContextOverflowError):
+            asked.append((row, icdpo.ask(row.messages, shown, n=n, seed=seed + number)))
+    drafts = icdpo.sample_asked([each for _, each in asked]) if asked else []
+    for (row, _), draft in zip(asked, drafts, strict=True):
+        try:
+            result = icdpo.select(draft)
+        except NoCandidateError:
+            continue
+        yield row, result.candidates

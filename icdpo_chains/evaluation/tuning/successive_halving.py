@@ -1,4 +1,4 @@
-"""`search_setting`: the scorer, retriever and k that rank pairs best, by successive halving."""
+"""`search_setting`: finds the scorer, retriever and k that rank pairs best, by successive halving."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_val
 __all__ = ["SIGNIFICANT", "SettingSearch", "search_setting"]
 
 SIGNIFICANT = 0.05
-"""Below this p-value, a difference counts as real."""
+"""A difference with a p-value below this one counts as real."""
 
-_SEARCHED = 2 / 3  # of pairs and time; with the rest, the winner is compared with the default
+_SEARCHED = 2 / 3  # of pairs and time; the rest compares the winner with the default
 
 
 @dataclass(frozen=True)
 class SettingSearch:
-    """What the search found.
+    """The result of the search.
 
     Attributes:
-        default: what the winner was compared with.
-        winner: the best of all; the default itself where nothing was better.
-        searched: how many pairs the winner was found with.
-        compared: how many other pairs the two were compared on; 0 where the default won, or time ran out.
+        default: the setting that the winner is compared with.
+        winner: the best setting of the search; the default where no other setting is ahead of it.
+        searched: how many pairs the search scored.
+        compared: how many other pairs compare the winner with the default; 0 if the default wins or the time
+            is up.
         winner_accuracy: the winner's preference accuracy on these other pairs.
-        default_accuracy: the default's.
-        p_value: two-sided, of the paired permutation test between them; NaN without such pairs.
+        default_accuracy: the default's preference accuracy on them.
+        p_value: of the two-sided paired permutation test between the two; NaN without such pairs.
         skipped: how many pairs did not fit the model.
     """
 
@@ -46,12 +47,12 @@ class SettingSearch:
 
     @property
     def is_better(self) -> bool:
-        """Whether the winner is really better than the default."""
+        """Whether the winner is significantly better than the default."""
         return self.p_value < SIGNIFICANT and self.winner_accuracy.mean > self.default_accuracy.mean
 
     @property
     def chosen(self) -> Setting:
-        """The winner where that is really better, else the default."""
+        """The winner if it is significantly better, otherwise the default."""
         return self.winner if self.is_better else self.default
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,19 +73,20 @@ def search_setting(
 ) -> SettingSearch:
     """Finds the setting with the highest preference accuracy within a time.
 
-    All settings are scored on a first block of pairs, the better half of them on a second one, and so on
-    (successive halving, Karnin et al. 2013), with the same time for each block. The best of a search looks
-    better than it is, so the winner is compared with the default on pairs that had no part in the search.
+    All settings are scored on a first block of pairs, the better half of them on a second block, and so on,
+    with the same time for each block (successive halving, Karnin et al. 2013). A setting also leaves the
+    search if the paired test finds it worse than the leader. The winner of a search looks better than it is:
+    it is compared with the default on pairs that took no part in the search.
 
     Args:
         scorer: scores pairs.
-        rows: its rows, or some of them.
-        settings: what is tried, besides the default.
+        rows: rows of the scorer.
+        settings: the settings to try, besides the default.
         default: never leaves the search.
-        seconds: for all of it; looked at between two pairs.
+        seconds: for the whole search; the time is checked between two pairs.
         clock: tells seconds.
         seed: of the order of the pairs.
-        on_progress: told what is being done.
+        on_progress: receives a line about the work in progress.
     """
     began = clock()
     drawn = random.Random(seed).sample(list(rows), len(rows))  # noqa: S311
@@ -109,14 +111,20 @@ def search_setting(
     def standing(setting: Setting) -> float:
         return -sum(right(pair.margins[setting]) for pair in scored)
 
+    def near(setting: Setting, leader: Setting) -> bool:
+        own, best = ([right(pair.margins[each]) for pair in scored] for each in (setting, leader))
+        return paired_p_value(own, best, seed=seed) >= SIGNIFICANT
+
     for number in range(rounds):
         block = pairs[len(pairs) * number // rounds : len(pairs) * (number + 1) // rounds]
         on_progress(f"Comparing {len(alive)} settings ...")
         scored += score(block, alive, began + seconds * _SEARCHED * (number + 1) / rounds)
         if scored:
             others = sorted((setting for setting in alive if setting != default), key=standing)
-            alive = [default, *others[: max(1, len(others) // 2)]]
-    # In a tie the default stays.
+            kept = others[: max(1, len(others) // 2)]
+            # The time goes to settings that the pairs so far can't tell from the leader.
+            alive = [default, kept[0], *(setting for setting in kept[1:] if near(setting, kept[0]))]
+    # The default wins a tie.
     winner = min(alive, key=standing) if scored else default
     compared: list[PairMargins] = []
     if winner != default:

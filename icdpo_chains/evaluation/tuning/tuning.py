@@ -1,4 +1,4 @@
-"""`tune`: the best settings for a model and its preferences, within a budget of minutes."""
+"""`tune`: finds the best settings for a model and its preferences, within a budget of minutes."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ __all__ = ["KS", "NS", "RETRIEVER_NAMES", "Tuning", "check", "tune"]
 RETRIEVER_NAMES = ("two_stage", "fixed")
 KS = (2, 4)
 NS = (1, 2, 4, 8, 16)
-"""What is tried by default."""
+"""The retrievers, numbers of demonstrations and numbers of candidates that are tried by default."""
 
 
 FitReward = Callable[[Policy, Sequence[Demonstration], int], "Reward"]
 
 _SETTING_TIME = 2 / 3
 _PARTS = {"search": 0.5, "reward": 0.25, "prompts": 0.25}
-# Embedding and reading prompts must not take up the time: about 100 rows a second on two cores.
+_PARTS_WITH_REWARD = {"search": 0.6, "prompts": 0.4}
+# Embedding and reading prompts may take a part of the time only: about 100 rows a second on two cores.
 _ROWS_A_MINUTE = 200
 _REWARD_ROWS_A_MINUTE, _FEWEST_REWARD_ROWS = 20, 16
 _FEWEST_ROWS = 12
@@ -45,12 +46,12 @@ _FEWEST_ROWS = 12
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was found, and how.
+    """The result of the search.
 
     Attributes:
-        base: the settings that were begun with.
-        setting: scorer, retriever and k.
-        count: n.
+        base: the settings at the beginning.
+        setting: the search of scorer, retriever and k.
+        count: the search of n.
         note: the provenance: seed, minutes, rows, p-value.
     """
 
@@ -61,7 +62,7 @@ class Tuning:
 
     @property
     def config(self) -> ICDPOConfig:
-        """The settings that were found, with where they come from in their `note`."""
+        """The settings of the result; their `note` holds the provenance."""
         chosen = self.setting.chosen
         scorer = SCORERS[chosen.measure]
         return self.base.changed(
@@ -90,21 +91,23 @@ def tune(
     max_context: int | None = 2048,
     embedder: Embedder | None = None,
     fit_reward: FitReward | None = None,
+    reward: Reward | None = None,
     clock: Callable[[], float] = time.monotonic,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> Tuning:
-    """Searches scorer, retriever, k and then n.
+    """Searches scorer, retriever and k, then n.
 
-    The rows are split in three, near-duplicates never apart: pairs to compare settings with, which also are
-    the demonstrations; pairs to fit a reward model from; prompts to answer, whose answers that judges. Two
-    thirds of the time go to the comparison, the rest to n.
+    The rows are split in three, and near-duplicates stay together: pairs that compare settings and serve as
+    demonstrations; pairs that fit a reward model; prompts to answer, where the reward model judges the
+    answers. With a reward, no pairs fit a reward model. Two thirds of the time go to the comparison, the rest
+    to n.
 
     Args:
         policy: the language model.
         rows: preference pairs.
-        base: the settings to begin with; what is not searched stays as it is.
-        minutes: for all of it; looked at between two pairs or prompts.
-        seed: of all that is drawn.
+        base: the settings to begin with; the search leaves the other settings alone.
+        minutes: for the whole search; the time is checked between two pairs, and between four prompts.
+        seed: of all random draws.
         retrievers: names in `RETRIEVERS` to try.
         ks: numbers of demonstrations to try.
         ns: numbers of candidates to try.
@@ -112,8 +115,9 @@ def tune(
         max_context: the most tokens of context and answer.
         embedder: as for `DemonstrationStore`.
         fit_reward: fits the judge from policy, pairs and seed; by default `RewardModel.fit`.
+        reward: the judge, in place of a fitted reward model; see `Check`.
         clock: tells seconds.
-        on_progress: told what is being done.
+        on_progress: receives a line about the work in progress.
 
     Raises:
         InvalidInputError: too few pairs.
@@ -133,7 +137,7 @@ def tune(
     most = max(_FEWEST_ROWS, int(_ROWS_A_MINUTE * minutes))
     if len(rows) > most:
         rows = random.Random(seed).sample(rows, most)  # noqa: S311
-    parts = split(rows, _PARTS, seed=seed)
+    parts = split(rows, _PARTS if reward is None else _PARTS_WITH_REWARD, seed=seed)
     default = Setting(_measure(base), base.retriever, base.k)
     instructions = base.build_instructions()
     with DemonstrationStore.ephemeral(embedder=embedder) as store:
@@ -160,7 +164,7 @@ def tune(
             on_progress=on_progress,
         )
         chosen = found.chosen
-        assert chosen.retriever is not None  # noqa: S101  # what is searched shows demonstrations
+        assert chosen.retriever is not None  # noqa: S101  # all settings of the search show demonstrations
         icdpo = ICDPO(
             policy,
             RETRIEVERS[chosen.retriever](store, chosen.k or 1, require_rejected=True, seed=seed),
@@ -170,13 +174,14 @@ def tune(
             instructions=instructions,
             max_context=max_context,
         )
-        on_progress("Fitting a reward model ...")
         until = began + seconds
-        trained = parts["reward"][: max(_FEWEST_REWARD_ROWS, int(_REWARD_ROWS_A_MINUTE * minutes))]
         try:
             if clock() >= until:
                 raise DemonstrationError("no time was left for it")
-            reward = (fit_reward or _fit_reward)(policy, trained, seed)
+            if reward is None:
+                on_progress("Fitting a reward model ...")
+                most = max(_FEWEST_REWARD_ROWS, int(_REWARD_ROWS_A_MINUTE * minutes))
+                reward = (fit_reward or _fit_reward)(policy, parts["reward"][:most], seed)
         except DemonstrationError as error:
             count = CountSearch(base.n, reason=f"unchanged: {error}")
         else:
@@ -200,7 +205,7 @@ def check(minutes: float, retrievers: Sequence[str], ks: Sequence[int], ns: Sequ
     """Checks the arguments of `tune`, before anything is loaded.
 
     Raises:
-        TypeError, ValueError: one can't be used.
+        TypeError, ValueError: an argument that can't be used.
     """
     if not (minutes > 0 and math.isfinite(minutes)):
         raise ValueError(f"minutes is {minutes}, and must be a number above 0")
@@ -221,7 +226,7 @@ def _measure(config: ICDPOConfig) -> Measure:
 def _fit_reward(policy: Policy, rows: Sequence[Demonstration], seed: int) -> Reward:
     from icdpo_chains.evaluation.judges.reward_model import RewardModel
 
-    return RewardModel.fit(policy, rows, seed=seed)  # type: ignore[arg-type]  # it says so if it can't
+    return RewardModel.fit(policy, rows, seed=seed)  # type: ignore[arg-type]  # fit refuses another policy
 
 
 def _note(

@@ -64,6 +64,22 @@ def test_it_writes_a_file_that_ask_reads(icdpo: Any, file: str, tmp_path: Path) 
     assert icdpo("ask", "My dog is ill.", "--config", str(out)).exit_code == 0
 
 
+def test_a_check_of_the_current_directory_judges(
+    icdpo: Any, file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fakes: list[Any]
+) -> None:
+    (tmp_path / "house_checks.py").write_text("def kind(question, answer):\n    return 'sorry' in answer\n")
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "icdpo.json"
+    run = icdpo("tune", file, "--out", str(out), "--n", "1", "--n", "2", "--check", "house_checks:kind")
+    assert run.exit_code == 0, run.stderr
+    # The fakes answer rudely first and kindly second.
+    assert json.loads(out.read_text())["note"]["n"]["mean_rewards"].keys() == {"1", "2"}
+    fakes.clear()
+    wrong = icdpo("tune", file, "--out", str(tmp_path / "b.json"), "--check", "house_checks:rude")
+    assert (wrong.exit_code, fakes) == (1, [])
+    assert "no function 'rude'" in wrong.stderr
+
+
 def test_json_is_the_file(icdpo: Any, file: str, tmp_path: Path) -> None:
     out = tmp_path / "icdpo.json"
     given = ["--n", "1", "--model", "org/m", "--store", str(tmp_path / "own"), "--json"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from icdpo_chains import ICDPO, Demonstration, FakePolicy, FixedDemonstrations, SamplingParams
+from icdpo_chains.errors import PolicyError
 from icdpo_chains.evaluation.tuning.candidate_count import FEWEST_PROMPTS, search_n
 from icdpo_chains.messages import Conversation
 
@@ -34,9 +35,9 @@ class Counting(FakePolicy):
         super().__init__()
         self.asked: list[int] = []
 
-    def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> Any:
-        self.asked.append(n)
-        return super().sample(context, n, sampling)
+    def sample_batch(self, requests: Any) -> Any:
+        self.asked += [request.n for request in requests]
+        return super().sample_batch(requests)
 
 
 def made(policy: FakePolicy | None = None) -> ICDPO:
@@ -95,9 +96,10 @@ def test_the_default_stays_unless_another_is_shown_to_be_better() -> None:
 
 
 def test_time_that_is_up_leaves_n_as_it_was() -> None:
-    times = iter([0.0] * (FEWEST_PROMPTS - 1) + [1.0])
+    times = iter([0.0, 0.0, 1.0])
     found = search(made(), len, clock=lambda: next(times))
-    assert (found.n, found.prompts, found.p_values) == (8, FEWEST_PROMPTS - 1, {})
+    assert (found.n, found.prompts, found.p_values) == (8, 8, {})  # two batches of four
+    assert found.prompts < FEWEST_PROMPTS
     assert "takes 10" in found.reason
     assert search(made(), len, until=0.0).rewards == {}
 
@@ -105,3 +107,22 @@ def test_time_that_is_up_leaves_n_as_it_was() -> None:
 def test_prompts_that_do_not_fit_are_passed_over() -> None:
     found = search(made(FakePolicy(max_context=20)), len)
     assert (found.n, found.prompts) == (8, 0)
+
+
+def test_prompts_are_answered_together_and_an_error_of_the_policy_is_not_swallowed() -> None:
+    together: list[int] = []
+
+    class Batches(FakePolicy):
+        def sample_batch(self, requests: Any) -> Any:
+            together.append(len(requests))
+            return super().sample_batch(requests)
+
+    search(made(Batches()), len)
+    assert together == [4, 4, 4]
+
+    class Broken(FakePolicy):
+        def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> Any:
+            raise PolicyError("no memory")
+
+    with pytest.raises(PolicyError, match="no memory"):
+        search(made(Broken()), len)

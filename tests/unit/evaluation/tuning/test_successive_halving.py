@@ -67,13 +67,26 @@ def test_a_planted_best_is_found_and_shown_to_be_better() -> None:
     assert found.is_better
     assert found.p_value < 0.01
     assert found.winner_accuracy.mean > 0.8 > 0.6 > found.default_accuracy.mean
-    # The comparison is on pairs that the search has not seen; half of the settings leave at each block.
+    # The comparison is on pairs that the search has not seen; half of the settings or more leave at each block.
     assert (
         len({id_ for id_, _ in scorer.scored}) == len(scorer.scored) == found.searched + found.compared == 119
     )
-    assert [count for count, _ in itertools.groupby(count for _, count in scorer.scored)] == [16, 8, 4, 2]
+    counts = [count for count, _ in itertools.groupby(count for _, count in scorer.scored)]
+    assert (counts[0], counts[-1]) == (16, 2)
+    assert all(later <= max(2, earlier // 2) for earlier, later in itertools.pairwise(counts))
     assert found.skipped == 1
     assert found == searched({best: 0.95, DEFAULT: 0.4})[0]
+
+
+def test_a_setting_that_the_test_finds_worse_leaves_early() -> None:
+    best = Setting("base_sum", "bm25", 1)
+    hopeless = {setting: 0.05 for setting in SETTINGS if setting != best}
+    found, scorer, _ = searched({**hopeless, best: 0.95})
+    assert found.winner == best
+    assert [count for count, _ in itertools.groupby(count for _, count in scorer.scored)] == [16, 2]
+    # Without a clear leader, half of the settings stay at each block.
+    _, even, _ = searched({})
+    assert [count for count, _ in itertools.groupby(count for _, count in even.scored)][:3] == [16, 8, 4]
 
 
 def test_a_winner_by_chance_is_not_called_better() -> None:

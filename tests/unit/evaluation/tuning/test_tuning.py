@@ -11,6 +11,7 @@ import pytest
 from icdpo_chains import Demonstration, FakeEmbedder, FakePolicy
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.errors import DemonstrationError, InvalidInputError
+from icdpo_chains.evaluation.judges.check import Check
 from icdpo_chains.evaluation.preferences import near_duplicates
 from icdpo_chains.evaluation.tuning.tuning import Tuning, tune
 from icdpo_chains.messages import Conversation
@@ -127,6 +128,21 @@ def test_a_reward_model_that_can_not_be_fitted_leaves_n() -> None:
 
     found = tuned(FakePolicy(), Judge(), [], fit_reward=fail)
     assert (found.count.n, found.count.reason) == (8, "unchanged: too few")
+
+
+def test_a_check_judges_in_place_of_a_reward_model() -> None:
+    judged: list[str] = []
+
+    def check(question: str, answer: str) -> bool:
+        judged.append(question)
+        return len(answer) > 4
+
+    trained: list[Demonstration] = []
+    found = tuned(FakePolicy(), Judge(), trained, reward=Check(check))
+    assert trained == []
+    assert found.count.prompts >= 20  # two fifths of the rows, near-duplicates together
+    assert all(0 <= mean.mean <= 1 for mean in found.count.rewards.values())
+    assert set(judged) <= {row.prompt for row in (*ROWS, *DUPLICATES)}
 
 
 def test_a_short_budget_uses_fewer_rows() -> None:
