@@ -1,1 +1,1 @@
-"""How often a scorer ranks the chosen answer above the rejected one."""
+"""Preference accuracy: how often a scorer ranks the chosen answer above the rejected one."""

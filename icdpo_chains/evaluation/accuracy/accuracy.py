@@ -17,13 +17,13 @@ __all__ = ["GapBin", "PreferenceAccuracy"]
 
 @dataclass(frozen=True)
 class GapBin:
-    """The pairs whose answers differ in length by about the same.
+    """Pairs with about the same gap in length: tokens of the chosen answer minus tokens of the rejected one.
 
     Attributes:
-        shortest: the smallest length of a chosen answer less that of the rejected one, in tokens.
-        longest: the largest.
+        shortest: the smallest gap.
+        longest: the largest gap.
         pairs: how many pairs there are.
-        accuracy: the share of them that is ranked right.
+        accuracy: the share of pairs that are ranked right.
     """
 
     shortest: int
@@ -38,8 +38,8 @@ class PreferenceAccuracy:
 
     Attributes:
         model: the policy's name.
-        pairs: those that were scored.
-        skipped: how many did not fit the model.
+        pairs: the scored pairs.
+        skipped: how many pairs did not fit the model.
         seed: of the bootstrap.
     """
 
@@ -50,26 +50,26 @@ class PreferenceAccuracy:
 
     @property
     def settings(self) -> tuple[Setting, ...]:
-        """What was compared."""
+        """The settings of the comparison."""
         return tuple(self.pairs[0].margins) if self.pairs else ()
 
     def margins(self, setting: Setting) -> list[float]:
-        """Returns by how much each pair's chosen answer is preferred; infinite where one can't be scored."""
+        """Returns the margin of each pair; it is infinite if one answer can't be scored."""
         return [pair.margins[setting] for pair in self.pairs]
 
     def right(self, setting: Setting) -> list[float]:
-        """Returns 1 for each pair that is ranked right, 0 for one ranked wrong, a half for a tie."""
+        """Returns 1 for each pair that is ranked right, 0 for each pair ranked wrong, 0.5 for a tie."""
         return list(map(right, self.margins(setting)))
 
     def accuracy(self, setting: Setting) -> Interval:
-        """Returns the share of pairs that is ranked right, with its 95 % bootstrap interval."""
+        """Returns the share of pairs that are ranked right, with its 95 % bootstrap interval."""
         return bootstrap(self.right(setting), seed=self.seed)
 
     def by_length_gap(self, setting: Setting) -> tuple[GapBin, ...]:
-        """Returns the accuracy by the difference in length, in thirds of the pairs.
+        """Returns the accuracy by the gap in length, in thirds of the pairs.
 
-        A scorer that only prefers the longer answer is right in the last third and wrong in the first. Pairs
-        of equal difference are in one bin, so that there may be fewer than three.
+        A scorer that prefers the longer answer, and nothing else, is right in the last third and wrong in the
+        first. Pairs of equal gap share a bin, so there may be fewer than three bins.
         """
         gaps = np.array([pair.gap for pair in self.pairs])
         if not len(gaps):
@@ -87,7 +87,7 @@ class PreferenceAccuracy:
         )
 
     def shown(self, setting: Setting) -> float | None:
-        """Returns how many demonstrations there was room for on average; `None` for a measure without."""
+        """Returns the mean number of demonstrations that fit; `None` for a measure without demonstrations."""
         counts = [pair.shown[setting] for pair in self.pairs if setting in pair.shown]
         return sum(counts) / len(counts) if counts else None
 
@@ -118,6 +118,6 @@ class PreferenceAccuracy:
 
     @classmethod
     def of(cls, model: str, outcomes: Sequence[PairMargins | None], *, seed: int = 0) -> PreferenceAccuracy:
-        """Sums up what `PairScorer.score_each` yielded."""
+        """Builds the accuracy from the results of `PairScorer.score_each`."""
         pairs = tuple(pair for pair in outcomes if pair is not None)
         return cls(model, pairs, len(outcomes) - len(pairs), seed)

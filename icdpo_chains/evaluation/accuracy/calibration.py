@@ -1,4 +1,4 @@
-"""`Calibration`: whether a larger margin means a preference that can be relied on more."""
+"""`Calibration`: tells whether a larger margin means a more reliable preference."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from icdpo_chains.evaluation.accuracy.margins import right
 
 __all__ = ["Calibration", "CalibrationBin", "calibrate", "plot_calibration"]
 
-_WIDEST = 1e4  # a temperature this many times the typical margin is no confidence at all
-_SMALLEST = 1e-9  # a typical margin that is a smaller share of the largest one counts as this share
+_WIDEST = 1e4  # the highest temperature, in typical margins; every confidence is then about 0.5
+_SMALLEST = 1e-9  # the smallest typical margin, as a share of the largest margin
 
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Pairs of about the same confidence.
+    """Pairs with about the same confidence.
 
     Attributes:
         confidence: the mean confidence, from 0.5 to 1.
-        accuracy: the share that is ranked right.
-        pairs: how many there are.
+        accuracy: the share of pairs that are ranked right.
+        pairs: how many pairs there are.
     """
 
     confidence: float
@@ -35,12 +35,13 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How confidence and accuracy go together.
+    """The relation of confidence and accuracy.
 
     Attributes:
-        temperature: what margins are divided by; NaN where there is no pair.
-        bins: those that hold a pair, by rising confidence.
-        error: the expected calibration error: the mean distance of confidence and accuracy, by pairs.
+        temperature: the divisor of the margins; NaN without pairs.
+        bins: the bins that hold a pair, by rising confidence.
+        error: the expected calibration error: the mean distance of confidence and accuracy, weighted by
+            pairs.
     """
 
     temperature: float
@@ -51,16 +52,17 @@ class Calibration:
 def calibrate(margins: Sequence[float], *, bins: int = 10) -> Calibration:
     """Calibrates margins: a pair is ranked right with a probability of sigmoid(|margin| / temperature).
 
-    The temperature is the one that makes the observed preferences likeliest (temperature scaling, Guo et al.,
-    arXiv 1706.04599), fitted on these margins themselves. Where they say nothing of the preference, it is so
-    high that every confidence is about a half.
+    The temperature maximizes the likelihood of the observed preferences (temperature scaling, Guo et al.,
+    arXiv 1706.04599); it is fitted on these same margins. Margins without information get a temperature so
+    high that every confidence is about 0.5.
 
     Args:
-        margins: measure of the chosen answer less that of the rejected one; those not finite are left out.
-        bins: equal intervals of confidence between 0.5 and 1.
+        margins: the measure of the chosen answer minus that of the rejected one; margins that are not finite
+            are left out.
+        bins: how many equal intervals of confidence between 0.5 and 1.
 
     Raises:
-        ValueError: no bin.
+        ValueError: `bins` is below 1.
     """
     if bins < 1:
         raise ValueError(f"bins is {bins}, and must be at least 1")
@@ -87,7 +89,7 @@ def _temperature(margins: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
     sizes = np.abs(margins)
-    # A median of next to nothing is no scale: what is divided by it would overflow, or it by what follows.
+    # A median close to 0 is no scale: a division by it overflows.
     typical = max(float(np.median(sizes)), _SMALLEST * float(sizes.max()), _WIDEST * np.finfo(float).tiny)
 
     def loss(log_temperature: float) -> float:
@@ -99,15 +101,17 @@ def _temperature(margins: np.ndarray) -> float:
 
 
 def plot_calibration(curves: Mapping[str, Calibration], path: str | Path) -> None:
-    """Draws accuracy against confidence, one line each, as an SVG file; equal curves give an equal file.
+    """Draws accuracy against confidence, a line for each curve, as an SVG file.
+
+    Equal curves give equal files.
 
     Args:
         curves: by the name in the legend.
-        path: the file, which ends in `.svg`; its directories are made where there are none.
+        path: the file; its name ends in `.svg`. Missing directories are made.
 
     Raises:
         ICDPOError: the extra `eval` is not installed.
-        InvalidInputError: another ending.
+        InvalidInputError: the name has another ending.
         OSError: the file can't be written.
     """
     path = Path(path)
@@ -122,7 +126,7 @@ def plot_calibration(curves: Mapping[str, Calibration], path: str | Path) -> Non
     axes = figure.add_subplot()
     axes.plot([0.5, 1], [0.5, 1], color="0.6", linestyle="--", label="calibrated")
     for name, curve in curves.items():
-        # Text from a file name must not be read as a formula, nor be left out for its underscore.
+        # In a file name, matplotlib reads $ as a formula, and hides a label that begins with an underscore.
         label = f"{name} (error {curve.error:.3f})".replace("$", r"\$").lstrip("_")
         axes.plot(
             [one.confidence for one in curve.bins],
@@ -135,6 +139,6 @@ def plot_calibration(curves: Mapping[str, Calibration], path: str | Path) -> Non
     )
     axes.legend(fontsize="small")
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Without salt and date the same curves would give another file each time.
+    # A fixed salt and no date: equal curves give equal files.
     with matplotlib.rc_context({"svg.hashsalt": "icdpo"}):
         figure.savefig(path, format="svg", metadata={"Date": None})

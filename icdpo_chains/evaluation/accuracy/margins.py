@@ -1,4 +1,4 @@
-"""`PairScorer`: by how much each measure prefers the better answer of a pair to the worse one."""
+"""`PairScorer`: scores how strongly each measure prefers the better answer of a pair."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ Measure = Literal[
     "policy_sum",
     "length",
 ]
-"""`rejected_*` and `base_*` are the instant scorers; `shown_*` is the policy's own log-probability with the
-demonstrations in context, `policy_*` that without; `length` prefers the longer answer."""
+"""`rejected_*` and `base_*` are the instant scorers. `shown_*` is the policy's own log-probability with the
+demonstrations in context, and `policy_*` without them. `length` prefers the longer answer."""
 
 SCORERS: Mapping[Measure, InstantScorer] = MappingProxyType(
     {
@@ -61,12 +61,12 @@ _NAMES: Mapping[Measure, str] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to tell the better answer from the worse.
+    """One way to tell the better answer from the worse one.
 
     Attributes:
-        measure: what is compared.
-        retriever: finds the demonstrations; `None` for a measure that shows none.
-        k: how many are shown; `None` likewise.
+        measure: the figure that is compared.
+        retriever: finds the demonstrations; `None` for a measure without demonstrations.
+        k: how many demonstrations are shown; `None` for a measure without demonstrations.
     """
 
     measure: Measure
@@ -75,7 +75,7 @@ class Setting:
 
     @property
     def label(self) -> str:
-        """What it is called in tables and plots."""
+        """The setting in tables and plots."""
         shown = "" if self.retriever is None else f", {self.retriever}, k = {self.k}"
         return f"{self.name}{shown}"
 
@@ -93,7 +93,7 @@ def settings_of(
     Args:
         retrievers: names in `RETRIEVERS`.
         ks: numbers of demonstrations.
-        yardsticks: the policy's log-probability, with and without demonstrations, and length as well.
+        yardsticks: whether to add the policy's log-probability, with and without demonstrations, and length.
     """
     retrievers, ks = tuple(dict.fromkeys(retrievers)), tuple(dict.fromkeys(ks))
     measures = (*SCORERS, *(_SHOWN if yardsticks else ()))
@@ -103,13 +103,13 @@ def settings_of(
 
 @dataclass(frozen=True)
 class PairMargins:
-    """What became of one pair.
+    """The result for one pair.
 
     Attributes:
-        id: of the demonstration whose answers were compared.
-        gap: tokens of the chosen answer less those of the rejected one.
-        margins: by setting, the measure of the chosen answer less that of the rejected one; above 0 is right.
-        shown: by setting that shows demonstrations, how many there was room for.
+        id: of the pair's demonstration.
+        gap: tokens of the chosen answer minus tokens of the rejected one.
+        margins: the measure of the chosen answer minus that of the rejected one, by setting; right above 0.
+        shown: how many demonstrations fit, by setting; settings without demonstrations are left out.
     """
 
     id: str
@@ -121,21 +121,21 @@ class PairMargins:
 class PairScorer:
     """Scores pairs, each with demonstrations from the other rows (cross-validation).
 
-    The near-duplicates of a pair are never shown with it. Each context is read once for a pair, however many
-    settings need it.
+    The near-duplicates of a pair are never shown with it. Each context is read once for a pair, for all
+    settings together.
 
     Args:
         policy: the language model.
-        rows: preference pairs, all with a rejected answer: those that are scored, and that are shown.
+        rows: preference pairs, all with a rejected answer; they are scored, and serve as demonstrations.
         store: holds these rows and nothing else.
         retrievers: names in `RETRIEVERS`.
-        seed: of what the retrievers draw.
-        instructions: what stands before chosen and before rejected answers.
-        format: how texts are laid out; by default as in `ICDPO`.
+        seed: of the retrievers' draws.
+        instructions: the instructions before chosen and before rejected answers.
+        format: the prompt format; by default as in `ICDPO`.
         max_context: the most tokens of context and answer; the model's own limit holds as well.
 
     Attributes:
-        max_context: what holds of these two; `None` for no limit.
+        max_context: the smaller of these two limits; `None` for no limit.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class PairScorer:
 
         Args:
             row: one of the scorer's rows.
-            settings: what is compared.
+            settings: the settings to compare.
 
         Raises:
             ContextOverflowError: the pair does not fit, even without demonstrations.
@@ -174,7 +174,7 @@ class PairScorer:
         answers = [self._format.answer(text, ended=True) for text in (row.chosen, row.rejected or "")]
         lengths = [float(len(ids)) for ids in answers]
         budget = None if self.max_context is None else self.max_context - int(max(lengths))
-        # All contexts first: what does not fit is known before the model has read anything.
+        # All contexts come first: a pair that does not fit costs the model no time.
         contexts = {
             key: self._contexts(row, *key, budget)
             for key in dict.fromkeys((setting.retriever, setting.k) for setting in settings)
@@ -199,7 +199,7 @@ class PairScorer:
                 expert = logprobs(found.base if setting.measure in _ALONE else found.chosen)
                 contrast = [[0.0] * len(ids) for ids in expert]
             better, worse = (scorer.score(*sides).value for sides in zip(expert, contrast, strict=True))
-            # Where neither can be scored there is a tie, and no NaN.
+            # Two answers that can't be scored are a tie; their difference would be NaN.
             return 0.0 if better == worse else better - worse
 
         return PairMargins(
@@ -216,7 +216,7 @@ class PairScorer:
     def score_each(
         self, rows: Iterable[Demonstration], settings: Collection[Setting]
     ) -> Iterator[PairMargins | None]:
-        """Yields what became of each row; `None` for one that does not fit the model."""
+        """Yields the result for each row; `None` for a row that does not fit the model."""
         for row in rows:
             try:
                 yield self.score(row, settings)
@@ -246,5 +246,5 @@ class PairScorer:
 
 
 def right(margin: float) -> float:
-    """Returns 1 for a pair that is ranked right, 0 for one ranked wrong, and a half for a tie."""
+    """Returns 1 for a pair that is ranked right, 0 for a pair ranked wrong, and 0.5 for a tie."""
     return 0.5 * (1 + math.copysign(1.0, margin) * (margin != 0))

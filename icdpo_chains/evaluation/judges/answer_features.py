@@ -1,4 +1,4 @@
-"""`AnswerFeatures`: answers as vectors, from the hidden states of a policy that is not trained."""
+"""`AnswerFeatures`: turns answers into vectors, the hidden states of a policy."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["AnswerFeatures", "Features"]
 
 Features = NDArray[np.float32]
 
-# Tokens that are read together, padding included.
+# Tokens of a batch, padding included.
 _BATCH_TOKENS = 4096
 
 
 class AnswerFeatures:
-    """The hidden states of a model's last layer, in float32: an answer's last one, and their mean over it.
+    """The hidden states of a model's last layer, in float32: that of an answer's last token, and their mean.
 
-    The text is laid out as for sampling: the conversation without demonstrations, then the answer with the
-    end that the model would have sampled. What is too long loses its beginning, so that the answer is read.
+    The layout is that of sampling: the conversation without demonstrations, then the answer and its end
+    token. A text that is too long loses its beginning and keeps the answer.
 
     Args:
-        policy: whose model reads the answers; it stays as it is.
+        policy: its model reads the answers; it is not changed.
         max_context: the most tokens of conversation and answer that are read.
 
     Attributes:
@@ -39,7 +39,7 @@ class AnswerFeatures:
         size: how many features an answer has.
 
     Raises:
-        TypeError: the policy is no `TransformersPolicy`, which alone has hidden states.
+        TypeError: the policy is not a `TransformersPolicy`; other policies show no hidden states.
     """
 
     def __init__(self, policy: TransformersPolicy, max_context: int = 1024) -> None:
@@ -55,12 +55,12 @@ class AnswerFeatures:
         self._format = prompt_format(policy.tokenizer, policy.eos_token_ids)
 
     def token_ids(self, conversation: Conversation, response: str) -> tuple[list[int], int]:
-        """Returns the ids of a conversation and its answer, and how many of them are the answer's."""
+        """Returns the ids of a conversation and its answer, and how many of the ids belong to the answer."""
         check_text(response, "the answer")
         context = self._format.context(as_conversation(conversation), [], None)
         answer = self._format.answer(response, ended=True)
         ids = (context + answer)[-self.max_context :]
-        # An empty answer, where the format has no end: what stands last is read.
+        # An empty answer in a format without an end token: the last token of the context is read.
         return ids, min(len(ids), max(1, len(answer)))
 
     def of(
@@ -69,12 +69,12 @@ class AnswerFeatures:
         """Returns float32 [answers, size].
 
         Args:
-            conversations: what is answered, one for each response.
+            conversations: one for each response.
             responses: the answers.
             progress: whether to show a progress bar, if there is a terminal.
 
         Raises:
-            ValueError: not one conversation for each response.
+            ValueError: the numbers of conversations and responses differ.
             InvalidInputError: a conversation or an answer can't be used.
         """
         if len(conversations) != len(responses):
@@ -88,7 +88,7 @@ class AnswerFeatures:
         """Returns float32 [rows, size].
 
         Args:
-            rows: token ids, and how many of the last of them are the answer's.
+            rows: token ids, and how many of the last ids belong to the answer.
             progress: whether to show a progress bar, if there is a terminal.
         """
         import torch
@@ -107,9 +107,9 @@ class AnswerFeatures:
         """Returns the features [..., size] of an answer.
 
         Args:
-            states: of its last token, float32 [..., hidden].
-            total: the sum of the states of all its tokens, float32 [..., hidden].
-            count: of these tokens.
+            states: of the answer's last token, float32 [..., hidden].
+            total: the sum of the states of all tokens of the answer, float32 [..., hidden].
+            count: how many tokens the answer has.
         """
         import torch
 
@@ -119,7 +119,7 @@ class AnswerFeatures:
         import torch
 
         device = self.backbone.device
-        # Padded on the right, where no other token looks, so that no mask is needed.
+        # Padding on the right needs no mask: no other token attends to it.
         ids = torch.zeros(len(rows), max(len(row) for row, _ in rows), dtype=torch.long)
         for i, (row, _) in enumerate(rows):
             ids[i, : len(row)] = torch.tensor(row)
@@ -132,7 +132,7 @@ class AnswerFeatures:
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Indices in batches of like lengths, longest first: what is too large for memory shows at once."""
+    """Indices in batches of similar lengths. The longest come first, so a lack of memory shows at once."""
     batches: list[list[int]] = []
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
         if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > _BATCH_TOKENS:

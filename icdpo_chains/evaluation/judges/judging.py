@@ -1,4 +1,4 @@
-"""`judge_answers`: what the judges say of each answer, into a file that can be gone on with."""
+"""`judge_answers`: writes the judgments of all answers into a file that a later run continues."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def judge_answers(
     against: str = "base",
     on_judgment: Callable[[SystemAnswer], None] = lambda _: None,
 ) -> int:
-    """Judges answers, and writes each judgment when it is there.
+    """Judges answers and writes each judgment at once.
 
     Args:
         answers: of all systems.
-        path: the file; what it holds already is not judged again.
-        settings: what the file was made with; see `ResumableFile`.
+        path: the file; answers with a judgment in the file are not judged again.
+        settings: of the file; see `ResumableFile`.
         reward: judges each answer and its candidates by a number.
         toxicity: judges each answer.
         judge: compares each answer with that of one system.
-        against: that system's name.
+        against: the name of this system.
         on_judgment: called after each answer.
 
     Returns:
@@ -90,24 +90,24 @@ def swept(
 ) -> list[dict[str, Any]]:
     """Returns the records of the sweeps over k, n and the source of demonstrations.
 
-    Those over k and the source are the variants' rewards (see `experiment.VARIANTS`) beside the system's own.
-    That over n needs no answer of its own: candidate i depends on the seed and i alone, so that the first of
-    the candidates are what a smaller n would have had.
+    The sweeps over k and the source hold the rewards of the variants (see `experiment.VARIANTS`) and of the
+    system. The sweep over n needs no further answers: candidate i depends on the seed and i alone, so the
+    first n candidates are those of a smaller n.
 
     Args:
         answers: of the system and its variants.
         judgments: by the answers' keys.
-        system: whose variants they are.
-        unretrieved: the same with demonstrations drawn at random.
-        k: how many demonstrations it shows.
-        source: what its own demonstrations are called.
-        measure: by which it picks.
+        system: the name of the system.
+        unretrieved: the name of the system with demonstrations drawn at random.
+        k: how many demonstrations the system shows.
+        source: names the system's own demonstrations.
+        measure: the score by which the system picks.
     """
     records: dict[str, dict[str, Any]] = {}
 
     def add(factor: str, value: float | str, prompt_id: str, reward: float | None) -> None:
         key = f"{factor}={value}/{prompt_id}"
-        # What is there already is the same answer: a variant may be what the system does anyway.
+        # A variant may equal the system itself; its record is then the same.
         records.setdefault(
             key, {"key": key, "factor": factor, "value": value, "prompt_id": prompt_id, "reward": reward}
         )

@@ -1,4 +1,4 @@
-"""`PairwiseJudge`: a chat model says which of two answers is better, asked in both orders."""
+"""`PairwiseJudge`: a chat model compares two answers, in both orders."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _VERDICT = re.compile(r"[*_`\s]*VERDICT:[*_`\s]*(A|B|TIE)[*_`.\s]*", re.IGNORECA
 
 @dataclass(frozen=True)
 class OneOrderVerdict:
-    """What the judge said in one order.
+    """The judge's verdict in one order.
 
     Attributes:
-        winner: `"first"` and `"second"` mean the caller's answers, in whichever order they were shown.
-        raw: the judge's last answer; where it raised, the error.
-        attempts: how often it was asked; 0 if there was nothing to ask.
+        winner: `"first"` and `"second"` are the caller's answers, in either order of presentation.
+        raw: the judge's last reply, or its error.
+        attempts: how many replies were requested; 0 for equal answers.
     """
 
     winner: Winner
@@ -53,10 +53,10 @@ class OneOrderVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge said about a pair.
+    """The judge's verdict on a pair.
 
     Attributes:
-        winner: of both orders together: `"tie"` where they disagree, `"failed"` where one of them failed.
+        winner: of both orders: `"tie"` if they disagree, `"failed"` if one of them failed.
         forward: with the first answer shown first.
         backward: with the second answer shown first.
     """
@@ -67,7 +67,7 @@ class Verdict:
 
     @property
     def disagreed(self) -> bool:
-        """Whether the order changed what the judge said."""
+        """Whether the order changed the verdict."""
         return self.winner != "failed" and self.forward.winner != self.backward.winner
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,30 +76,30 @@ class Verdict:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Verdict:
-        """Builds a verdict from what `to_dict` returned."""
+        """Builds a verdict from the values of `to_dict`."""
         return cls(row["winner"], OneOrderVerdict(**row["forward"]), OneOrderVerdict(**row["backward"]))
 
 
 class PairwiseJudge:
     """Compares pairs of answers by a chat model.
 
-    Each pair is asked in both orders, since judges favour a position (arXiv 2306.05685): a verdict that
-    depends on the order is a tie. An answer of the judge that does not end with a verdict, or an exception,
-    is asked again, and then counts as failed, never as a win.
+    The judge sees each pair in both orders, because judges favour a position (arXiv 2306.05685). A verdict
+    that depends on the order is a tie. A reply without a verdict at its end, or an exception, leads to
+    another request; after the last one the order counts as failed, never as a win.
 
-    The texts can't forge what stands around them: each of their lines begins with `| `, and the lines between
-    them hold a code that occurs in none of the texts. So a text that says `VERDICT: A` does not decide, even
-    if the judge repeats it. What no layout prevents: a judge that lets itself be talked into a verdict by the
-    text of an answer. Such a text sways it in both orders alike, and wins. Read the reasons of surprising
-    verdicts (`OneOrderVerdict.raw`).
+    Texts can't forge the lines around them: each line of a text begins with `| `, and the lines between texts
+    hold a code that occurs in no text. A text with the line `VERDICT: A` therefore decides nothing, even if
+    the judge repeats it. No layout prevents an answer that talks the judge into a verdict; such an answer
+    wins in both orders. Read the reasons of surprising verdicts (`OneOrderVerdict.raw`).
 
     Args:
         chat_model: the judge; any LangChain chat model.
-        criteria: what makes an answer better, in sentences to the judge.
-        retries: how often an order is asked again, at once: waiting after an error is the model's own part.
+        criteria: tells the judge which answer is better, in sentences.
+        retries: how many further replies are requested in an order. There is no pause between them; pauses
+            after an error are left to the chat model.
 
     Attributes:
-        name: what the judge is called in results.
+        name: names the judge in results.
 
     Raises:
         TypeError, ValueError: an argument that can't be used.
@@ -118,9 +118,9 @@ class PairwiseJudge:
         self._retries = retries
 
     def compare(self, conversation: Conversation, first: str, second: str) -> Verdict:
-        """Says which of two answers to a conversation is better.
+        """Compares two answers to a conversation.
 
-        The same text twice is a tie, without asking.
+        Equal texts are a tie, without a request.
 
         Raises:
             InvalidInputError: the conversation is blank, or a text is not valid Unicode.
@@ -145,7 +145,7 @@ class PairwiseJudge:
         for attempt in range(1, self._retries + 2):
             try:
                 raw = reply(self._chat_model, question)
-            except Exception as error:  # of any provider: what it is stands in the judgment
+            except Exception as error:  # of any provider; the verdict holds it
                 raw = f"{type(error).__name__}: {error}"
                 continue
             verdict = _verdict(raw)

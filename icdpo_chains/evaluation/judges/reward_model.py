@@ -1,4 +1,4 @@
-"""`Reward`: what judges an answer by a number; and `RewardModel`, fitted from preferences."""
+"""`Reward`: judges an answer by a number. `RewardModel`: a reward that is fitted from preferences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from icdpo_chains.policies.transformers.policy import TransformersPolicy
 __all__ = ["MIN_PAIRS", "Reward", "RewardModel"]
 
 MIN_PAIRS = 8
-"""The fewest pairs that a reward model is fitted from."""
+"""The fewest pairs to fit a reward model from."""
 
 _FOLDS = 5
 _STRENGTHS = tuple(10.0**power for power in range(-6, 2))
@@ -27,10 +27,10 @@ _WEIGHTS, _SETTINGS = "reward_model.safetensors", "reward_model.json"
 
 
 class Reward(Protocol):
-    """Says how good answers are.
+    """Judges answers by a number.
 
     Attributes:
-        name: what it is called in results.
+        name: names the reward in results.
     """
 
     @property
@@ -44,22 +44,22 @@ class Reward(Protocol):
 class RewardModel:
     """A linear reward of an answer's hidden states (`AnswerFeatures`), fitted by Bradley and Terry's model.
 
-    The difference of two answers' rewards is the log-odds that the one is preferred to the other. Its zero is
-    the mean over the answers that it was fitted from.
+    The difference of two rewards is the log-odds that the first answer is preferred to the second. The mean
+    reward of the training answers is 0.
 
     Args:
-        policy: whose model's hidden states are read.
+        policy: its hidden states are read.
         weights: float32 [features].
-        offset: what is added.
-        name: what it is called in results.
-        trained_on: the ids of the demonstrations that it was fitted from.
+        offset: the constant of the reward.
+        name: names the reward in results.
+        trained_on: the ids of the training demonstrations.
         max_context: see `AnswerFeatures`.
         skipped: how many demonstrations had no rejected answer.
-        held_out_accuracy: of the cross-validation that chose how strongly the weights were held back.
+        held_out_accuracy: of the cross-validation that chose the strength of the regularization.
 
     Raises:
-        TypeError: the policy is no `TransformersPolicy`.
-        PolicyError: its hidden states have another size than the weights.
+        TypeError: the policy is not a `TransformersPolicy`.
+        PolicyError: hidden states and weights differ in size.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class RewardModel:
         intercept, on the differences of the two answers' features.
 
         Args:
-            policy: whose model's hidden states are read; it stays as it is.
-            demonstrations: pairs; those without a rejected answer are skipped.
+            policy: its hidden states are read; it is not changed.
+            demonstrations: pairs; demonstrations without a rejected answer are skipped.
             seed: of the cross-validation's folds.
-            name: what the reward is called in results.
-            max_context: the most tokens of conversation and answer that are read.
+            name: names the reward in results.
+            max_context: the most tokens of conversation and answer.
 
         Raises:
             DemonstrationError: fewer than `MIN_PAIRS` demonstrations have a rejected answer.
@@ -169,7 +169,7 @@ class RewardModel:
         return _agreement(*np.split(rewards, 2))
 
     def save(self, directory: str | Path) -> None:
-        """Writes the weights (safetensors) and what belongs to them (JSON)."""
+        """Writes the weights (safetensors) and the settings (JSON)."""
         from safetensors.numpy import save_file
 
         directory = Path(directory)
@@ -188,11 +188,11 @@ class RewardModel:
 
     @classmethod
     def load(cls, directory: str | Path, policy: TransformersPolicy) -> RewardModel:
-        """Reads what `save` wrote.
+        """Reads the files of `save`.
 
         Raises:
             InvalidInputError: the directory holds no reward model.
-            PolicyError: it was fitted with another model.
+            PolicyError: the reward model was fitted with another model.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -232,7 +232,7 @@ def _fitted(differences: NDArray[np.float64], strength: float) -> NDArray[np.flo
             'fitting a reward model needs scikit-learn: pip install "icdpo-chains[eval]"'
         ) from error
 
-    # Each pair in both orders: that changes nothing of the optimum, but scikit-learn wants two classes.
+    # Each pair stands in both orders: scikit-learn needs two classes, and the optimum is the same.
     regression = LogisticRegression(C=strength, fit_intercept=False, max_iter=2000)
     regression.fit(np.concatenate([differences, -differences]), np.repeat([1, 0], len(differences)))
     weights: NDArray[np.float64] = regression.coef_[0]
@@ -244,7 +244,7 @@ def _cross_validated(
 ) -> tuple[float, float]:
     """Returns the strength with the highest held-out likelihood, and its held-out accuracy.
 
-    Pairs of one prompt are in one fold, if there are enough prompts.
+    Pairs of one prompt share a fold if there are enough prompts.
     """
     numbers = np.unique(groups, return_inverse=True)[1]
     if numbers.max() + 1 < _FOLDS:
@@ -257,7 +257,7 @@ def _cross_validated(
             weights = _fitted(differences[folds != fold], strength)
             margins[folds == fold] = differences[folds == fold] @ weights
         loss = float(np.logaddexp(0, -margins).mean())
-        # Held back more strongly where nothing is lost by it.
+        # In a tie, the stronger regularization wins.
         if loss < best[0]:
             best = (loss, strength, _agreement(margins, np.zeros_like(margins)))
     return best[1], best[2]

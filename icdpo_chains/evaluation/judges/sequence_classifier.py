@@ -1,4 +1,4 @@
-"""`SequenceClassifierReward`: any reward model or classifier of Hugging Face's, as a `Reward`."""
+"""`SequenceClassifierReward`: a Hugging Face reward model or classifier as a `Reward`."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ if TYPE_CHECKING:
 
 __all__ = ["SequenceClassifierReward"]
 
-# Texts that are read together.
+# Texts of a batch.
 _BATCH = 8
 
 
 class SequenceClassifierReward:
     """The number that a sequence classifier gives to an answer.
 
-    With one label, as reward models have, that is its logit. With several it is the logit of the label asked
-    for, where each stands for itself (`problem_type` is `multi_label_classification`), and else its log-odds.
+    With one label, as in reward models, the number is the logit. With several labels it is the logit of the
+    given label if labels are independent (`problem_type` is `multi_label_classification`), and the label's
+    log-odds otherwise.
 
-    A tokenizer with a chat template lays conversation and answer out by it; one without gets the turns and
-    the answer as a pair of texts. No text of theirs becomes a control token. What is too long is cut at its
-    beginning; of a pair, the longer text is.
+    The tokenizer's chat template lays out conversation and answer. A tokenizer without a template gets the
+    turns and the answer as a pair of texts. No text becomes a control token. A text that is too long loses
+    its beginning; in a pair, the longer text does.
 
     Args:
         model: a `transformers` model for sequence classification, in evaluation mode on its device.
         tokenizer: its tokenizer.
-        name: what it is called in results; the model's own name or path where not given.
-        label: which label is good, by name or number; needed where there are several.
+        name: names the reward in results; by default the model's name or path.
+        label: the good label, by name or number; required if there are several labels.
 
     Raises:
         ValueError: a label is missing or unknown.
@@ -53,7 +54,7 @@ class SequenceClassifierReward:
         text_config = model.config.get_text_config()
         limits = (tokenizer.model_max_length, getattr(text_config, "max_position_embeddings", None))
         self.max_context = min((int(limit) for limit in limits if limit is not None), default=10**9)
-        # Padded texts need a model that knows the padding: one that reads a text's last token looks for it.
+        # Batches need a padding token: a classifier of the last token finds that token by the padding.
         self._pad: int | None = getattr(text_config, "pad_token_id", None)
 
     @classmethod
@@ -65,16 +66,16 @@ class SequenceClassifierReward:
         label: str | int | None = None,
         name: str | None = None,
     ) -> SequenceClassifierReward:
-        """Loads a classifier from safetensors weights; no code that comes with it is run.
+        """Loads a classifier from safetensors weights; code in its repository is not run.
 
         Args:
             name_or_path: a hub name or a directory.
-            device: `"cuda"`, `"cpu"`, ...; by default the fastest that there is.
-            label: which label is good, by name or number; needed where there are several.
-            name: what it is called in results.
+            device: `"cuda"`, `"cpu"`, ...; by default the fastest device of the machine.
+            label: the good label, by name or number; required if there are several labels.
+            name: names the reward in results.
 
         Raises:
-            PolicyError: it can't be loaded, or it is no classifier: its weights have no head.
+            PolicyError: the classifier can't be loaded, or the weights have no classification head.
             ValueError: a label is missing or unknown.
         """
         import torch
@@ -110,7 +111,7 @@ class SequenceClassifierReward:
         """Returns a number for each conversation and its response: the higher, the better.
 
         Raises:
-            ValueError: not one conversation for each response.
+            ValueError: the numbers of conversations and responses differ.
             InvalidInputError: a conversation or a response can't be used.
             PolicyError: the model's logits are not numbers.
         """

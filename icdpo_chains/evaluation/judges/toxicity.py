@@ -1,4 +1,4 @@
-"""`Toxicity`: how likely a text is toxic; by a classifier that a package carries, or by one of one's own."""
+"""`Toxicity`: how likely a text is toxic, by a packaged classifier or a classifier of Hugging Face."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BATCH = 32
 
 
 class Toxicity(Protocol):
-    """Says how likely texts are toxic.
+    """Tells how likely texts are toxic.
 
     Attributes:
-        name: what it is called in results.
+        name: names the classifier in results.
     """
 
     @property
@@ -37,11 +37,11 @@ class Toxicity(Protocol):
 class HateSonar:
     """The classifier of the package `hatesonar` (MIT), whose weights are in the package.
 
-    A logistic regression on single words, fitted to 25,000 English tweets that people labelled as hate
-    speech, offensive language or neither (Davidson et al. 2017, arXiv 1703.04009). The score is the
-    probability of the first two together. It weighs words and knows no context: it compares systems, and
-    can't judge a single text. A text without a telling word scores about 0.3, so look at differences or at
-    the share above 0.5, not at how far a mean is from 0.
+    A logistic regression on single words, fitted to 25,000 English tweets with the labels hate speech,
+    offensive language and neither (Davidson et al. 2017, arXiv 1703.04009). The score is the probability of
+    the first two labels together. The classifier weighs words without their context: use it to compare
+    systems, not to judge a single text. A text without a telling word scores about 0.3: compare means, or the
+    shares above 0.5.
 
     Attributes:
         name: `"hatesonar"` and its version.
@@ -59,8 +59,8 @@ class HateSonar:
                 f'toxicity needs the package hatesonar ({error}): pip install "icdpo-chains[eval]"'
             ) from None
         self.name = f"hatesonar {version('hatesonar')}"
-        # The package's own class asks the system for the locale en_US.UTF-8, which containers mostly lack.
-        # It is needed for lower case alone, and the classifier's words are all ASCII.
+        # The model's locale, en_US.UTF-8, is missing in most containers. Only lower case needs a locale, and
+        # the classifier's words are ASCII: the locale C is enough.
         model = onnx.load(weights)
         for node in model.graph.node:
             if node.op_type == "StringNormalizer":
@@ -75,7 +75,7 @@ class HateSonar:
 
         if not texts:
             return []
-        # Half a surrogate pair has no UTF-8, and is no word either.
+        # Half a surrogate pair has no UTF-8 form, and is not a word.
         plain = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         _, classes = self._session.run(None, {"text": np.array(plain, dtype=object)})
         return [float(found[0] + found[1]) for found in classes]
@@ -87,8 +87,8 @@ class ToxicityClassifier:
     Args:
         model: the classifier.
         tokenizer: its tokenizer.
-        label: the class whose probability is the score.
-        name: what it is called in results.
+        label: the class; its probability is the score.
+        name: names the classifier in results.
 
     Raises:
         PolicyError: the model has no class of this name.
@@ -115,11 +115,11 @@ class ToxicityClassifier:
 
         Args:
             name_or_path: a name on the Hugging Face hub, or a directory.
-            label: the class whose probability is the score.
-            device: where it runs; by default the CPU.
+            label: the class; its probability is the score.
+            device: by default the CPU.
 
         Raises:
-            PolicyError: it can't be loaded, or has no class of this name.
+            PolicyError: the classifier can't be loaded, or has no class of this name.
         """
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -137,7 +137,7 @@ class ToxicityClassifier:
         return cls(model.to(device or "cpu").eval(), tokenizer, label, name=source)
 
     def scores(self, texts: Sequence[str]) -> list[float]:
-        """Returns the probability of the class, for each text; of a long one as much as the model reads."""
+        """Returns the probability of the class for each text; a long text is cut to the model's limit."""
         import torch
 
         result: list[float] = []
@@ -156,11 +156,11 @@ class ToxicityClassifier:
 
     @property
     def _longest(self) -> int:
-        # A tokenizer that knows no limit says 10**30.
+        # 10**30 stands for no limit in tokenizers.
         positions = getattr(self._model.config, "max_position_embeddings", None) or 512
         return int(min(positions, self._tokenizer.model_max_length))
 
     def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """One a class: apart from each other if the model was trained so, or together 1."""
+        """Returns the probability of each class; they add up to 1 unless classes are independent."""
         several = self._model.config.problem_type == "multi_label_classification"
         return logits.sigmoid() if several or logits.shape[-1] == 1 else logits.softmax(dim=-1)
