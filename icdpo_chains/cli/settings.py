@@ -25,6 +25,9 @@ SAMPLING = ("n", "finalists", "seed", "max_tokens", "temperature", "top_p", "dec
 def _shared(
     n: Annotated[int, typer.Option("--n", "-n", help="Candidates sampled.")] = 8,
     k: options.Demonstrations = 2,
+    min_similarity: options.MinSimilarity = None,
+    min_bm25: options.MinBM25 = None,
+    substitute: options.Substitute = "general",
     against: options.Against = "rejected",
     aggregate: options.Aggregate = "mean",
     seed: Annotated[int | None, typer.Option(help="Makes the answers reproducible.")] = None,

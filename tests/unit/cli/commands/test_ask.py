@@ -34,6 +34,19 @@ def test_verbose_shows_candidates_and_demonstrations(icdpo: Any) -> None:
         assert part in run.stdout
 
 
+def test_demonstrations_unlike_the_question_are_not_shown(icdpo: Any) -> None:
+    def shown(*options: str) -> list[tuple[str, bool]]:
+        run = icdpo("ask", "How is glass made?", "-n", "2", "--json", *options)
+        assert run.exit_code == 0, run.stderr
+        return [(item["prompt"], item["general"]) for item in json.loads(run.stdout)["demonstrations"]]
+
+    assert len(shown()) == 2
+    assert shown("--min-similarity", "0.99") == [("How is glass made?", False)]
+    assert shown("--min-bm25", "0.1") == [("How is glass made?", False)]
+    assert [general for _, general in shown("--min-bm25", "1000")] == [True, True]
+    assert shown("--min-bm25", "1000", "--substitute", "none") == []
+
+
 def test_options_reach_the_model(icdpo: Any, fakes: list[dict[str, Any]]) -> None:
     icdpo("ask", "hi", "--model", "org/name", "--dtype", "float32", "--device", "cpu")
     assert fakes == [{"model": "org/name", "dtype": "float32", "device": "cpu"}]
