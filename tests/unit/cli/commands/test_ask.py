@@ -42,7 +42,7 @@ def test_demonstrations_unlike_the_question_are_not_shown(icdpo: Any) -> None:
 
     assert len(shown()) == 2
     assert shown("--min-similarity", "0.99") == [("How is glass made?", False)]
-    assert shown("--min-bm25", "0.1") == [("How is glass made?", False)]
+    assert shown("--min-bm25", "1") == [("How is glass made?", False)]
     assert [general for _, general in shown("--min-bm25", "1000")] == [True, True]
     assert shown("--min-bm25", "1000", "--substitute", "none") == []
 
