@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from icdpo_chains.demonstrations.starter import starter_demonstrations
     from icdpo_chains.demonstrations.store import AddReport, DemonstrationStore
+    from icdpo_chains.demonstrations.threshold import Threshold
     from icdpo_chains.errors import ICDPOError
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.messages import Message
@@ -78,6 +79,7 @@ _MODULE_OF = {
     "Sample": "icdpo_chains.policies.sampling",
     "SamplingParams": "icdpo_chains.policies.sampling",
     "SentenceTransformerEmbedder": "icdpo_chains.demonstrations.embedding",
+    "Threshold": "icdpo_chains.demonstrations.threshold",
     "TransformersPolicy": "icdpo_chains.policies.transformers.policy",
     "TwoStageRetriever": "icdpo_chains.demonstrations.retrieval",
     "VLLMPolicy": "icdpo_chains.policies.vllm.policy",
@@ -116,6 +118,7 @@ __all__ = [
     "Sample",
     "SamplingParams",
     "SentenceTransformerEmbedder",
+    "Threshold",
     "TransformersPolicy",
     "TwoStageRetriever",
     "VLLMPolicy",
