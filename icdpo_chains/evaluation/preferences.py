@@ -1,4 +1,4 @@
-"""Preference pairs to evaluate with: read, grouped by near-duplicate prompts, split without leaks."""
+"""Preference pairs for an evaluation: reads them, groups near-duplicate prompts, splits without leaks."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ __all__ = ["near_duplicates", "read_preferences", "same_group", "split"]
 _log = logging.getLogger(__name__)
 
 _PERMUTATIONS = 96
-# A missed pair is a leak, a pair too many only costs its verification.
+# A missed pair is a leak; a false pair costs its verification alone.
 _FALSE_POSITIVES, _FALSE_NEGATIVES = 0.1, 0.9
 
 
 def read_preferences(
     paths: Iterable[str | os.PathLike[str]], *, on_refused: Callable[[RefusedRow], None] | None = None
 ) -> tuple[Demonstration, ...]:
-    """Reads the pairs of preference files: rows that have a rejected answer, each once (by its `id`).
+    """Reads the pairs of preference files: the rows with a rejected answer, each once (by its `id`).
 
     Args:
         paths: files of any format that `read_demonstrations` knows.
-        on_refused: called with each row that can't be used; without it, each is logged as a warning.
+        on_refused: called with each row that can't be used; by default such a row is logged as a warning.
 
     Raises:
-        InvalidInputError: there is no pair in them; the message says what there is instead.
+        InvalidInputError: the files hold no pair; the message names their content.
         OSError, UnknownFormatError: as `read_demonstrations`.
     """
     from icdpo_chains.demonstrations.files import read_demonstrations
@@ -52,7 +52,7 @@ def read_preferences(
         refused.append(row)
         (on_refused or _log_refused)(row)
 
-    # Told apart before the first is read: a name misspelt is answered at once.
+    # All names are checked before the first file is read.
     readers = [read_demonstrations(path, on_refused=refuse) for path in paths]
     pairs: dict[str, Demonstration] = {}
     bare = 0
@@ -76,17 +76,16 @@ def read_preferences(
 
 
 def near_duplicates(rows: Sequence[Demonstration], threshold: float = 0.6) -> list[int]:
-    """Groups rows whose prompts are nearly the same.
+    """Groups rows with nearly the same prompt.
 
-    Two rows belong together if their prompts are the same words (whatever the case, punctuation and spacing),
-    or if the Jaccard similarity of their word 2-grams is above the threshold; and so on from one to the next
-    (connected components). Candidates are found by locality-sensitive hashing (MinHash, Broder 1997) and each
-    is verified on the 2-grams themselves; the hashing may miss a pair close to the threshold, never one that
-    is the same.
+    Two rows belong together if their prompts have the same words (case, punctuation and spacing aside), or if
+    the Jaccard similarity of their word 2-grams is above the threshold. Groups are the connected components
+    of this relation. Locality-sensitive hashing (MinHash, Broder 1997) finds candidate pairs, and the 2-grams
+    verify each candidate. The hashing may miss a pair close to the threshold, never a pair of equal prompts.
 
     Args:
         rows: demonstrations.
-        threshold: from 0 to 1; at 1 only the same words count.
+        threshold: above 0, at most 1; at 1, prompts must have the same words.
 
     Returns:
         The number of each row's group, from 0, in the order in which the groups begin.
@@ -108,11 +107,11 @@ def near_duplicates(rows: Sequence[Demonstration], threshold: float = 0.6) -> li
 
 
 def same_group(rows: Sequence[Demonstration], groups: Sequence[int]) -> dict[str, frozenset[str]]:
-    """Returns, for the id of each row, the ids of all rows of its group, its own included.
+    """Returns the ids of all rows of a row's group, its own included, by the id of the row.
 
     Args:
         rows: demonstrations.
-        groups: what `near_duplicates` returned for them.
+        groups: the result of `near_duplicates` for these rows.
     """
     ids: defaultdict[int, set[str]] = defaultdict(set)
     for row, group in zip(rows, groups, strict=True):
@@ -124,7 +123,7 @@ def same_group(rows: Sequence[Demonstration], groups: Sequence[int]) -> dict[str
 def split(
     rows: Sequence[Demonstration], shares: Mapping[str, float], *, seed: int = 0
 ) -> dict[str, tuple[Demonstration, ...]]:
-    """Splits rows into parts, never near-duplicates (see there) into two of them.
+    """Splits rows into parts; near-duplicates share a part, see `near_duplicates`.
 
     Args:
         rows: demonstrations.
@@ -132,13 +131,13 @@ def split(
         seed: of the draw.
 
     Returns:
-        The parts, each in the order of `rows`. A group of near-duplicates that is larger than a part makes
-        the sizes differ from what was asked for.
+        The parts, each in the order of `rows`. Sizes differ from the shares if a group of near-duplicates is
+        larger than a part.
 
     Raises:
-        InvalidInputError: a part would have no row.
+        InvalidInputError: there are fewer groups than parts.
         ICDPOError: the extra `eval` is not installed.
-        ValueError: no share, or one that is not above 0.
+        ValueError: no share, or a share that is not above 0.
     """
     if not shares or not all(share > 0 and math.isfinite(share) for share in shares.values()):
         raise ValueError(f"shares are {dict(shares)}, and must be numbers above 0, one for each part")
@@ -147,7 +146,9 @@ def split(
         members[group].append(row)
     groups = list(members.values())
     random.Random(seed).shuffle(groups)  # noqa: S311
-    groups.sort(key=len, reverse=True)  # stable: large ones find room first, the others are in random order
+    groups.sort(
+        key=len, reverse=True
+    )  # stable: large groups find room first, groups of equal size stay in random order
     if len(groups) < len(shares):
         raise InvalidInputError(
             f"{len(groups)} prompts that are not nearly the same can't be split into {len(shares)} parts "
@@ -157,7 +158,7 @@ def split(
     parts: dict[str, list[int]] = {name: [] for name in shares}
     for position, near in enumerate(groups):
         empty = [name for name in parts if not parts[name]]
-        # A small share must not be left without any row.
+        # Even a small share gets a row.
         choices = empty if len(groups) - position <= len(empty) else list(parts)
         name = max(choices, key=lacking.__getitem__)
         parts[name] += near
@@ -167,7 +168,9 @@ def split(
 
 def _words(row: Demonstration) -> tuple[str, ...]:
     text = unicodedata.normalize("NFKC", row.prompt_text).casefold()
-    return tuple(tokenize(text)) or (" ".join(text.split()),)  # signs alone: those must be the same
+    return tuple(tokenize(text)) or (
+        " ".join(text.split()),
+    )  # a prompt of signs alone is compared as a whole
 
 
 def _joined(prompts: Sequence[tuple[str, ...]], threshold: float) -> list[Any]:
@@ -198,7 +201,7 @@ def _joined(prompts: Sequence[tuple[str, ...]], threshold: float) -> list[Any]:
 
 
 def _grams(prompts: Sequence[tuple[str, ...]]) -> Any:
-    """Which word 2-grams each prompt has: a sparse matrix of ones, int32 [prompts, 2-grams]."""
+    """Returns the word 2-grams of each prompt: a sparse matrix of ones, int32 [prompts, 2-grams]."""
     from scipy.sparse import csr_array
 
     number_of: defaultdict[tuple[str, ...], int] = defaultdict()
