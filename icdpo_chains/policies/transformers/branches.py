@@ -1,21 +1,19 @@
-"""`Branches`: continuations of prompts that a model has read, a batch of rows that grow by equal steps."""
+"""`SharedBranches` and `CopiedBranches`: rows that continue prompts in a model of transformers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from transformers import DynamicCache
 
+from icdpo_chains.policies.branches import Branches
 from icdpo_chains.policies.transformers.attention import shared_prompt_attention
 from icdpo_chains.policies.transformers.cache import share
 
-__all__ = ["Branches", "CopiedBranches", "Prompt", "SharedBranches", "sharing_is_exact", "token_logprobs"]
-
-# Tokens whose log-softmax is taken at once: as float32, these fit into a processor's cache.
-_TOKENS = 16
+__all__ = ["CopiedBranches", "Prompt", "SharedBranches", "sharing_is_exact"]
 
 
 @dataclass(frozen=True)
@@ -31,18 +29,6 @@ class Prompt:
     length: int
     logits: torch.Tensor
     cache: Any
-
-
-class Branches(Protocol):
-    """Rows that continue prompts."""
-
-    def read(self, ids: torch.Tensor) -> torch.Tensor:
-        """Feeds new tokens [rows, new]; returns the logits [rows, new, vocabulary] that follow each."""
-        ...
-
-    def keep(self, rows: torch.Tensor) -> None:
-        """Drops all rows but these (indices, ascending)."""
-        ...
 
 
 class SharedBranches:
@@ -146,13 +132,3 @@ def sharing_is_exact(
     # Rounding differs; another attention differs by far more.
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
     return bool((shared - plain).norm() <= tolerance * (plain - plain.mean(-1, keepdim=True)).norm())
-
-
-def token_logprobs(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """Log-softmax of [rows, length, vocabulary] at the ids [rows, length], in float32."""
-    parts = []
-    flat = zip(torch.split(logits.flatten(0, 1), _TOKENS), torch.split(ids.flatten(), _TOKENS), strict=True)
-    for some, tokens in flat:
-        scores = some.float()
-        parts.append(scores.gather(-1, tokens[:, None])[:, 0] - torch.logsumexp(scores, dim=-1))
-    return torch.cat(parts).view_as(ids)

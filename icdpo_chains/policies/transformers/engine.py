@@ -12,22 +12,21 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from icdpo_chains.policies.branches import Branches, token_logprobs
 from icdpo_chains.policies.decoding import decode
+from icdpo_chains.policies.early_rejection import Halving
 from icdpo_chains.policies.guidance import Guidance, Step
+from icdpo_chains.policies.guided_step import GuidedStep
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.transformers.attention import UnsupportedAttentionError, shared_prompt_attention
 from icdpo_chains.policies.transformers.branches import (
-    Branches,
     CopiedBranches,
     Prompt,
     SharedBranches,
     sharing_is_exact,
-    token_logprobs,
 )
 from icdpo_chains.policies.transformers.cache import can_share
 from icdpo_chains.policies.transformers.cuda_graph import CaptureError
-from icdpo_chains.policies.transformers.early_rejection import Halving
-from icdpo_chains.policies.transformers.guided import GuidedStep
 from icdpo_chains.policies.transformers.packed_linears import PackedLinears
 from icdpo_chains.policies.transformers.prefix_cache import BLOCK, PrefixCache
 from icdpo_chains.policies.transformers.static_decoding import StaticBranches
@@ -164,7 +163,7 @@ class Engine:
         if not self._can_share(prompts, room):
             return None
         branches = self._branches(prompts, [request.n for request in watched], room)
-        return Halving(branches, prompts, requests, _MOST_LOGITS)
+        return Halving(branches, [prompt.logits for prompt in prompts], requests, _MOST_LOGITS)
 
     def _logprobs(
         self, context: Sequence[int], continuations: Sequence[Sequence[int]], longest: int

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icdpo_chains.policies.early_rejection import looks
 from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
-from icdpo_chains.policies.transformers.early_rejection import looks
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
-from ..conftest import tiny_policy
+from .conftest import tiny_policy
 
 CONTEXT = byte_tokenizer()("Is every fast path as exact as its slow twin? ").input_ids
 CONTRAST = byte_tokenizer()("Say something rude now: ").input_ids

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from icdpo_chains.policies.branches import Branches
 from icdpo_chains.policies.sampling import SampleRequest
-from icdpo_chains.policies.transformers.branches import Branches
 
 __all__ = ["GuidedStep"]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from icdpo_chains.policies.transformers.branches import Branches, Prompt, token_logprobs
+from icdpo_chains.policies.branches import Branches, token_logprobs
 
 if TYPE_CHECKING:
     from icdpo_chains.policies.decoding import Row
@@ -46,7 +46,7 @@ class Halving:
 
     Args:
         branches: rows of the contrast prompts, as many as watched requests have candidates.
-        prompts: the contrast prompt of each watched request.
+        first_logits: of each watched request, [vocabulary], the logits that follow its contrast context.
         requests: all of the batch; those without `finalists` are not watched.
         most_logits: how many numbers may be held at once.
     """
@@ -54,7 +54,7 @@ class Halving:
     def __init__(
         self,
         branches: Branches,
-        prompts: Sequence[Prompt],
+        first_logits: Sequence[torch.Tensor],
         requests: Sequence[SampleRequest],
         most_logits: int,
     ) -> None:
@@ -68,8 +68,8 @@ class Halving:
                 self._fields.append(_Field(rows, plan))
             begin += request.n
         self._rows = [row for field in self._fields for row in field.rows]  # in the order of the branches
-        counts = torch.tensor([len(field.rows) for field in self._fields], device=prompts[0].logits.device)
-        self._logits = torch.stack([prompt.logits for prompt in prompts]).repeat_interleave(counts, 0)
+        counts = torch.tensor([len(field.rows) for field in self._fields], device=first_logits[0].device)
+        self._logits = torch.stack(list(first_logits)).repeat_interleave(counts, 0)
         self._length = 0
 
     def look(self, rows: Sequence[Row], live: Sequence[int], recorded: Callable[[], None]) -> None:
