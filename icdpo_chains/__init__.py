@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.starter import starter_demonstrations
     from icdpo_chains.demonstrations.store import AddReport, DemonstrationStore
     from icdpo_chains.demonstrations.threshold import Threshold
+    from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
     from icdpo_chains.errors import ICDPOError
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.messages import Message
@@ -80,6 +81,7 @@ _MODULE_OF = {
     "SamplingParams": "icdpo_chains.policies.sampling",
     "SentenceTransformerEmbedder": "icdpo_chains.demonstrations.embedding",
     "Threshold": "icdpo_chains.demonstrations.threshold",
+    "TwoSidedRetriever": "icdpo_chains.demonstrations.two_sided",
     "TransformersPolicy": "icdpo_chains.policies.transformers.policy",
     "TwoStageRetriever": "icdpo_chains.demonstrations.retrieval",
     "VLLMPolicy": "icdpo_chains.policies.vllm.policy",
@@ -120,6 +122,7 @@ __all__ = [
     "SentenceTransformerEmbedder",
     "Threshold",
     "TransformersPolicy",
+    "TwoSidedRetriever",
     "TwoStageRetriever",
     "VLLMPolicy",
     "__version__",

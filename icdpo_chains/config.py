@@ -15,6 +15,7 @@ from typing_extensions import Self
 from icdpo_chains.demonstrations.opening import is_server, open_store
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS, RetrieverName
 from icdpo_chains.demonstrations.threshold import Substitute, Threshold
+from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.policies.sampling import (
     MAX_CANDIDATES,
@@ -227,10 +228,15 @@ class ICDPOConfig(BaseModel):
         )
 
     def build_retriever(self, store: DemonstrationStore) -> Retriever:
-        """Builds the retriever over a store; what it draws, it draws by the seed 0."""
-        needs_rejected = self.against == "rejected"
-        retriever = RETRIEVERS[self.retriever](store, self.k, pool=self.pool, require_rejected=needs_rejected)
-        return self.build_threshold().applied(retriever, store, self.k, require_rejected=needs_rejected)
+        """Builds the retriever over a store; the retriever draws with the seed 0."""
+        threshold = self.build_threshold()
+
+        def side(*, require_chosen: bool = True, require_rejected: bool = False) -> Retriever:
+            needs = {"require_chosen": require_chosen, "require_rejected": require_rejected}
+            retriever = RETRIEVERS[self.retriever](store, self.k, pool=self.pool, **needs)
+            return threshold.applied(retriever, store, self.k, **needs)
+
+        return side() if self.against == "base" else TwoSidedRetriever(store, side)
 
     def build_threshold(self) -> Threshold:
         """Builds the threshold of the retriever.

@@ -86,7 +86,7 @@ class NoDemonstrationsError(ICDPOError):
 
 
 class MissingRejectedError(ICDPOError):
-    """The scorer compares against rejected answers, and a demonstration has none."""
+    """The scorer compares against rejected answers, and no demonstration has one."""
 
 
 class NoCandidateError(ICDPOError):

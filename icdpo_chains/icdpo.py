@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -88,13 +89,15 @@ class ICDPO(Pipeline):
             WeightsError: the default models can't be fetched.
         """
         from icdpo_chains.demonstrations.opening import open_store
-        from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+        from icdpo_chains.demonstrations.retrieval import Retriever, TwoStageRetriever
+        from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
         from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
         scorer = InstantScorer(against, aggregate)
         if store is None or isinstance(store, (str, Path)):
             store = open_store(store, read_only=True)
-        retriever = TwoStageRetriever(store, k=k, require_rejected=against == "rejected")
+        stages = partial(TwoStageRetriever, store, k=k)
+        retriever: Retriever = stages() if against == "base" else TwoSidedRetriever(store, stages)
         if model is None or isinstance(model, (str, Path)):
             model = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device)
         return cls(model, retriever, scorer, n=n, k=k, sampling=sampling, finalists=finalists)
@@ -168,7 +171,7 @@ class ICDPO(Pipeline):
         Raises:
             InvalidInputError: the prompt is blank or not valid Unicode.
             NoDemonstrationsError: the retriever finds none.
-            MissingRejectedError: the scorer needs rejected answers, and a demonstration has none.
+            MissingRejectedError: the scorer needs rejected answers, and no demonstration has one.
             ContextOverflowError: the conversation does not fit the model.
             NoCandidateError: no candidate can be scored.
             TypeError, ValueError: an argument that can't be used.

@@ -138,6 +138,7 @@ class Pipeline:
         if seed is None:
             # Drawn here, so that the result can name it and any answer can be had again.
             seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
+        demonstrations = self._shown(demonstrations)
         contexts = self._contexts(conversation, demonstrations, sampling.max_new_tokens)
         reader = ThoughtReader.after(contexts.chosen, self.policy.tokenizer, self.reasoning_tags)
         stop = (*self.format.stop, *sampling.stop)
@@ -194,6 +195,7 @@ class Pipeline:
             (*before, *self.format.answer(thought.answer, ended=ended))
             for before, thought in zip(thoughts, given, strict=True)
         ]
+        demonstrations = self._shown(demonstrations)
         contexts = self._contexts(as_conversation(prompt), demonstrations, max(map(len, encoded)))
         unique = list(dict.fromkeys(encoded))
         check_cancelled()
@@ -234,7 +236,7 @@ class Pipeline:
         return ICDPOResult(
             candidates=tuple(candidates),
             demonstrations=draft.demonstrations[: len(contexts.used)],
-            dropped=contexts.dropped,
+            dropped=tuple(found.demonstration for found in draft.demonstrations[len(contexts.used) :]),
             usage=Usage(
                 prompt_tokens=len(contexts.chosen),
                 contrast_tokens=len(contexts.contrast),
@@ -242,7 +244,7 @@ class Pipeline:
             ),
             timings={"score": time.perf_counter() - began},
             model=self.policy.name,
-            against=self.scorer.against,
+            against="base" if contexts.rejected is None else "rejected",
             aggregate=self.scorer.aggregate,
             seed=draft.seed,
         )
@@ -264,17 +266,37 @@ class Pipeline:
         reader = ThoughtReader.after(context, tokenizer, self.reasoning_tags)
         return reader.thought_ids(reasoning, tokenizer, lambda text: self.format.answer(text, ended=False))
 
+    def _shown(self, demonstrations: Sequence[RetrievedDemonstration]) -> list[RetrievedDemonstration]:
+        """Returns the demonstrations that have an answer to show."""
+        if not demonstrations and self.demonstrations_required:
+            raise NoDemonstrationsError(
+                "the retriever found no demonstration, and without any there is nothing to align with: add "
+                "some to the store (`icdpo import FILE`), or exclude fewer"
+            )
+        if demonstrations and all(found.shown.chosen is None for found in demonstrations):
+            if not self.demonstrations_required:
+                return []
+            raise NoDemonstrationsError(
+                f"none of the {len(demonstrations)} demonstrations has a chosen answer, and candidates are "
+                "sampled after chosen answers: add some to the store (thumbs up, or pairs)"
+            )
+        if self._against(demonstrations) == "rejected":
+            return list(demonstrations)
+        return [found for found in demonstrations if found.shown.chosen is not None]
+
+    def _against(self, demonstrations: Sequence[RetrievedDemonstration]) -> str:
+        """Returns what the scorer compares with, for a question that is shown these demonstrations."""
+        if self.scorer.against != "auto":
+            return self.scorer.against
+        bare = demonstrations and all(found.shown.rejected is None for found in demonstrations)
+        return "base" if bare else "rejected"
+
     def _contexts(
         self,
         conversation: Sequence[Message],
         demonstrations: Sequence[RetrievedDemonstration],
         new_tokens: int,
     ) -> Contexts:
-        if not demonstrations and self.demonstrations_required:
-            raise NoDemonstrationsError(
-                "the retriever found no demonstration, and without any there is nothing to align with: add "
-                "some to the store (`icdpo import FILE`), or exclude fewer"
-            )
         budget = None if self.max_context is None else self.max_context - new_tokens
         if budget is not None and budget < 1:
             raise ContextOverflowError(
@@ -284,8 +306,8 @@ class Pipeline:
         return build_contexts(
             self.format,
             conversation,
-            [found.demonstration for found in demonstrations],
+            [found.shown for found in demonstrations],
             self.instructions,
-            with_rejected=self.scorer.against == "rejected",
+            with_rejected=self._against(demonstrations) == "rejected",
             budget=budget,
         )

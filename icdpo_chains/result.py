@@ -152,7 +152,7 @@ class ICDPOResult:
         usage: tokens.
         timings: seconds by stage: `retrieve`, `sample`, `score`, `total`.
         model: the policy's name.
-        against: what the scorer compared with.
+        against: what the scorer compared with, `"rejected"` or `"base"`.
         aggregate: how it added tokens up.
         seed: reproduces the candidates.
     """
@@ -176,6 +176,20 @@ class ICDPOResult:
     def text(self) -> str:
         """The text of the best candidate."""
         return self.best.text
+
+    @property
+    def paired(self) -> bool:
+        """Whether the rejected answers belong to the same demonstrations as the chosen ones.
+
+        False where chosen and rejected answers were retrieved separately, and in a comparison with the bare
+        model.
+        """
+        return self.against == "rejected" and all(found.shown.is_pair for found in self.demonstrations)
+
+    @property
+    def scorer(self) -> dict[str, Any]:
+        """What the candidates were scored with, as JSON values."""
+        return {"against": self.against, "aggregate": self.aggregate, "paired": self.paired}
 
     def checked(self) -> ICDPOResult:
         """Returns the result itself, if it has an answer.
@@ -220,7 +234,7 @@ class ICDPOResult:
                 "selected": self.best.index,
                 "demonstrations": [found.demonstration.id for found in self.demonstrations],
                 "dropped": [demonstration.id for demonstration in self.dropped],
-                "scorer": {"against": self.against, "aggregate": self.aggregate},
+                "scorer": self.scorer,
             }
         )
         return table
@@ -237,6 +251,7 @@ class ICDPOResult:
                         "bm25_score": found.bm25_score,
                         "similarity": found.similarity,
                         "general": found.general,
+                        "side": found.side,
                         **found.demonstration.to_dict(),
                     }
                     for found in self.demonstrations
@@ -245,7 +260,7 @@ class ICDPOResult:
                 "usage": asdict(self.usage),
                 "timings": dict(self.timings),
                 "model": self.model,
-                "scorer": {"against": self.against, "aggregate": self.aggregate},
+                "scorer": self.scorer,
                 "seed": self.seed,
             }
         )

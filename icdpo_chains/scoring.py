@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 __all__ = ["Against", "Aggregate", "InstantScorer", "Score"]
 
-Against = Literal["rejected", "base"]
+Against = Literal["rejected", "base", "auto"]
 Aggregate = Literal["mean", "sum"]
 
 
@@ -43,7 +43,8 @@ class InstantScorer:
 
     Attributes:
         against: `"rejected"` contrasts with the rejected answers under the opposite instruction, `"base"`
-            with the bare conversation.
+            with the bare conversation. `"auto"` is `"rejected"` for a question whose demonstrations show a
+            rejected answer, and `"base"` for a question without one.
         aggregate: `"mean"` a token, which does not favour short answers, or the paper's `"sum"`.
         count_reasoning: the tokens of a model's thought are scored with those of the answer. A kind thought
             before a rude answer then raises the score, and a long thought outweighs its answer.

@@ -52,7 +52,7 @@ class ICDPOSettings(BaseModel):
         model: the name or path of the model; by default what `ICDPO_MODEL` says.
         revision: its branch, tag or commit on the hub.
         store: a demonstration store or the directory of one; by default what `ICDPO_STORE` says.
-        against: what the scorer compares with, `"rejected"` or `"base"`.
+        against: what the scorer compares with, `"rejected"`, `"base"` or `"auto"`; see `InstantScorer`.
         aggregate: how it adds tokens up, `"mean"` or `"sum"`.
         dtype: of the model, such as `"float32"`.
         device: of the model, such as `"cuda"`.

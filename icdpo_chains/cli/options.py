@@ -79,7 +79,8 @@ Substitute: TypeAlias = Annotated[
     typer.Option(help="Shown where all demonstrations are below: a fixed few, or the instructions alone."),
 ]
 Against: TypeAlias = Annotated[
-    Literal["rejected", "base"], typer.Option(help="What the score compares with: rejected answers, or none.")
+    Literal["rejected", "base", "auto"],
+    typer.Option(help="What the score compares with: rejected answers, the bare model, or what there is."),
 ]
 Aggregate: TypeAlias = Annotated[
     Literal["mean", "sum"], typer.Option(help="The score per token, or summed over the answer.")

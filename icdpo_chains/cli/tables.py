@@ -59,7 +59,7 @@ def demonstrations_table(result: ICDPOResult) -> Table:
             "general" if found.general else "" if found.similarity is None else f"{found.similarity:.3f}",
             "" if found.bm25_score is None else f"{found.bm25_score:.2f}",
             shortened(item.messages[-1].content, 160),
-            shortened(item.chosen, 160),
+            shortened(item.chosen or "", 160),
             shortened(item.rejected or "", 160),
         )
     return table
@@ -78,7 +78,7 @@ def stored_table(rows: Iterable[tuple[Demonstration, float | None]]) -> Table:
     table.add_column("chosen", ratio=1)
     for item, similarity in rows:
         scores = [] if similarity is None else [f"{similarity:.3f}"]
-        texts = [shortened(item.messages[-1].content, 100), shortened(item.chosen, 100)]
+        texts = [shortened(item.messages[-1].content, 100), shortened(item.chosen or "(none)", 100)]
         table.add_row(item.id[:12], *scores, *texts)
     return table
 
@@ -87,9 +87,11 @@ def totals(result: ICDPOResult) -> str:
     """Returns one line: the scorer, tokens and seconds."""
     score = "S^" if result.against == "rejected" else "S"
     seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in result.timings.items())
+    apart = "" if result.paired or result.against == "base" else ", retrieved apart from the chosen ones"
     dropped = f"; {len(result.dropped)} demonstrations dropped for want of room" if result.dropped else ""
     return (
-        f"{result.model}; score {score} ({result.aggregate}, against {result.against}); seed {result.seed}; "
+        f"{result.model}; score {score} ({result.aggregate}, against {result.against}{apart}); "
+        f"seed {result.seed}; "
         f"{result.usage.prompt_tokens} prompt and {result.usage.completion_tokens} completion tokens; "
         f"{seconds}{dropped}"
     )

@@ -1,4 +1,4 @@
-"""`Demonstration`: a prompt, the answer that was preferred and, mostly, the one that was not."""
+"""`Demonstration`: a prompt, and the answer that people preferred, the one that they rejected, or both."""
 
 from __future__ import annotations
 
@@ -13,48 +13,59 @@ from icdpo_chains.messages import Conversation, Message, as_conversation, check_
 
 __all__ = ["Demonstration"]
 
+_DEEPEST = 64
+"""The most levels of lists and objects in metadata: readers of JSON fail at some hundred levels."""
+
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One preference: to this prompt, `chosen` is a better answer than `rejected`.
+    """One preference: to this prompt, `chosen` is a good answer, and `rejected` a bad one.
+
+    A pair has both answers. A thumb up gives a chosen answer alone, a thumb down a rejected answer alone.
 
     Attributes:
         prompt: a string (one user turn) or a tuple of messages that ends with a user or tool turn. Messages
             may be given as any sequence of `Message` or `{"role", "content"}`.
-        chosen: the better answer; not blank.
+        chosen: the better answer, or `None` where there is none; not blank.
         rejected: the worse answer, or `None` where there is none; not blank, and not equal to `chosen`.
-        metadata: JSON values by name (provenance, topic, licence); not part of the identity.
+        metadata: JSON values by name (provenance, topic, licence), nested at most 64 levels deep; not part
+            of the identity.
 
     Raises:
-        DemonstrationError: a blank or doubled answer, an unusable prompt, metadata that JSON can't hold.
+        DemonstrationError: no answer, a blank or doubled answer, an unusable prompt, metadata that JSON can't
+            hold or that are nested too deeply.
         TypeError: an answer that is not a string.
     """
 
     prompt: str | tuple[Message, ...]
-    chosen: str
+    chosen: str | None = None
     rejected: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __init__(
         self,
         prompt: Conversation,
-        chosen: str,
+        chosen: str | None = None,
         rejected: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
+        answers = {"chosen": chosen, "rejected": rejected}
+        given = {name: answer for name, answer in answers.items() if answer is not None}
         try:
             messages = as_conversation(prompt)
-            check_text(chosen, "the chosen answer")
-            if rejected is not None:
-                check_text(rejected, "the rejected answer")
+            for name, answer in given.items():
+                check_text(answer, f"the {name} answer")
         except InvalidInputError as error:
             raise DemonstrationError(str(error)) from None
-        if not chosen.strip():
-            raise DemonstrationError("the chosen answer is blank: a demonstration has to show an answer")
-        if rejected is not None and not rejected.strip():
+        if not given:
             raise DemonstrationError(
-                "the rejected answer is blank: pass None where there is no rejected answer"
+                "there is neither a chosen nor a rejected answer: a demonstration needs one of them, or both"
             )
+        for name, answer in given.items():
+            if not answer.strip():
+                raise DemonstrationError(
+                    f"the {name} answer is blank: pass None where there is no {name} answer"
+                )
         if rejected == chosen:
             raise DemonstrationError(
                 f"the chosen and the rejected answer are the same, which states no preference: {chosen!r:.60}"
@@ -66,6 +77,11 @@ class Demonstration:
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether there is a chosen answer and a rejected one."""
+        return self.chosen is not None and self.rejected is not None
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -88,11 +104,16 @@ class Demonstration:
         return hashlib.sha256(content.encode("ascii")).hexdigest()[:32]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the demonstration as JSON values, in TRL's explicit-prompt form; `from_dict` reads it."""
+        """Returns the demonstration as JSON values, in TRL's explicit-prompt form; `from_dict` reads them.
+
+        An answer that the demonstration lacks is left out.
+        """
         prompt = (
             self.prompt if isinstance(self.prompt, str) else [message.to_dict() for message in self.prompt]
         )
-        row: dict[str, Any] = {"prompt": prompt, "chosen": self.chosen}
+        row: dict[str, Any] = {"prompt": prompt}
+        if self.chosen is not None:
+            row["chosen"] = self.chosen
         if self.rejected is not None:
             row["rejected"] = self.rejected
         if self.metadata:
@@ -106,19 +127,20 @@ class Demonstration:
         Raises:
             DemonstrationError: a field is missing or can't be used.
         """
-        missing = [name for name in ("prompt", "chosen") if name not in row]
-        if missing:
-            raise DemonstrationError(f"the row has no {' and no '.join(missing)}; it has: {', '.join(row)}")
+        if "prompt" not in row or ("chosen" not in row and "rejected" not in row):
+            missing = "prompt" if "prompt" not in row else "chosen and no rejected"
+            raise DemonstrationError(f"the row has no {missing}; it has: {', '.join(row)}")
         try:
-            return cls(row["prompt"], row["chosen"], row.get("rejected"), row.get("metadata"))
+            return cls(row["prompt"], row.get("chosen"), row.get("rejected"), row.get("metadata"))
         except TypeError as error:
             raise DemonstrationError(str(error)) from None
 
 
 def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """A private copy, as JSON gives it back: so that a store can return exactly what it was given."""
+    """Returns a private copy, as JSON gives it back: a store can return exactly this copy."""
     if not isinstance(metadata, Mapping) or not all(isinstance(name, str) for name in metadata):
         raise DemonstrationError("metadata must be a mapping whose names are strings")
+    _check_depth(metadata)
     try:
         text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
         text.encode("utf-8")
@@ -126,3 +148,21 @@ def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         raise DemonstrationError(f"metadata must hold JSON values only: {error}") from None
     copy: dict[str, Any] = json.loads(text)
     return copy
+
+
+def _check_depth(metadata: Mapping[str, Any]) -> None:
+    """Refuses metadata that are nested more than `_DEEPEST` levels deep; a circle is such, too."""
+    level: list[Any] = [metadata]
+    for _ in range(_DEEPEST):
+        inner: list[Any] = []
+        for value in level:
+            inner += value.values() if isinstance(value, Mapping) else value
+        # One object a place: many references to one list must not multiply from level to level.
+        level = list(
+            {id(value): value for value in inner if isinstance(value, (Mapping, list, tuple))}.values()
+        )
+        if not level:
+            return
+    raise DemonstrationError(
+        f"metadata are nested more than {_DEEPEST} levels deep: flatten them, or keep them as one string"
+    )

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import random
 import threading
+import weakref
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from icdpo_chains.demonstrations.bm25 import BM25Index, tokenize
-from icdpo_chains.demonstrations.chroma.records import HAS_REJECTED, embedding_text
+from icdpo_chains.demonstrations.chroma.records import embedding_text
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.sides import AnswerFilter, Side
 from icdpo_chains.messages import Conversation, as_conversation, search_text
 from icdpo_chains.policies.sampling import check_count
 
@@ -40,12 +42,23 @@ class RetrievedDemonstration:
         bm25_score: of stage one; `None` where stage one had no part in it.
         similarity: of stage two, the cosine between the prompts; `None` where stage two had no part in it.
         general: the demonstration stands in for demonstrations that are unlike the question.
+        side: the answers that the model is shown: `"both"` for all that the demonstration has.
     """
 
     demonstration: Demonstration
     bm25_score: float | None = None
     similarity: float | None = None
     general: bool = False
+    side: Side = "both"
+
+    @property
+    def shown(self) -> Demonstration:
+        """The demonstration with the answers that the model is shown."""
+        if self.side == "both":
+            return self.demonstration
+        if self.side == "chosen":
+            return replace(self.demonstration, rejected=None)
+        return replace(self.demonstration, chosen=None)
 
 
 class Retriever(Protocol):
@@ -80,6 +93,7 @@ class TwoStageRetriever:
         k: how many are returned; the paper shows 2 or 3.
         pool: how many stage one passes on; the paper's 20.
         query_tokens: how many tokens stage one looks at, from the end; the paper's 30.
+        require_chosen: only demonstrations that have a chosen answer.
         require_rejected: only demonstrations that have a rejected answer.
         where: only those whose metadata match (Chroma's `where`).
     """
@@ -91,6 +105,7 @@ class TwoStageRetriever:
         pool: int = 20,
         *,
         query_tokens: int = 30,
+        require_chosen: bool = True,
         require_rejected: bool = False,
         where: Where | None = None,
     ) -> None:
@@ -98,14 +113,11 @@ class TwoStageRetriever:
         self.k = check_count(k, "k", _MOST)
         self.pool = check_count(pool, "pool", _MOST)
         self.query_tokens = check_count(query_tokens, "query_tokens", _MOST)
-        conditions = [dict(where)] if where else []
-        if require_rejected:
-            conditions.append({HAS_REJECTED: True})
-        self._where: Where | None = (
-            {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), None)
+        self._filter = AnswerFilter(
+            store, require_chosen=require_chosen, require_rejected=require_rejected, where=where
         )
         self._lock = threading.Lock()
-        self._index: _Snapshot | None = None
+        self._snapshot: _Snapshot | None = None
 
     def retrieve(
         self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
@@ -113,11 +125,12 @@ class TwoStageRetriever:
         """Returns the k best demonstrations for a prompt, best first. See `Retriever.retrieve`."""
         messages = as_conversation(prompt)
         k = self.k if k is None else check_count(k, "k", _MOST)
-        index = self._current_index()
+        snapshot = self._current_snapshot()
+        index = snapshot.index
         if not index.ids:
             return []
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
-        allowed = index.allowed.copy()
+        allowed = snapshot.allowed.copy()
         allowed[[index.row[id_] for id_ in excluded if id_ in index.row]] = False
         tokens = tokenize(search_text(messages))[-self.query_tokens :]
         pool = {index.ids[row]: score for row, score in index.bm25.best(tokens, max(self.pool, k), allowed)}
@@ -125,7 +138,7 @@ class TwoStageRetriever:
         found = self.store.nearest(vector, k, ids=list(pool)) if pool else []
         if len(found) < k:
             taken = excluded | {id_ for id_, _ in found}
-            others = self.store.nearest(vector, k + len(taken & index.row.keys()), where=self._where)
+            others = self.store.nearest(vector, k + len(taken & index.row.keys()), where=snapshot.where)
             found += [(id_, similarity) for id_, similarity in others if id_ not in taken]
         similarities = dict(found[:k])
         demonstrations = self.store.get(list(similarities))
@@ -133,26 +146,47 @@ class TwoStageRetriever:
             RetrievedDemonstration(item, pool.get(item.id), similarities[item.id]) for item in demonstrations
         ]
 
-    def _current_index(self) -> _Snapshot:
+    def _current_snapshot(self) -> _Snapshot:
         with self._lock:
             stamp = self.store.fingerprint
-            if self._index is None or self._index.stamp != stamp:
-                self._index = _Snapshot(self.store, self._where, stamp)
-            return self._index
+            if self._snapshot is None or self._snapshot.index.stamp != stamp:
+                index = _Index.of(self.store, stamp)
+                self._snapshot = _Snapshot(self.store, self._filter.where(stamp), index)
+            return self._snapshot
 
 
 class _Snapshot:
+    """What a retriever may find, in a store as it was at one moment."""
+
+    def __init__(self, store: DemonstrationStore, where: Where | None, index: _Index) -> None:
+        self.index, self.where = index, where
+        matching = None if where is None else store.ids(where=where)
+        self.allowed = np.array([matching is None or id_ in matching for id_ in index.ids], dtype=bool)
+
+
+class _Index:
     """The BM25 index of a store as it was at one moment."""
 
-    def __init__(self, store: DemonstrationStore, where: Where | None, stamp: str) -> None:
+    def __init__(self, store: DemonstrationStore, stamp: str) -> None:
         self.stamp = stamp
         # In the order of the ids, so that ties do not depend on the order of insertion.
         prompts = sorted(store.prompts())
         self.ids = [id_ for id_, _ in prompts]
         self.row = {id_: row for row, id_ in enumerate(self.ids)}
         self.bm25 = BM25Index([text for _, text in prompts])
-        matching = None if where is None else store.ids(where=where)
-        self.allowed = np.array([matching is None or id_ in matching for id_ in self.ids], dtype=bool)
+
+    @classmethod
+    def of(cls, store: DemonstrationStore, stamp: str) -> _Index:
+        """Returns the index of a store, which all retrievers of the store share."""
+        with _building:
+            index = _latest.get(store)
+            if index is None or index.stamp != stamp:
+                index = _latest[store] = cls(store, stamp)
+            return index
+
+
+_latest: weakref.WeakKeyDictionary[DemonstrationStore, _Index] = weakref.WeakKeyDictionary()
+_building = threading.Lock()
 
 
 class RandomRetriever:
@@ -161,7 +195,8 @@ class RandomRetriever:
     The same seed and prompt give the same draw.
 
     Args:
-        source: a store or a sequence of demonstrations.
+        source: a store, of which the demonstrations with a chosen answer are drawn, or a sequence of
+            demonstrations.
         k: how many are returned.
         seed: of the draw.
     """
@@ -170,6 +205,7 @@ class RandomRetriever:
         self, source: DemonstrationStore | Sequence[Demonstration], k: int = 2, *, seed: int = 0
     ) -> None:
         self._source = source
+        self._filter = None if isinstance(source, Sequence) else AnswerFilter(source)
         self.k = check_count(k, "k", _MOST)
         self.seed = seed
 
@@ -187,7 +223,8 @@ class RandomRetriever:
             ids = sorted(known.keys() - excluded)
             drawn = [known[id_] for id_ in draw.sample(ids, min(k, len(ids)))]
         else:
-            ids = sorted(self._source.ids() - excluded)
+            where = None if self._filter is None else self._filter.where()
+            ids = sorted(self._source.ids(where=where) - excluded)
             drawn = self._source.get(draw.sample(ids, min(k, len(ids))))
         return [RetrievedDemonstration(item) for item in drawn]
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from icdpo_chains.demonstrations.chroma.records import HAS_REJECTED, embedding_text
+from icdpo_chains.demonstrations.chroma.records import embedding_text
 from icdpo_chains.demonstrations.retrieval import (
     FixedDemonstrations,
     RandomRetriever,
@@ -15,6 +15,7 @@ from icdpo_chains.demonstrations.retrieval import (
     Retriever,
     TwoStageRetriever,
 )
+from icdpo_chains.demonstrations.sides import AnswerFilter
 from icdpo_chains.messages import Conversation, as_conversation
 from icdpo_chains.policies.sampling import check_count
 
@@ -37,13 +38,23 @@ class BM25Retriever:
     Args:
         store: where demonstrations are kept.
         k: how many are returned.
+        require_chosen: only demonstrations that have a chosen answer.
         require_rejected: only demonstrations that have a rejected answer.
     """
 
-    def __init__(self, store: DemonstrationStore, k: int = 2, *, require_rejected: bool = False) -> None:
+    def __init__(
+        self,
+        store: DemonstrationStore,
+        k: int = 2,
+        *,
+        require_chosen: bool = True,
+        require_rejected: bool = False,
+    ) -> None:
         self.store = store
         # Its pool is never smaller than k: with k of them nothing is left for the second stage to choose.
-        self._stages = TwoStageRetriever(store, k, pool=1, require_rejected=require_rejected)
+        self._stages = TwoStageRetriever(
+            store, k, pool=1, require_chosen=require_chosen, require_rejected=require_rejected
+        )
 
     def retrieve(
         self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
@@ -59,13 +70,21 @@ class EmbeddingRetriever:
     Args:
         store: where demonstrations are kept.
         k: how many are returned.
+        require_chosen: only demonstrations that have a chosen answer.
         require_rejected: only demonstrations that have a rejected answer.
     """
 
-    def __init__(self, store: DemonstrationStore, k: int = 2, *, require_rejected: bool = False) -> None:
+    def __init__(
+        self,
+        store: DemonstrationStore,
+        k: int = 2,
+        *,
+        require_chosen: bool = True,
+        require_rejected: bool = False,
+    ) -> None:
         self.store = store
         self.k = check_count(k, "k", _MOST)
-        self._where = {HAS_REJECTED: True} if require_rejected else None
+        self._filter = AnswerFilter(store, require_chosen=require_chosen, require_rejected=require_rejected)
 
     def retrieve(
         self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
@@ -75,8 +94,8 @@ class EmbeddingRetriever:
         k = self.k if k is None else check_count(k, "k", _MOST)
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
         vector = self.store.embed([embedding_text(messages)])[0]
-        _ = self.store.fingerprint  # sees what others wrote
-        nearest = self.store.nearest(vector, k + len(excluded), where=self._where)
+        where = self._filter.where()  # sees what others wrote
+        nearest = self.store.nearest(vector, k + len(excluded), where=where)
         similarity = dict([pair for pair in nearest if pair[0] not in excluded][:k])
         return [
             RetrievedDemonstration(item, similarity=similarity[item.id])
@@ -93,6 +112,7 @@ class RetrieverFactory(Protocol):
         k: int,
         *,
         pool: int = 20,
+        require_chosen: bool = True,
         require_rejected: bool = False,
         seed: int = 0,
     ) -> Retriever:
@@ -102,6 +122,7 @@ class RetrieverFactory(Protocol):
             store: where demonstrations are kept.
             k: how many are returned, unless a call says otherwise.
             pool: how many the first of two stages passes on.
+            require_chosen: only demonstrations that have a chosen answer.
             require_rejected: only demonstrations that have a rejected answer.
             seed: of what is drawn.
         """
@@ -109,40 +130,71 @@ class RetrieverFactory(Protocol):
 
 
 def _two_stage(
-    store: DemonstrationStore, k: int, *, pool: int = 20, require_rejected: bool = False, seed: int = 0
+    store: DemonstrationStore,
+    k: int,
+    *,
+    pool: int = 20,
+    require_chosen: bool = True,
+    require_rejected: bool = False,
+    seed: int = 0,
 ) -> Retriever:
-    return TwoStageRetriever(store, k, pool, require_rejected=require_rejected)
+    return TwoStageRetriever(store, k, pool, require_chosen=require_chosen, require_rejected=require_rejected)
 
 
 def _bm25(
-    store: DemonstrationStore, k: int, *, pool: int = 20, require_rejected: bool = False, seed: int = 0
+    store: DemonstrationStore,
+    k: int,
+    *,
+    pool: int = 20,
+    require_chosen: bool = True,
+    require_rejected: bool = False,
+    seed: int = 0,
 ) -> Retriever:
-    return BM25Retriever(store, k, require_rejected=require_rejected)
+    return BM25Retriever(store, k, require_chosen=require_chosen, require_rejected=require_rejected)
 
 
 def _embeddings(
-    store: DemonstrationStore, k: int, *, pool: int = 20, require_rejected: bool = False, seed: int = 0
+    store: DemonstrationStore,
+    k: int,
+    *,
+    pool: int = 20,
+    require_chosen: bool = True,
+    require_rejected: bool = False,
+    seed: int = 0,
 ) -> Retriever:
-    return EmbeddingRetriever(store, k, require_rejected=require_rejected)
+    return EmbeddingRetriever(store, k, require_chosen=require_chosen, require_rejected=require_rejected)
 
 
 def _random(
-    store: DemonstrationStore, k: int, *, pool: int = 20, require_rejected: bool = False, seed: int = 0
+    store: DemonstrationStore,
+    k: int,
+    *,
+    pool: int = 20,
+    require_chosen: bool = True,
+    require_rejected: bool = False,
+    seed: int = 0,
 ) -> Retriever:
-    return RandomRetriever(_usable(store, require_rejected), k, seed=seed)
+    return RandomRetriever(_usable(store, require_chosen, require_rejected), k, seed=seed)
 
 
 def _fixed(
-    store: DemonstrationStore, k: int, *, pool: int = 20, require_rejected: bool = False, seed: int = 0
+    store: DemonstrationStore,
+    k: int,
+    *,
+    pool: int = 20,
+    require_chosen: bool = True,
+    require_rejected: bool = False,
+    seed: int = 0,
 ) -> Retriever:
     # In an order of the seed alone: the same for each question, and however the store was filled.
-    demonstrations = sorted(_usable(store, require_rejected), key=lambda item: item.id)
+    demonstrations = sorted(_usable(store, require_chosen, require_rejected), key=lambda item: item.id)
     random.Random(seed).shuffle(demonstrations)  # noqa: S311
     return FixedDemonstrations(demonstrations, k)
 
 
-def _usable(store: DemonstrationStore, require_rejected: bool) -> list[Demonstration]:
-    return [item for item in store if item.rejected is not None or not require_rejected]
+def _usable(store: DemonstrationStore, require_chosen: bool, require_rejected: bool) -> list[Demonstration]:
+    where = AnswerFilter(store, require_chosen=require_chosen, require_rejected=require_rejected).where()
+    return store.list(where=where)
 
 
 RETRIEVERS: Mapping[str, RetrieverFactory] = MappingProxyType(

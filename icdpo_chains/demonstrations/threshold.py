@@ -9,8 +9,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from icdpo_chains.demonstrations.chroma.records import HAS_REJECTED
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
+from icdpo_chains.demonstrations.sides import AnswerFilter
 from icdpo_chains.errors import NoDemonstrationsError
 from icdpo_chains.messages import Conversation, as_conversation
 from icdpo_chains.policies.sampling import check_count
@@ -84,7 +84,13 @@ class Threshold:
         return near and (self.min_bm25 is None or (found.bm25_score or 0.0) >= self.min_bm25)
 
     def applied(
-        self, retriever: Retriever, store: DemonstrationStore, k: int, *, require_rejected: bool
+        self,
+        retriever: Retriever,
+        store: DemonstrationStore,
+        k: int,
+        *,
+        require_chosen: bool = True,
+        require_rejected: bool,
     ) -> Retriever:
         """Returns the retriever with this threshold, or the retriever itself where there is no limit.
 
@@ -92,11 +98,14 @@ class Threshold:
             retriever: over the store.
             store: gives the general demonstrations.
             k: how many general demonstrations are shown.
+            require_chosen: only general demonstrations that have a chosen answer.
             require_rejected: only general demonstrations that have a rejected answer.
         """
         if not self.limits:
             return retriever
-        general = GeneralDemonstrations(store, k, require_rejected=require_rejected)
+        general = GeneralDemonstrations(
+            store, k, require_chosen=require_chosen, require_rejected=require_rejected
+        )
         return ThresholdRetriever(retriever, self, general if self.substitute == "general" else None)
 
 
@@ -110,15 +119,23 @@ class GeneralDemonstrations:
         store: where demonstrations are kept.
         k: how many are returned.
         seed: of the draw.
+        require_chosen: only demonstrations that have a chosen answer.
         require_rejected: only demonstrations that have a rejected answer.
     """
 
     def __init__(
-        self, store: DemonstrationStore, k: int = 2, *, seed: int = 0, require_rejected: bool = False
+        self,
+        store: DemonstrationStore,
+        k: int = 2,
+        *,
+        seed: int = 0,
+        require_chosen: bool = True,
+        require_rejected: bool = False,
     ) -> None:
         self._store = store
         self.k = check_count(k, "k", _MOST)
-        self._seed, self._rejected = seed, {HAS_REJECTED: True} if require_rejected else None
+        self._seed = seed
+        self._filter = AnswerFilter(store, require_chosen=require_chosen, require_rejected=require_rejected)
         self._lock = threading.Lock()
         self._stamp: str | None = None
         self._order: Sequence[str] = ()
@@ -149,7 +166,7 @@ class GeneralDemonstrations:
             # The order of two demonstrations depends on no other: a larger store changes the choice rarely.
             return id_ not in marked, hashlib.sha256(f"{self._seed}\n{id_}".encode()).digest()
 
-        return sorted(self._store.ids(where=self._rejected), key=place)
+        return sorted(self._store.ids(where=self._filter.where()), key=place)
 
 
 class ThresholdRetriever:

@@ -33,7 +33,7 @@ _FALSE_POSITIVES, _FALSE_NEGATIVES = 0.1, 0.9
 def read_preferences(
     paths: Iterable[str | os.PathLike[str]], *, on_refused: Callable[[RefusedRow], None] | None = None
 ) -> tuple[Demonstration, ...]:
-    """Reads the pairs of preference files: the rows with a rejected answer, each once (by its `id`).
+    """Reads the pairs of preference files: the rows with both answers, each once (by its `id`).
 
     Args:
         paths: files of any format that `read_demonstrations` knows.
@@ -58,14 +58,14 @@ def read_preferences(
     bare = 0
     for reader in readers:
         for row in reader:
-            if row.rejected is None:
+            if not row.is_pair:
                 bare += 1
             else:
                 pairs.setdefault(row.id, row)
     if not pairs:
         found = []
         if bare:
-            found.append(f"{bare} rows without a rejected answer")
+            found.append(f"{bare} rows with one answer alone")
         if refused:
             found.append(f"{len(refused)} rows that can't be used (the first: {refused[0]})")
         raise InvalidInputError(

@@ -48,7 +48,7 @@ class FoundDemonstration(BaseModel):
 
     id: str
     question: str
-    chosen: str = Field(description="The better answer.")
+    chosen: str | None = Field(description="The better answer, if there is one.")
     rejected: str | None = Field(description="The worse answer, if there is one.")
     similarity: float = Field(description="Cosine between the question and the query, up to 1.")
 

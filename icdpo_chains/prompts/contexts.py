@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from icdpo_chains.concurrency import check_cancelled
@@ -48,7 +48,8 @@ class Contexts:
         chosen: d+ and x, what candidates are sampled from.
         rejected: d- and x under the opposite instruction; `None` where the scorer does not need it.
         base: x alone.
-        used: the demonstrations in the contexts, best first (the best stands last, next to x).
+        used: the demonstrations in the contexts, best first (the best stands last, next to x). A
+            demonstration stands only in the contexts that show an answer it has.
         dropped: the demonstrations that did not fit, best first.
     """
 
@@ -75,6 +76,9 @@ def build_contexts(
 ) -> Contexts:
     """Lays out the contexts of one question, dropping whole demonstrations, farthest first, until they fit.
 
+    The context of chosen answers shows the demonstrations that have a chosen answer, and the context of
+    rejected answers those that have a rejected answer: pairs stand in both.
+
     Args:
         prompt_format: how texts are laid out.
         conversation: x.
@@ -84,17 +88,15 @@ def build_contexts(
         budget: the most tokens that a context may have; `None` for no limit.
 
     Raises:
-        MissingRejectedError: `with_rejected`, and a demonstration has no rejected answer.
+        MissingRejectedError: `with_rejected`, and no demonstration has a rejected answer.
         ContextOverflowError: the conversation does not fit even without demonstrations.
     """
-    if with_rejected:
-        bare = [demonstration.id for demonstration in demonstrations if demonstration.rejected is None]
-        if bare:
-            raise MissingRejectedError(
-                f'against="rejected" compares with rejected answers, and {len(bare)} of '
-                f'{len(demonstrations)} demonstrations have none ({", ".join(bare)}): use against="base", or '
-                "a retriever with require_rejected=True"
-            )
+    if with_rejected and demonstrations and all(shown.rejected is None for shown in demonstrations):
+        raise MissingRejectedError(
+            'against="rejected" compares with rejected answers, and none of the '
+            f"{len(demonstrations)} demonstrations has one: "
+            'use against="base", or add rejected answers (thumbs down, or pairs)'
+        )
 
     def render(shown: Sequence[Shown], instruction: str | None) -> tuple[int, ...]:
         check_cancelled()
@@ -106,14 +108,11 @@ def build_contexts(
     def lay_out(count: int) -> Contexts:
         used = tuple(demonstrations[:count])
         nearest_last = used[::-1]
-        answers = [(_without_thoughts(shown.messages), answer_alone(shown.chosen)) for shown in nearest_last]
+        answers = _answers((shown.messages, shown.chosen) for shown in nearest_last)
         chosen = render(answers, instructions.chosen)
         rejected = None
         if with_rejected:
-            answers = [
-                (_without_thoughts(shown.messages), answer_alone(shown.rejected or ""))
-                for shown in nearest_last
-            ]
+            answers = _answers((shown.messages, shown.rejected) for shown in nearest_last)
             rejected = render(answers, instructions.rejected)
         return Contexts(
             chosen=chosen,
@@ -149,6 +148,15 @@ def build_contexts(
     )
 
 
+def _answers(given: Iterable[tuple[Sequence[Message], str | None]]) -> list[Shown]:
+    """The prompts that have an answer on one side, each with the answer."""
+    return [
+        (_without_thoughts(messages), answer_alone(answer))
+        for messages, answer in given
+        if answer is not None
+    ]
+
+
 def _without_thoughts(turns: Sequence[Message]) -> tuple[Message, ...]:
     """The turns with the assistant's answers alone: models are trained on histories without thoughts."""
     return tuple(
@@ -161,7 +169,7 @@ def _plausible_count(demonstrations: Sequence[Demonstration], budget: int) -> in
     """Returns how many demonstrations, at least one, may fit by their number of characters."""
     room = _CHARACTERS_PER_TOKEN * budget
     for count, shown in enumerate(demonstrations):
-        room -= max(len(shown.chosen), len(shown.rejected or ""))
+        room -= max(len(shown.chosen or ""), len(shown.rejected or ""))
         room -= sum(len(message.content) for message in shown.messages)
         if room < 0:
             return max(1, count)

@@ -21,11 +21,13 @@ def to_document(found: RetrievedDemonstration) -> Document:
         id=demonstration.id,
         page_content=demonstration.prompt_text,
         metadata={
+            "chosen": None,
             "rejected": None,
             **demonstration.to_dict(),
             "bm25_score": found.bm25_score,
             "similarity": found.similarity,
             "general": found.general,
+            "side": found.side,
         },
     )
 
@@ -34,17 +36,17 @@ def to_retrieved(document: Document) -> RetrievedDemonstration:
     """Returns the demonstration that a document holds, whoever made it.
 
     Args:
-        document: has the `chosen` answer in its metadata, and perhaps `rejected`; the prompt is `prompt`
-            there, or else the document's text.
+        document: has the `chosen` answer, the `rejected` answer or both in its metadata; the prompt is
+            `prompt` there, or else the document's text.
 
     Raises:
-        DemonstrationError: it has no chosen answer, or one that can't be used.
+        DemonstrationError: it has no answer, or one that can't be used.
     """
     metadata = document.metadata
-    if "chosen" not in metadata:
+    if metadata.get("chosen") is None and metadata.get("rejected") is None:
         raise DemonstrationError(
             f"the document {document.page_content!r:.60} is no demonstration: its metadata need the 'chosen' "
-            "answer (and 'rejected', for scoring against rejected answers)"
+            "answer (and 'rejected', for scoring against rejected answers), or 'rejected' alone"
         )
     row = {"prompt": document.page_content, **metadata}
     return RetrievedDemonstration(
@@ -52,4 +54,5 @@ def to_retrieved(document: Document) -> RetrievedDemonstration:
         metadata.get("bm25_score"),
         metadata.get("similarity"),
         bool(metadata.get("general")),
+        metadata.get("side") or "both",
     )

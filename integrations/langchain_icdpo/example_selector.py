@@ -78,7 +78,7 @@ class DemonstrationSelector(BaseExampleSelector):
                 f"{', '.join(input_variables) or 'none'}. Say by input_key= which one is the question"
             )
         found = self.retriever.retrieve(to_conversation(value), self.k)
-        return [self._example(item.demonstration) for item in found]
+        return [self._example(item.demonstration) for item in found if item.shown.chosen is not None]
 
     async def aselect_examples(self, input_variables: Mapping[str, Any]) -> list[dict[str, Any]]:
         """`select_examples` in a thread."""
@@ -116,7 +116,7 @@ class DemonstrationSelector(BaseExampleSelector):
     def _example(self, demonstration: Demonstration) -> dict[str, Any]:
         turns = from_conversation(demonstration.messages)
         prompt = turns[0].text if len(turns) == 1 else get_buffer_string(turns)
-        example = {self.input_key: prompt, self.output_key: demonstration.chosen}
+        example = {self.input_key: prompt, self.output_key: demonstration.chosen or ""}
         if demonstration.rejected is not None:
             example["rejected"] = demonstration.rejected
         if self.escape_braces:

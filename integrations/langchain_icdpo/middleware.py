@@ -183,8 +183,10 @@ def _quiet(request: ModelRequest[Any], found: Sequence[RetrievedDemonstration]) 
         model = model.with_config(tags=[_QUIET])
     shown: list[BaseMessage] = []
     for item in reversed(found):  # the best stands last
+        if item.shown.chosen is None:
+            continue
         turns = [turn for turn in item.demonstration.messages if turn.role != "system"]
-        shown += [*from_conversation(turns), AIMessage(item.demonstration.chosen)]
+        shown += [*from_conversation(turns), AIMessage(item.shown.chosen)]
     return request.override(model=model, messages=[*shown, *request.messages])  # type: ignore[list-item]
 
 

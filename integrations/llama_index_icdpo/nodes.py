@@ -22,7 +22,7 @@ def to_node(demonstration: Demonstration) -> TextNode:
     demonstration as JSON, which `to_demonstration` reads. The embedding covers only the prompt; an LLM that
     reads the node sees the prompt and the chosen answer.
     """
-    hidden = ["rejected", _EXACT, "bm25_score", "similarity", "general"]
+    hidden = ["rejected", _EXACT, "bm25_score", "similarity", "general", "side"]
     return TextNode(
         id_=demonstration.id,
         text=demonstration.prompt_text,
@@ -43,6 +43,7 @@ def to_node_with_score(found: RetrievedDemonstration) -> NodeWithScore:
         "bm25_score": found.bm25_score,
         "similarity": found.similarity,
         "general": found.general,
+        "side": found.side,
     }
     return NodeWithScore(node=node, score=found.similarity)
 
@@ -51,19 +52,20 @@ def to_demonstration(node: BaseNode) -> Demonstration:
     """Returns the demonstration that a node holds.
 
     Args:
-        node: a node of `to_node`, or any node with the `chosen` answer in its metadata, and perhaps the
-            `rejected` answer; its text is then the prompt.
+        node: a node of `to_node`, or any node with the `chosen` answer, the `rejected` answer or both in its
+            metadata; its text is then the prompt.
 
     Raises:
-        DemonstrationError: the node has no chosen answer, or an unusable one.
+        DemonstrationError: the node has no answer, or an unusable one.
     """
     if isinstance(exact := node.metadata.get(_EXACT), str):
         return Demonstration.from_dict(json.loads(exact))
-    if "chosen" not in node.metadata:
+    # Chroma stores no None; LlamaIndex writes an empty text in its place.
+    chosen, rejected = (node.metadata.get(name) or None for name in ("chosen", "rejected"))
+    if chosen is None and rejected is None:
         raise DemonstrationError(
             f"the node {node.node_id} is not a demonstration: its metadata need the 'chosen' answer (and "
-            "'rejected', for scoring against rejected answers)"
+            "'rejected', for scoring against rejected answers), or 'rejected' alone"
         )
     prompt = node.get_content(metadata_mode=MetadataMode.NONE)
-    # Chroma stores no None; LlamaIndex writes an empty text in its place.
-    return Demonstration(prompt, node.metadata["chosen"], node.metadata.get("rejected") or None)
+    return Demonstration(prompt, chosen, rejected)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from icdpo_chains import ICDPO, Demonstration, DemonstrationStore, FakeEmbedder, FakePolicy, TwoStageRetriever
 from icdpo_chains.config import ICDPOConfig, InstructionsConfig, SamplingConfig
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS, BM25Retriever
+from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.prompts.contexts import Instructions
@@ -70,10 +71,16 @@ def test_the_defaults_are_those_of_icdpo(tmp_path: Path) -> None:
     with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
         default = ICDPO.from_defaults(FakePolicy(), store=store)
         built = ICDPO.from_config(ICDPOConfig(), policy=FakePolicy(), store=store)
-        assert vars(default.retriever) | {"_lock": 0} == vars(built.retriever) | {"_lock": 0}
+        for side in ("_chosen", "_rejected"):
+            ours, theirs = ({**vars(getattr(icdpo.retriever, side))} for icdpo in (default, built))
+            for name in ("_lock", "_filter"):
+                own, other = ours.pop(name), theirs.pop(name)
+                assert name == "_lock" or vars(own) == vars(other)
+            assert ours == theirs
     for name in ("n", "k", "sampling", "finalists", "instructions", "scorer", "max_context"):
         assert getattr(default, name) == getattr(built, name), name
-    assert isinstance(built.retriever, TwoStageRetriever)
+    assert isinstance(built.retriever, TwoSidedRetriever)
+    assert isinstance(built.retriever._chosen, TwoStageRetriever)
 
 
 def test_every_setting_arrives(tmp_path: Path) -> None:

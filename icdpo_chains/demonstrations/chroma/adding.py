@@ -62,7 +62,8 @@ def batches(demonstrations: Iterable[Demonstration], limit: int) -> Iterator[lis
                     f"item {position} is of type {type(item).__name__}, and a store holds Demonstration "
                     "objects: build one by Demonstration.from_dict"
                 )
-            texts = [*(message.content for message in item.messages), item.chosen, item.rejected or ""]
+            texts = [message.content for message in item.messages]
+            texts += [item.chosen or "", item.rejected or ""]
             characters += sum(map(len, texts))
             batch.append(item)
             if len(batch) >= min(limit, _MOST) or characters > _MOST_CHARACTERS:

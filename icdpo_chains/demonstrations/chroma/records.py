@@ -11,6 +11,7 @@ from icdpo_chains.errors import StoreError
 from icdpo_chains.messages import Message, search_text
 
 __all__ = [
+    "HAS_CHOSEN",
     "HAS_REJECTED",
     "RESERVED",
     "embedding_text",
@@ -23,7 +24,12 @@ __all__ = [
 RESERVED = "icdpo:"
 """Our own metadata begin with this; a user's that do so are kept, but can't be filtered by."""
 
+HAS_CHOSEN = f"{RESERVED}has_chosen"
+"""False where there is no chosen answer; not recorded where there is one."""
+
 HAS_REJECTED = f"{RESERVED}has_rejected"
+"""Whether there is a rejected answer."""
+
 _CONTENT = f"{RESERVED}demonstration"
 
 # MiniLM reads 256 tokens from the start of a text. The end of a conversation says what is asked.
@@ -45,6 +51,8 @@ def to_record(demonstration: Demonstration) -> dict[str, str | int | float | boo
         and isinstance(value, (str, int, float))
         and not (isinstance(value, int) and abs(value) >= 2**63)
     }
+    if demonstration.chosen is None:
+        record[HAS_CHOSEN] = False
     record[HAS_REJECTED] = demonstration.rejected is not None
     record[_CONTENT] = json.dumps(demonstration.to_dict(), ensure_ascii=True)
     return record

@@ -171,7 +171,7 @@ class PairScorer:
             ContextOverflowError: the pair does not fit, even without demonstrations.
             NoDemonstrationsError: all rows are near-duplicates of this one.
         """
-        answers = [self._format.answer(text, ended=True) for text in (row.chosen, row.rejected or "")]
+        answers = [self._format.answer(text, ended=True) for text in (row.chosen or "", row.rejected or "")]
         lengths = [float(len(ids)) for ids in answers]
         budget = None if self.max_context is None else self.max_context - int(max(lengths))
         # All contexts come first: a pair that does not fit costs the model no time.

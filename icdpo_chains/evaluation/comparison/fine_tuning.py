@@ -184,6 +184,8 @@ def _rows(
     rows: list[_Row] = []
     used: list[str] = []
     for demonstration in demonstrations:
+        if demonstration.chosen is None:
+            continue
         row = _Row(
             form.context(demonstration.messages, [], None), form.answer(demonstration.chosen, ended=True)
         )

@@ -97,7 +97,7 @@ def generate_answers(
                     prompt_id=row.id,
                     prompt=row.messages,
                     text=drawn.text,
-                    reference=row.chosen,
+                    reference=row.chosen or "",
                     seconds=clock() - began,
                     tokens=drawn.tokens,
                     candidates=drawn.candidates,

@@ -114,7 +114,7 @@ class RewardModel:
             DemonstrationError: fewer than `MIN_PAIRS` demonstrations have a rejected answer.
             ICDPOError: scikit-learn is missing.
         """
-        pairs = [demonstration for demonstration in demonstrations if demonstration.rejected is not None]
+        pairs = [demonstration for demonstration in demonstrations if demonstration.is_pair]
         if len(pairs) < MIN_PAIRS:
             raise DemonstrationError(
                 f"{len(pairs)} of {len(demonstrations)} demonstrations have a rejected answer, and a reward "
@@ -159,7 +159,7 @@ class RewardModel:
         Raises:
             DemonstrationError: no demonstration has a rejected answer.
         """
-        pairs = [demonstration for demonstration in demonstrations if demonstration.rejected is not None]
+        pairs = [demonstration for demonstration in demonstrations if demonstration.is_pair]
         if not pairs:
             raise DemonstrationError(
                 f"none of {len(demonstrations)} demonstrations has a rejected answer, so that there is no "
@@ -218,7 +218,7 @@ class RewardModel:
 
 def _read_pairs(features: AnswerFeatures, pairs: Sequence[Demonstration]) -> Features:
     """The features of all chosen answers, then of all rejected ones."""
-    answers = [pair.chosen for pair in pairs] + [pair.rejected or "" for pair in pairs]
+    answers = [pair.chosen or "" for pair in pairs] + [pair.rejected or "" for pair in pairs]
     return features.of([pair.messages for pair in pairs] * 2, answers, progress=True)
 
 

@@ -28,7 +28,7 @@ def copying(answer: str, shown: Sequence[Demonstration], question: Demonstration
     asked = set(_fourgrams("\n".join(message.content for message in question.messages)))
     known: set[tuple[str, ...]] = set()
     for pair in shown:
-        known.update(_fourgrams(search_text(pair.messages)), _fourgrams(pair.chosen))
+        known.update(_fourgrams(search_text(pair.messages)), _fourgrams(pair.chosen or ""))
     return sum(gram in known and gram not in asked for gram in own) / len(own)
 
 

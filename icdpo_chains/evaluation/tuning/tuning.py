@@ -128,7 +128,7 @@ def tune(
 
     base = base or ICDPOConfig()
     check(minutes, retrievers, ks, ns)
-    rows = [row for row in rows if row.rejected is not None]
+    rows = [row for row in rows if row.is_pair]
     if len(rows) < _FEWEST_ROWS:
         raise InvalidInputError(
             f"{len(rows)} preference pairs are too few to tune with: give at least {_FEWEST_ROWS}, better 200"

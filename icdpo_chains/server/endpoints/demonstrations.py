@@ -23,10 +23,10 @@ _Id = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="A demonstration
 
 
 class NewDemonstration(RequestBody):
-    """A prompt, the better answer, and mostly the worse one."""
+    """A prompt with the better answer, the worse one, or both."""
 
     prompt: Filled | Annotated[list[ChatMessage], Field(min_length=1)]
-    chosen: Filled
+    chosen: Filled | None = None
     rejected: Filled | None = None
     metadata: dict[str, Any] | None = None
 
@@ -45,7 +45,7 @@ class StoredDemonstration(BaseModel):
 
     id: str
     prompt: str | list[dict[str, str]]
-    chosen: str
+    chosen: str | None = None
     rejected: str | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     similarity: float | None = None

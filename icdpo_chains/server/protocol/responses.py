@@ -40,10 +40,11 @@ class ReportedCandidate(BaseModel):
 
 
 class ReportedScorer(BaseModel):
-    """What the scorer compares with, and how it adds tokens up."""
+    """What the scorer compares with, how it adds tokens up, and whether the demonstrations are pairs."""
 
     against: str
     aggregate: str
+    paired: bool
 
 
 class ReportedUsage(BaseModel):

@@ -16,6 +16,8 @@ __all__ = ["cache_key"]
 
 _tokens: WeakKeyDictionary[Any, str] = WeakKeyDictionary()
 
+_FOLLOWS_THE_STORE = ("_snapshot", "_known", "_lock")
+
 
 def cache_key(icdpo: ICDPO) -> str:
     """Returns a string that differs wherever an answer may: model, scorer, wording, demonstrations.
@@ -69,8 +71,8 @@ def _described(value: Any) -> str:
         return f"{type(value).__qualname__} {getattr(value, 'path', None)} {fingerprint}"
     if not _ours(value):
         return _token(value)
-    # An index and a lock are no settings: what they stand for is in the store's fingerprint.
-    settings = {name: item for name, item in vars(value).items() if name not in ("_index", "_lock")}
+    # An index and a lock are no settings: the store's fingerprint stands for them.
+    settings = {name: item for name, item in vars(value).items() if name not in _FOLLOWS_THE_STORE}
     return f"{type(value).__qualname__} {_described(settings)}"
 
 

@@ -30,14 +30,14 @@ def asked(icdpo: Any, *arguments: str) -> Any:
 def test_the_file_gives_the_defaults(icdpo: Any, fakes: list[dict[str, Any]], file: str) -> None:
     found = asked(icdpo, "--config", file)
     assert (len(found["candidates"]), len(found["demonstrations"]), found["seed"]) == (3, 1, 7)
-    assert found["scorer"] == {"against": "base", "aggregate": "sum"}
+    assert found["scorer"] == {"against": "base", "aggregate": "sum", "paired": False}
     assert fakes == [{"model": "org/m", "dtype": None, "device": None}]
 
 
 def test_the_command_line_goes_before_the_file_even_with_a_default_value(icdpo: Any, file: str) -> None:
     found = asked(icdpo, "-c", file, "--n", "8", "--against", "rejected", "--seed", "1")
     assert (len(found["candidates"]), len(found["demonstrations"]), found["seed"]) == (8, 1, 1)
-    assert found["scorer"] == {"against": "rejected", "aggregate": "sum"}
+    assert found["scorer"] == {"against": "rejected", "aggregate": "sum", "paired": True}
     short = asked(icdpo, "-c", file, "--max-tokens", "4")
     assert {candidate["num_tokens"] for candidate in short["candidates"]} == {4}
 
@@ -72,7 +72,7 @@ def test_a_revision_reaches_the_model(icdpo: Any, tmp_path: Path, monkeypatch: p
 
 def test_score_and_chat_take_it_as_well(icdpo: Any, file: str, fakes: list[dict[str, Any]]) -> None:
     run = icdpo("score", "My dog is ill.", RUDE, KIND, "--json", "--config", file)
-    assert json.loads(run.stdout)["scorer"] == {"against": "base", "aggregate": "sum"}
+    assert json.loads(run.stdout)["scorer"] == {"against": "base", "aggregate": "sum", "paired": False}
     run = icdpo("chat", "--config", file, "--dtype", "float32", stdin="My dog is ill.\n")
     assert run.stdout.strip() in (KIND, RUDE)
     assert fakes[-1] == {"model": "org/m", "dtype": "float32", "device": None}

@@ -68,11 +68,25 @@ def test_the_conversation_alone_must_fit() -> None:
         build(budget=10)
 
 
-def test_a_missing_rejected_answer_is_named() -> None:
+def test_rejected_answers_that_are_missing_altogether_are_an_error() -> None:
     bare = Demonstration("bare?", "good")
-    with pytest.raises(MissingRejectedError, match=rf"{bare.id}.*against=\"base\""):
-        build([NEAR, bare])
+    with pytest.raises(MissingRejectedError, match=r"none of the 2 demonstrations.*against=\"base\""):
+        build([bare, Demonstration("again?", "good")])
     assert build([bare], with_rejected=False).rejected is None
+
+
+def test_a_demonstration_stands_where_it_has_an_answer() -> None:
+    up, down = Demonstration("up?", "up good"), Demonstration("down?", rejected="down bad")
+    contexts = build([up, NEAR, down])
+    assert contexts.used == (up, NEAR, down)
+    alone = [
+        build([up, NEAR], with_rejected=False).chosen,
+        build([NEAR, down]).rejected,
+    ]
+    assert [contexts.chosen, contexts.rejected] == alone
+    texts = [byte_tokenizer().decode(ids) for ids in (contexts.chosen, contexts.rejected or ())]
+    assert ["up?" in text for text in texts] == [True, False]
+    assert ["down?" in text for text in texts] == [False, True]
 
 
 class CountingFormat(ChatFormat):

@@ -23,7 +23,7 @@ def test_json_is_the_whole_result(icdpo: Any) -> None:
     result = json.loads(run.stdout)
     assert [candidate["text"] for candidate in result["candidates"]] == [KIND, RUDE]
     assert result["seed"] == 5
-    assert result["scorer"] == {"against": "rejected", "aggregate": "sum"}
+    assert result["scorer"] == {"against": "rejected", "aggregate": "sum", "paired": True}
     assert [found["prompt"] for found in result["demonstrations"]] == ["My cat is ill."]
 
 
