@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, InstantScorer, SamplingParams
@@ -30,6 +30,7 @@ def two_sided(store: DemonstrationStore, k: int = 2) -> TwoSidedRetriever:
     return TwoSidedRetriever(store, partial(TwoStageRetriever, store, k))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.sets(st.sampled_from(list(ROWS))), st.integers(1, 4))
 def test_it_is_two_retrievals(names: set[str], k: int) -> None:
     with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
@@ -70,8 +71,8 @@ def test_the_side_tells_which_answers_are_shown() -> None:
     assert shown == Demonstration(pair.prompt, None, pair.rejected)
 
 
-def answered(store: DemonstrationStore, **settings: object) -> ICDPO:
-    config = ICDPOConfig(n=2, **settings)  # type: ignore[arg-type]
+def answered(store: DemonstrationStore, **options: object) -> ICDPO:
+    config = ICDPOConfig(n=2, **options)  # type: ignore[arg-type]
     return ICDPO.from_config(config, policy=FakePolicy(["up good", "down bad"]), store=store)
 
 
