@@ -94,14 +94,21 @@ class Demonstration:
         return search_text(self.messages)
 
     @property
+    def prompt_id(self) -> str:
+        """A hash of the prompt, of the same form as `id`."""
+        return _digest(self._turns)
+
+    @property
     def id(self) -> str:
         """A hash of the content: 32 hexadecimal digits of SHA-256.
 
         The same prompt as a string and as one user message has the same id; metadata does not count.
         """
-        turns = [[message.role, message.content] for message in self.messages]
-        content = json.dumps([turns, self.chosen, self.rejected], ensure_ascii=True, separators=(",", ":"))
-        return hashlib.sha256(content.encode("ascii")).hexdigest()[:32]
+        return _digest([self._turns, self.chosen, self.rejected])
+
+    @property
+    def _turns(self) -> list[list[str]]:
+        return [[message.role, message.content] for message in self.messages]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the demonstration as JSON values, in TRL's explicit-prompt form; `from_dict` reads them.
@@ -134,6 +141,11 @@ class Demonstration:
             return cls(row["prompt"], row.get("chosen"), row.get("rejected"), row.get("metadata"))
         except TypeError as error:
             raise DemonstrationError(str(error)) from None
+
+
+def _digest(content: object) -> str:
+    text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:32]
 
 
 def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:

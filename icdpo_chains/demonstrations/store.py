@@ -185,6 +185,10 @@ class DemonstrationStore:
     ) -> AddReport:
         """Adds demonstrations; those that are known (by their `id`) are not added twice.
 
+        Demonstrations with one answer are put to those of the same prompt: an up and a down become a pair,
+        contradictory votes on an answer are counted, and the majority decides (see
+        `icdpo_chains.demonstrations.pairing`).
+
         The iterable is consumed lazily and written in batches. A batch that was written stays, whatever
         happens after it; where reading fails, what was read before is written.
 

@@ -25,7 +25,7 @@ from icdpo_chains.messages import Message
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
-    from icdpo_chains.demonstrations.store import DemonstrationStore
+    from icdpo_chains.demonstrations.store import AddReport, DemonstrationStore
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.result import Candidate
 
@@ -162,11 +162,12 @@ class Tools:
         with _told():
             item = Demonstration(question, chosen, rejected if rejected.strip() else None)
             store = await self._demonstrations()
-            return AddedDemonstration(id=item.id, added=await in_thread(self._add, store, item))
+            report = await in_thread(self._add, store, item)
+            return AddedDemonstration(id=report.places.get(item.id, item.id), added=report.added == 1)
 
-    def _add(self, store: DemonstrationStore, item: Demonstration) -> bool:
+    def _add(self, store: DemonstrationStore, item: Demonstration) -> AddReport:
         with self._adding, store.writable() as writable:
-            return writable.add([item]).added == 1
+            return writable.add([item])
 
     async def _icdpo(self) -> ICDPO:
         from icdpo_chains.progress import in_thread

@@ -106,8 +106,8 @@ class DemonstrationSelector(BaseExampleSelector):
         prompt, chosen = to_conversation(given.pop(self.input_key)), given.pop(self.output_key)
         demonstration = Demonstration(prompt, chosen, given.pop("rejected", None), given)
         with self.store.writable() as store:
-            store.add([demonstration])
-        return demonstration.id
+            report = store.add([demonstration])
+        return report.places.get(demonstration.id, demonstration.id)
 
     async def aadd_example(self, example: Mapping[str, Any]) -> str:
         """`add_example` in a thread."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from icdpo_chains.demonstrations.chroma.records import same_metadata, to_record
+from icdpo_chains.demonstrations.chroma.records import PROMPT, from_record, same_metadata, to_record
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.pairing import is_thumbs, is_vote, regrouped
 
 if TYPE_CHECKING:
-    from icdpo_chains.demonstrations.chroma.collection import Collection
+    from icdpo_chains.demonstrations.chroma.collection import Collection, Record
     from icdpo_chains.demonstrations.embedding import Vectors
 
 __all__ = ["AddReport", "add_batch", "batches"]
@@ -25,14 +26,17 @@ class AddReport:
     """What an import did.
 
     Attributes:
-        added: demonstrations that are new.
+        added: demonstrations that are new, and votes that are new.
         updated: known ones whose metadata changed.
         unchanged: known ones, or doubles within the import.
+        places: the id under which a demonstration with one answer is kept, by its own id, where the two
+            differ: with its counterpart it has become a pair.
     """
 
     added: int = 0
     updated: int = 0
     unchanged: int = 0
+    places: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def total(self) -> int:
@@ -40,8 +44,13 @@ class AddReport:
         return self.added + self.updated + self.unchanged
 
     def __add__(self, other: AddReport) -> AddReport:
+        # A pair that the first part made may have been taken apart by the second.
+        places = {id_: other.places.get(place, place) for id_, place in self.places.items()}
         return AddReport(
-            self.added + other.added, self.updated + other.updated, self.unchanged + other.unchanged
+            self.added + other.added,
+            self.updated + other.updated,
+            self.unchanged + other.unchanged,
+            {**places, **other.places},
         )
 
 
@@ -92,13 +101,33 @@ def add_batch(
     Raises:
         StoreError: the collection can't be written.
     """
-    unique = {item.id: item for item in batch}
+    pairs = {item.id: item for item in batch if item.is_pair}
+    # Each vote counts; of other doubles, the last metadata stay.
+    thumbs = list(
+        {
+            (item.id, position if is_vote(item) else None): item
+            for position, item in enumerate(batch)
+            if not item.is_pair
+        }.values()
+    )
     with collection.lock:
-        known = dict(collection.records(unique))
-        new = [item for id_, item in unique.items() if id_ not in known]
-        changed = [unique[id_] for id_, record in known.items() if not same_metadata(record, unique[id_])]
+        known = dict(collection.records(pairs))
+        new = [item for id_, item in pairs.items() if id_ not in known]
+        changed = [pairs[id_] for id_, record in known.items() if not same_metadata(record, pairs[id_])]
+        report = AddReport(len(new), len(changed), len(batch) - len(thumbs) - len(new) - len(changed))
+        gone: list[str] = []
+        if thumbs:
+            grouped = _grouped(collection, thumbs, new)
+            new, known = [*new, *grouped.new], {**known, **grouped.known}
+            changed += grouped.changed
+            gone, report = grouped.gone, report + grouped.report
+        # In the order in which they came.
+        order: dict[str, int] = {}
+        for position, item in enumerate(batch):
+            order.setdefault(report.places.get(item.id, item.id), position)
+        new.sort(key=lambda item: order.get(item.id, -1))
         vectors = embed(new) if new else None
-        if new or changed:
+        if new or changed or gone:
             with collection.changing() as change:
                 if new:
                     records = [to_record(item) for item in new]
@@ -107,4 +136,52 @@ def add_batch(
                     # An update merges metadata: names that are gone have to be named, as None.
                     updates = [{**dict.fromkeys(known[item.id]), **to_record(item)} for item in changed]
                     change("update", ids=[item.id for item in changed], metadatas=updates)
-    return AddReport(len(new), len(changed), len(batch) - len(new) - len(changed))
+                if gone:  # after their successors are there
+                    change("delete", ids=gone)
+    return report
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """What thumbs change in a collection."""
+
+    new: list[Demonstration]
+    changed: list[Demonstration]
+    gone: list[str]
+    known: Mapping[str, Record]
+    report: AddReport
+
+
+def _grouped(
+    collection: Collection, thumbs: Sequence[Demonstration], arriving: Sequence[Demonstration]
+) -> _Grouped:
+    """Puts thumbs to what is known of their prompts, pairs that arrive with them included."""
+    arrivals: dict[str, list[Demonstration]] = {}
+    for item in thumbs:
+        arrivals.setdefault(item.prompt_id, []).append(item)
+    # By prompt; by id as well, for the records of earlier versions, which lack the prompt's.
+    ids = collection.ids(where={PROMPT: {"$in": list(arrivals)}}) + [item.id for item in thumbs]
+    known = dict(collection.records(ids))
+    there: dict[str, list[Demonstration]] = {}
+    for item in [*map(from_record, known.values()), *arriving]:
+        there.setdefault(item.prompt_id, []).append(item)
+    new: list[Demonstration] = []
+    changed: list[Demonstration] = []
+    gone: list[str] = []
+    report = AddReport()
+    for prompt, items in arrivals.items():
+        before = {item.id: item for item in there.get(prompt, [])}
+        after = regrouped(before.values(), items)
+        kept = {item.id: item for item in after.demonstrations}
+        new += [item for id_, item in kept.items() if id_ not in before]
+        changed += [
+            item for id_, item in kept.items() if id_ in known and not same_metadata(known[id_], item)
+        ]
+        gone += [id_ for id_, item in before.items() if id_ not in kept and is_thumbs(item)]
+        report += AddReport(
+            after.outcomes.count("added"),
+            after.outcomes.count("updated"),
+            after.outcomes.count("unchanged"),
+            after.places,
+        )
+    return _Grouped(new, changed, gone, known, report)

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.pairing import is_tie
 from icdpo_chains.errors import StoreError
 from icdpo_chains.messages import Message, search_text
 
 __all__ = [
     "HAS_CHOSEN",
     "HAS_REJECTED",
+    "PROMPT",
     "RESERVED",
     "embedding_text",
     "from_record",
@@ -25,10 +27,13 @@ RESERVED = "icdpo:"
 """Our own metadata begin with this; a user's that do so are kept, but can't be filtered by."""
 
 HAS_CHOSEN = f"{RESERVED}has_chosen"
-"""False where there is no chosen answer; not recorded where there is one."""
+"""False where no chosen answer is to be shown; not recorded where there is one."""
 
 HAS_REJECTED = f"{RESERVED}has_rejected"
-"""Whether there is a rejected answer."""
+"""Whether there is a rejected answer to be shown."""
+
+PROMPT = f"{RESERVED}prompt"
+"""The demonstration's `prompt_id`."""
 
 _CONTENT = f"{RESERVED}demonstration"
 
@@ -51,9 +56,11 @@ def to_record(demonstration: Demonstration) -> dict[str, str | int | float | boo
         and isinstance(value, (str, int, float))
         and not (isinstance(value, int) and abs(value) >= 2**63)
     }
-    if demonstration.chosen is None:
+    tie = is_tie(demonstration)
+    if demonstration.chosen is None or tie:
         record[HAS_CHOSEN] = False
-    record[HAS_REJECTED] = demonstration.rejected is not None
+    record[HAS_REJECTED] = demonstration.rejected is not None and not tie
+    record[PROMPT] = demonstration.prompt_id
     record[_CONTENT] = json.dumps(demonstration.to_dict(), ensure_ascii=True)
     return record
 

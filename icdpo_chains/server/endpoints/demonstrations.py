@@ -65,7 +65,10 @@ class DemonstrationList(BaseModel):
 
 
 class Added(BaseModel):
-    """How many were new, known with other metadata, and known; their ids in the request's order."""
+    """How many were new, known with other metadata, and known; their ids in the request's order.
+
+    A thumb up and a thumb down of the same prompt are kept as one pair, with one id.
+    """
 
     added: int
     updated: int
@@ -96,7 +99,7 @@ async def add(
         added=report.added,
         updated=report.updated,
         unchanged=report.unchanged,
-        ids=[item.id for item in items],
+        ids=[report.places.get(item.id, item.id) for item in items],
     )
 
 

@@ -1,0 +1,196 @@
+"""Thumbs of one prompt: contradictory votes are counted, and ups and downs become pairs.
+
+A thumb is a demonstration with one answer. Two keys of its metadata have a meaning here:
+
+- `thumb` marks the demonstration as a person's vote. The same vote twice (an import that is repeated) counts
+  once; votes that differ in their metadata (a user, a time) count each.
+- `thumbs` lists the votes of an answer that has several; the majority decides, and a tie is not shown.
+
+A pair that is made of two thumbs keeps the metadata of the thumb down under `rejected_metadata`, so that it
+can be taken apart again: a later thumb may outvote either of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.errors import DemonstrationError
+
+__all__ = ["Regrouped", "Thumb", "is_thumbs", "is_tie", "is_vote", "regrouped", "votes_of"]
+
+Thumb = Literal["up", "down"]
+
+_THUMB, _VOTES, _OF_REJECTED = "thumb", "thumbs", "rejected_metadata"
+
+Outcome = Literal["added", "updated", "unchanged"]
+
+
+@dataclass(frozen=True)
+class Regrouped:
+    """What the demonstrations of one prompt become.
+
+    Attributes:
+        demonstrations: what there is to be, besides the pairs that are no thumbs.
+        outcomes: what each arrival did, in their order.
+        places: the id under which an arrival, or a demonstration that is gone, is kept now, by its own id;
+            only where the two differ.
+    """
+
+    demonstrations: tuple[Demonstration, ...]
+    outcomes: tuple[Outcome, ...]
+    places: Mapping[str, str]
+
+
+def regrouped(existing: Iterable[Demonstration], arrivals: Sequence[Demonstration]) -> Regrouped:
+    """Adds thumbs to the demonstrations of their prompt.
+
+    Args:
+        existing: all demonstrations of this prompt, in the order in which they came.
+        arrivals: thumbs: demonstrations of the same prompt with one answer.
+    """
+    answers: dict[str, _Answer] = {}
+    whole: dict[tuple[Thumb, str], str] = {}
+    existing = list(existing)
+    for item in existing:
+        if not is_thumbs(item):
+            whole |= {("up", item.chosen or ""): item.id, ("down", item.rejected or ""): item.id}
+            continue
+        for part in _parts(item):
+            thumb, text = _side(part)
+            answers.setdefault(text, _Answer(part.prompt, text)).take(thumb, part.metadata)
+    outcomes: list[Outcome] = []
+    for item in arrivals:
+        side = _side(item)
+        if side in whole and side[1] not in answers:
+            outcomes.append("unchanged")  # a pair says it already
+            continue
+        outcomes.append(
+            answers.setdefault(side[1], _Answer(item.prompt, side[1])).take(side[0], item.metadata)
+        )
+    made, place_of = _paired(list(answers.values()))
+    places = {item.id: place_of[text] for item in existing if (text := _side(item)[1]) in place_of}
+    for item in arrivals:
+        side = _side(item)
+        places[item.id] = place_of[side[1]] if side[1] in place_of else whole[side]
+    return Regrouped(
+        tuple(made), tuple(outcomes), {id_: place for id_, place in places.items() if id_ != place}
+    )
+
+
+def votes_of(item: Demonstration) -> dict[Thumb, int]:
+    """Returns how many thumbs up and down a demonstration with one answer has got."""
+    votes = _votes(item.metadata) or [{_THUMB: _side(item)[0]}]
+    ups = sum(vote[_THUMB] == "up" for vote in votes)
+    return {"up": ups, "down": len(votes) - ups}
+
+
+def is_vote(item: Demonstration) -> bool:
+    """Returns whether a demonstration with one answer is marked as a person's vote, or several."""
+    return _marked(item.metadata)
+
+
+def is_tie(item: Demonstration) -> bool:
+    """Returns whether as many people like the answer as do not, so that it is not shown."""
+    if item.is_pair:
+        return False
+    votes = votes_of(item)
+    return votes["up"] == votes["down"]
+
+
+def is_thumbs(item: Demonstration) -> bool:
+    """Returns whether it is a thumb, or a pair that is made of two."""
+    return not item.is_pair or isinstance(item.metadata.get(_OF_REJECTED), Mapping)
+
+
+@dataclass
+class _Answer:
+    """An answer to the prompt, and what people think of it."""
+
+    prompt: Any
+    text: str
+    votes: list[dict[str, Any]] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)
+    thumb: Thumb = "up"
+
+    def take(self, thumb: Thumb, metadata: Mapping[str, Any]) -> Outcome:
+        """Counts the votes of a demonstration of this answer."""
+        plain = {name: value for name, value in metadata.items() if name != _VOTES or not _votes(metadata)}
+        marked = _marked(metadata)
+        # Scalars alone: they tell a user or a time, and a list of votes nests no deeper than they do.
+        scalars = {name: value for name, value in plain.items() if not isinstance(value, (list, dict))}
+        votes = _votes(metadata) or [{**(scalars if marked else {}), _THUMB: thumb}]
+        new = [vote for vote in votes if vote not in self.votes]
+        if not self.votes:
+            self.metadata, self.thumb = plain, thumb
+        self.votes += new
+        if new:
+            return "added"
+        changed = not marked and thumb == self.thumb and _without(self.metadata, _THUMB) != plain
+        if changed:
+            self.metadata = plain
+        return "updated" if changed else "unchanged"
+
+    @property
+    def balance(self) -> int:
+        """Thumbs up minus thumbs down."""
+        return sum(1 if vote[_THUMB] == "up" else -1 for vote in self.votes)
+
+    def demonstration(self) -> Demonstration:
+        """Returns it as a demonstration with one answer; a tie stays on the side where it was."""
+        up = self.balance > 0 or (self.balance == 0 and self.thumb == "up")
+        metadata = dict(self.metadata)
+        if len(self.votes) > 1:
+            metadata |= {_THUMB: "up" if up else "down", _VOTES: self.votes}
+        return Demonstration(self.prompt, self.text if up else None, None if up else self.text, metadata)
+
+
+def _paired(answers: Sequence[_Answer]) -> tuple[list[Demonstration], dict[str, str]]:
+    """Makes pairs of ups and downs, in their order; returns all, and the id of each answer's."""
+    ups = [answer.demonstration() for answer in answers if answer.balance > 0]
+    downs = [answer.demonstration() for answer in answers if answer.balance < 0]
+    made = [answer.demonstration() for answer in answers if answer.balance == 0]
+    count = min(len(ups), len(downs))
+    for up, down in zip(ups, downs, strict=False):
+        metadata = {**up.metadata, _OF_REJECTED: dict(down.metadata)}
+        try:
+            made.append(Demonstration(up.prompt, up.chosen, down.rejected, metadata))
+        except DemonstrationError:  # metadata at the limit of nesting: the two stay apart
+            made += [up, down]
+    made += ups[count:] + downs[count:]
+    return made, {text: item.id for item in made for text in (item.chosen, item.rejected) if text is not None}
+
+
+def _parts(item: Demonstration) -> list[Demonstration]:
+    """The thumbs that a pair was made of, or the thumb itself."""
+    if not item.is_pair:
+        return [item]
+    metadata = _without(item.metadata, _OF_REJECTED)
+    return [
+        Demonstration(item.prompt, item.chosen, None, metadata),
+        Demonstration(item.prompt, None, item.rejected, item.metadata[_OF_REJECTED]),
+    ]
+
+
+def _side(item: Demonstration) -> tuple[Thumb, str]:
+    return ("up", item.chosen) if item.chosen is not None else ("down", item.rejected or "")
+
+
+def _marked(metadata: Mapping[str, Any]) -> bool:
+    return metadata.get(_THUMB) in ("up", "down") or bool(_votes(metadata))
+
+
+def _votes(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The votes that metadata list; none if a list of this name is something else."""
+    votes = metadata.get(_VOTES)
+    if not isinstance(votes, list) or not all(
+        isinstance(vote, Mapping) and vote.get(_THUMB) in ("up", "down") for vote in votes
+    ):
+        return []
+    return [dict(vote) for vote in votes]
+
+
+def _without(metadata: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in metadata.items() if key != name}
