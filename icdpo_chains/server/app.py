@@ -12,12 +12,13 @@ import icdpo_chains
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.server import errors, metrics
-from icdpo_chains.server.endpoints import chat, completions, demonstrations, health, models, scores
+from icdpo_chains.server.endpoints import chat, completions, demonstrations, feedback, health, models, scores
 from icdpo_chains.server.limits import ServerLimits
 from icdpo_chains.server.middleware.authentication import Authentication, LoopbackOnly
 from icdpo_chains.server.middleware.body_limit import BodyLimit
 from icdpo_chains.server.middleware.foreign_pages import NoForeignPages
 from icdpo_chains.server.queue import Queue
+from icdpo_chains.server.remembered import RememberedAnswers
 from icdpo_chains.server.service import Service
 
 __all__ = ["build_app"]
@@ -60,13 +61,14 @@ def build_app(
         limits=limits,
         queue=queue,
         metrics=counted,
+        answers=RememberedAnswers(),
         created=int(time.time()),
     )
     if hasattr(icdpo.policy, "on_batch"):
         icdpo.policy.on_batch = counted.batch
     # The middleware demands the key; this tells OpenAPI.
     locked = [] if api_key is None else [Security(HTTPBearer(auto_error=False))]
-    for module in (chat, completions, scores, models, demonstrations, metrics):
+    for module in (chat, completions, scores, models, demonstrations, feedback, metrics):
         router: APIRouter = module.router
         app.include_router(router, dependencies=locked)
     app.include_router(health.router)

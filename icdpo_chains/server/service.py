@@ -17,6 +17,7 @@ from icdpo_chains.server.errors import APIError
 from icdpo_chains.server.limits import ServerLimits
 from icdpo_chains.server.metrics import Metrics
 from icdpo_chains.server.queue import Queue
+from icdpo_chains.server.remembered import RememberedAnswer, RememberedAnswers
 
 __all__ = ["Service"]
 
@@ -32,6 +33,7 @@ class Service:
         limits: the limits of a request.
         queue: the questions at work.
         metrics: the application's counters.
+        answers: the latest answers, for feedback on them; none are kept without a store.
         created: the application's start, in seconds since 1970.
     """
 
@@ -41,6 +43,7 @@ class Service:
     limits: ServerLimits
     queue: Queue
     metrics: Metrics
+    answers: RememberedAnswers
     created: int
 
     @classmethod
@@ -48,6 +51,21 @@ class Service:
         """Returns that of the request's application."""
         service: Service = request.app.state.service
         return service
+
+    def writable_store(self) -> DemonstrationStore:
+        """Returns the demonstrations that clients may read and change.
+
+        Raises:
+            APIError: the server was started without.
+        """
+        if self.store is None:
+            raise APIError(
+                403,
+                "this server does not give access to its demonstrations: start it with `icdpo serve "
+                "--demonstrations`",
+                code="demonstrations_disabled",
+            )
+        return self.store
 
     def check_model(self, name: str | None) -> None:
         """Checks that a request names the model of this server.
@@ -93,6 +111,9 @@ class Service:
         conversations: Sequence[Sequence[Message]],
         options: dict[str, Any],
         on_text: Callable[[str], None] | None = None,
+        *,
+        name: str,
+        returned: int,
     ) -> asyncio.Task[list[ICDPOResult]]:
         """Starts to answer questions; the policy samples them together with other waiting ones.
 
@@ -100,6 +121,8 @@ class Service:
             conversations: the questions.
             options: of `ICDPO.generate`.
             on_text: the same, where there is one question and its answer is streamed.
+            name: the id of the response.
+            returned: how many candidates of each question the response has.
 
         Raises:
             APIError: a conversation is too long; or see `Queue.start`.
@@ -114,6 +137,15 @@ class Service:
                 results = [self.icdpo.generate(conversations[0], on_text=on_text, **options)]
             for result in results:
                 self.metrics.answered(result)
+            if self.store is not None:
+                self.answers.keep(
+                    name,
+                    [
+                        RememberedAnswer(conversation, candidate.text)
+                        for conversation, result in zip(conversations, results, strict=True)
+                        for candidate in result.candidates[:returned]
+                    ],
+                )
             return results
 
         return self.queue.start(work, len(conversations))

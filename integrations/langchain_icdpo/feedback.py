@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from langchain_core.messages import AIMessage, BaseMessage, messages_from_dict
 from langchain_core.prompt_values import PromptValue
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.feedback import Feedback
 from icdpo_chains.demonstrations.opening import open_store
+from icdpo_chains.demonstrations.pairing import Thumb
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import check_text
@@ -32,14 +35,17 @@ def record_feedback(
     *,
     chosen: str | None = None,
     rejected: str | None = None,
+    thumb: Thumb | None = None,
+    comment: str | None = None,
     feedback: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Demonstration:
-    """Records which answer was better, as a demonstration that the next call can retrieve.
+    """Records what a user thought of an answer, as a demonstration that the next call can retrieve.
 
-    A correction is `chosen`, and the answer that was given is then the rejected one. Praise is a `feedback`
-    with a score above 0, and the answer that was given is then the chosen one; without a rejected answer it
-    is found only where the scorer compares with the bare model (`against="base"`).
+    A correction is `chosen`, and the answer that was given is then the rejected one. A thumb up or down, or a
+    `feedback` with a score above 0 or not, is a vote on the answer that was given: see
+    `icdpo_chains.demonstrations.pairing` for votes that contradict each other, and for an up and a down of
+    the same question.
 
     Args:
         store: where it goes: a store (one that is open read-only is opened for writing meanwhile), the
@@ -48,15 +54,18 @@ def record_feedback(
             state, or a traced run (LangChain's or LangSmith's, or its JSON) with its inputs and outputs.
         chosen: the better answer, if it is not the one that was given.
         rejected: a worse answer, if it is not the one that was given.
+        thumb: `"up"` or `"down"`, what the user thought of the answer that was given.
+        comment: kept with the demonstration.
         feedback: LangSmith's record of a feedback: `score` (a number or a bool), `correction` (a text, or a
             mapping that holds it as `output`, `answer`, `content` or `text`), `comment`, `key`, `run_id`.
-        metadata: kept with the demonstration.
+        metadata: kept with the demonstration; a user or a time tells votes on the same answer apart.
 
     Returns:
-        What was stored.
+        What the store holds now: the demonstration, or the pair that it has become a part of.
 
     Raises:
-        InvalidInputError: no question is found, or nothing says which answer is better.
+        InvalidInputError: no question is found, nothing says which answer is better, or a thumb up and a
+            correction contradict each other.
         DemonstrationError: the two answers are the same, or one is blank.
         StoreError: the store can't be written.
     """
@@ -66,30 +75,34 @@ def record_feedback(
     correction = feedback.get("correction")
     if chosen is None and correction is not None:
         chosen = answer_alone(_text(correction, "the correction"))
-    if chosen is None:
-        if not (rejected is not None or _praises(feedback)):
-            raise InvalidInputError(
-                "nothing says which answer is better: give chosen= (a correction), rejected= (a worse "
-                "answer), or a feedback with a correction or a score above 0"
-            )
-        chosen = answer
-    elif rejected is None and answer != chosen:
-        rejected = answer
-    if chosen is None:
-        raise InvalidInputError(
-            "the run or the messages hold no answer that could be the chosen one: give chosen="
-        )
-    kept = {name: feedback[name] for name in ("key", "score", "comment") if feedback.get(name) is not None}
+    given = {**feedback, **({} if comment is None else {"comment": comment})}
+    kept = {name: given[name] for name in ("key", "score", "comment") if given.get(name) is not None}
     if feedback.get("run_id") is not None:
         kept["run_id"] = str(feedback["run_id"])
+    kept |= metadata or {}
     turns = to_conversation(question)
     prompt = turns[0].content if len(turns) == 1 and turns[0].role == "user" else turns
-    demonstration = Demonstration(
-        prompt, chosen, rejected, {"source": "feedback", **kept, **(metadata or {})}
-    )
+    if chosen is None and rejected is None:
+        thumb = thumb or _thumb(feedback)
+    if thumb is not None:
+        if rejected is not None:
+            raise InvalidInputError("thumb= is on the answer that was given: leave rejected= out")
+        if answer is None:
+            raise InvalidInputError(
+                "the run or the messages hold no answer that a thumb could be on: give the answer with them"
+            )
+        if isinstance(run_or_messages, Mapping) or hasattr(run_or_messages, "inputs"):
+            kept = {**_run_id(run_or_messages), **kept}  # tells votes on two runs apart
+        recorded = Feedback(prompt, answer, thumb, chosen, kept)
+    else:
+        chosen, rejected = _sides(answer, chosen, rejected)
+        recorded = None
     with _writable(store) as opened:
-        opened.add([demonstration])
-    return demonstration
+        if recorded is not None:
+            return recorded.record(opened)
+        pair = Demonstration(prompt, chosen, rejected, {"source": "feedback", **kept})
+        place = opened.add([pair]).places.get(pair.id, pair.id)
+        return next(iter(opened.get(place)), pair)
 
 
 async def arecord_feedback(
@@ -177,6 +190,32 @@ def _revived(value: Any) -> Any:
     return messages_from_dict([{"type": kwargs.get("type", "?"), "data": kwargs}])[0]
 
 
-def _praises(feedback: Mapping[str, Any]) -> bool:
+def _sides(answer: str | None, chosen: str | None, rejected: str | None) -> tuple[str, str | None]:
+    """The chosen and the rejected answer; the answer that was given is the side that is not named."""
+    if chosen is None:
+        if rejected is None:
+            raise InvalidInputError(
+                "nothing says which answer is better: give chosen= (a correction), rejected= (a worse "
+                'answer), thumb="up" or "down", or a feedback with a correction or a score'
+            )
+        chosen = answer
+    elif rejected is None and answer != chosen:
+        rejected = answer
+    if chosen is None:
+        raise InvalidInputError(
+            "the run or the messages hold no answer that could be the chosen one: give chosen="
+        )
+    return chosen, rejected
+
+
+def _thumb(feedback: Mapping[str, Any]) -> Thumb | None:
+    """What a score says: LangSmith's thumbs are 1 and 0."""
     score = feedback.get("score")
-    return isinstance(score, (bool, int, float)) and score > 0
+    if not isinstance(score, (bool, int, float)) or math.isnan(score):
+        return None
+    return "up" if score > 0 else "down"
+
+
+def _run_id(run: Any) -> dict[str, str]:
+    id_ = run.get("id") if isinstance(run, Mapping) else getattr(run, "id", None)
+    return {} if id_ is None else {"run_id": str(id_)}

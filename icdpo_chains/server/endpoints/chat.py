@@ -78,13 +78,15 @@ async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletio
         }
         # The best of several candidates is known when all have ended.
         live = LiveText(lambda piece: _chunk(head, 0, {"content": piece})) if options["n"] == 1 else None
-        task = service.generate([conversation], options, None if live is None else live.put)
+        task = service.generate(
+            [conversation], options, None if live is None else live.put, name=name, returned=n
+        )
         first = [_chunk(head, i, {"role": "assistant", "content": ""}) for i in range(n)]
         with_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return await EventStream.begun(
             request, task, first, lambda results: _chunks(head, results[0], n, with_usage, live), live
         )
-    task = service.generate([conversation], options)
+    task = service.generate([conversation], options, name=name, returned=n)
     await wait_for(request, task)
     (result,) = task.result()
     choices = [

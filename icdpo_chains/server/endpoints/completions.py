@@ -66,12 +66,14 @@ async def completions(request: Request, body: CompletionRequest) -> TextCompleti
         # The best of several candidates is known when all have ended.
         alone = options["n"] == 1 and len(conversations) == 1
         live = LiveText(lambda piece: {**head, "choices": [_piece(piece)]}) if alone else None
-        task = service.generate(conversations, options, None if live is None else live.put)
+        task = service.generate(
+            conversations, options, None if live is None else live.put, name=name, returned=n
+        )
         with_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return await EventStream.begun(
             request, task, [], lambda results: _chunks(head, results, n, with_usage, live), live
         )
-    task = service.generate(conversations, options)
+    task = service.generate(conversations, options, name=name, returned=n)
     await wait_for(request, task)
     results = task.result()
     return TextCompletion(

@@ -139,15 +139,7 @@ async def remove(request: Request, id: _Id) -> Removed:
 
 
 def _store(request: Request) -> DemonstrationStore:
-    store = Service.of(request).store
-    if store is None:
-        raise APIError(
-            403,
-            "this server does not give access to its demonstrations: start it with `icdpo serve "
-            "--demonstrations`",
-            code="demonstrations_disabled",
-        )
-    return store
+    return Service.of(request).writable_store()
 
 
 def _unknown(id_: str) -> APIError:

@@ -18,7 +18,7 @@ from langchain_icdpo import ChatICDPO, arecord_feedback, create_icdpo_chain, rec
 
 from ..fake_core import DEMONSTRATIONS, KIND
 
-QUESTION, BETTER = "I lost my hat.", "Oh no! Which colour has it?"
+QUESTION, BETTER, GIVEN = "I lost my hat.", "Oh no! Which colour has it?", "Buy another."
 EXCHANGE = [HumanMessage(QUESTION), AIMessage("Buy another.")]
 
 
@@ -60,6 +60,32 @@ def test_what_is_better_and_what_is_worse(
     store: DemonstrationStore, options: dict[str, Any], chosen: str, rejected: str | None
 ) -> None:
     assert record_feedback(store, EXCHANGE, **options).id == Demonstration(QUESTION, chosen, rejected).id
+
+
+def test_a_thumb_is_a_demonstration_with_one_answer(store: DemonstrationStore) -> None:
+    recorded = record_feedback(store, EXCHANGE, thumb="down", comment="rude", metadata={"user": 1})
+    assert recorded == Demonstration(
+        QUESTION, None, GIVEN, {"source": "feedback", "comment": "rude", "user": 1, "thumb": "down"}
+    )
+    for i, thumb in enumerate(("up", "up", "up")):  # by one user, two, and again by the second
+        recorded = record_feedback(store, EXCHANGE, thumb=thumb, metadata={"user": 2 + min(i, 1)})
+    assert (recorded.chosen, recorded.rejected) == (GIVEN, None)
+    assert [vote["thumb"] for vote in recorded.metadata["thumbs"]] == ["down", "up", "up"]
+    pair = record_feedback(store, [*EXCHANGE[:1], AIMessage("Tough luck.")], feedback={"score": 0})
+    assert pair.id == Demonstration(QUESTION, GIVEN, "Tough luck.").id
+    assert len(store) == len(DEMONSTRATIONS) + 1
+
+
+def test_thumbs_on_two_runs_are_two_votes(store: DemonstrationStore) -> None:
+    for id_, thumb in (("a", "up"), ("b", "up"), ("b", "up"), ("c", "down")):
+        run = {"id": id_, "inputs": {"question": QUESTION}, "outputs": {"answer": GIVEN}}
+        recorded = record_feedback(store, run, thumb=thumb)
+    assert [vote["run_id"] for vote in recorded.metadata["thumbs"]] == ["a", "b", "c"]
+
+
+def test_a_thumb_down_with_a_correction_is_a_pair(store: DemonstrationStore) -> None:
+    recorded = record_feedback(store, EXCHANGE, thumb="down", chosen=BETTER)
+    assert recorded.id == Demonstration(QUESTION, BETTER, GIVEN).id
 
 
 def test_the_record_is_kept_as_metadata(store: DemonstrationStore) -> None:
@@ -135,7 +161,12 @@ def test_a_question_alone_and_an_answer(store: DemonstrationStore) -> None:
     ("value", "options", "error", "says"),
     [
         (EXCHANGE, {}, InvalidInputError, "nothing says which answer is better"),
-        (EXCHANGE, {"feedback": {"score": 0}}, InvalidInputError, "nothing says which answer is better"),
+        (EXCHANGE, {"feedback": {"score": None}}, InvalidInputError, "nothing says which answer is better"),
+        (EXCHANGE, {"feedback": {"score": float("nan")}}, InvalidInputError, "nothing says which answer"),
+        (EXCHANGE, {"thumb": "sideways"}, InvalidInputError, "must be 'up' or 'down'"),
+        (EXCHANGE, {"thumb": "up", "chosen": BETTER}, InvalidInputError, "give one of them"),
+        (EXCHANGE, {"thumb": "down", "rejected": BETTER}, InvalidInputError, "leave rejected= out"),
+        (QUESTION, {"thumb": "up"}, InvalidInputError, "no answer that a thumb could be on"),
         (
             EXCHANGE,
             {"feedback": {"correction": {"x": 1}}},

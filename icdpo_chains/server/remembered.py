@@ -1,0 +1,63 @@
+"""`RememberedAnswers`: the latest answers of the server by their ids, for feedback on them."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from icdpo_chains.messages import Message
+
+__all__ = ["RememberedAnswer", "RememberedAnswers"]
+
+
+@dataclass(frozen=True)
+class RememberedAnswer:
+    """One of the returned answers.
+
+    Attributes:
+        conversation: what was asked.
+        text: the answer.
+    """
+
+    conversation: Sequence[Message]
+    text: str
+
+    @property
+    def size(self) -> int:
+        """Its length in characters."""
+        return len(self.text) + sum(len(message.content) for message in self.conversation)
+
+
+class RememberedAnswers:
+    """The latest answers; the oldest are forgotten. Thread-safe.
+
+    Args:
+        most: the most responses that are kept, each with all its choices.
+        most_characters: the most characters of all texts that are kept.
+    """
+
+    def __init__(self, most: int = 10_000, most_characters: int = 20_000_000) -> None:
+        self._most, self._most_characters = most, most_characters
+        self._kept: OrderedDict[str, tuple[RememberedAnswer, ...]] = OrderedDict()
+        self._characters = 0
+        self._lock = threading.Lock()
+
+    def keep(self, id: str, answers: Sequence[RememberedAnswer]) -> None:
+        """Keeps the choices of a response under its id."""
+        with self._lock:
+            self._kept[id] = tuple(answers)
+            self._characters += _size(answers)
+            while len(self._kept) > self._most or self._characters > self._most_characters:
+                _, oldest = self._kept.popitem(last=False)
+                self._characters -= _size(oldest)
+
+    def get(self, id: str) -> tuple[RememberedAnswer, ...] | None:
+        """Returns the choices of a response; `None` where the id is unknown or forgotten."""
+        with self._lock:
+            return self._kept.get(id)
+
+
+def _size(answers: Sequence[RememberedAnswer]) -> int:
+    return sum(answer.size for answer in answers)
