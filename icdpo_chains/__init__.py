@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.messages import Message
     from icdpo_chains.policies.fake import FakePolicy
+    from icdpo_chains.policies.llama_cpp.policy import LlamaCppPolicy
     from icdpo_chains.policies.policy import Policy
     from icdpo_chains.policies.sampling import Sample, SamplingParams
     from icdpo_chains.policies.transformers.policy import TransformersPolicy
@@ -67,6 +68,7 @@ _MODULE_OF = {
     "ICDPOResult": "icdpo_chains.result",
     "InstantScorer": "icdpo_chains.scoring",
     "Instructions": "icdpo_chains.prompts.contexts",
+    "LlamaCppPolicy": "icdpo_chains.policies.llama_cpp.policy",
     "Message": "icdpo_chains.messages",
     "PlainFormat": "icdpo_chains.prompts.formats",
     "PlainTemplate": "icdpo_chains.prompts.formats",
@@ -107,6 +109,7 @@ __all__ = [
     "ICDPOResult",
     "InstantScorer",
     "Instructions",
+    "LlamaCppPolicy",
     "Message",
     "PlainFormat",
     "PlainTemplate",

@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore
     from icdpo_chains.policies.policy import Policy
 
-__all__ = ["ICDPOConfig", "InstructionsConfig", "SamplingConfig"]
+__all__ = ["Engine", "ICDPOConfig", "InstructionsConfig", "SamplingConfig"]
+
+Engine = Literal["transformers", "llama.cpp"]
 
 _MOST_SHOWN = 10_000
 _FIGURES = {"min_similarity": ("two_stage", "bm25", "embeddings"), "min_bm25": ("two_stage", "bm25")}
@@ -84,6 +86,8 @@ class ICDPOConfig(BaseModel):
         revision: its branch, tag or commit on the hub.
         dtype: of the model, such as `"float32"`.
         device: of the model, such as `"cuda"`.
+        engine: what computes the model: `"transformers"`, or `"llama.cpp"`, which reads GGUF files; see
+            `LlamaCppPolicy`.
         vllm: the base URL of a vLLM server that runs the model, which `model` then names there.
         store: the demonstrations' directory, in a file relative to that file, or the address of a Chroma
             server, see `open_store`; the user's own by default.
@@ -111,6 +115,7 @@ class ICDPOConfig(BaseModel):
     revision: str | None = None
     dtype: str | None = None
     device: str | None = None
+    engine: Engine = "transformers"
     vllm: str | None = None
     store: str | None = None
     retriever: RetrieverName = "two_stage"
@@ -134,6 +139,8 @@ class ICDPOConfig(BaseModel):
         theirs = [name for name in ("revision", "dtype", "device") if getattr(self, name) is not None]
         if self.vllm is not None and theirs:
             raise ValueError(f"{', '.join(theirs)} are the vLLM server's own: give them to `vllm serve`")
+        if self.engine != "transformers":
+            self._check_engine()
         self.build_threshold()
         for name, retrievers in _FIGURES.items():
             if getattr(self, name) is not None and self.retriever not in retrievers:
@@ -143,6 +150,16 @@ class ICDPOConfig(BaseModel):
         if sampling.guided and self.vllm is not None:
             raise ValueError("decoding='guided' needs a model of transformers: leave vllm out")
         return self
+
+    def _check_engine(self) -> None:
+        if self.vllm is not None:
+            raise ValueError(f"engine={self.engine!r} and vllm exclude each other: leave one of them out")
+        for name in ("dtype", "device"):
+            if getattr(self, name) is not None:
+                raise ValueError(
+                    f"{name} has no meaning for engine={self.engine!r}, which takes the weights as the GGUF "
+                    "file has them, on the device that llama-cpp-python was built for: leave it out"
+                )
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ICDPOConfig:
@@ -212,15 +229,20 @@ class ICDPOConfig(BaseModel):
         return open_store(self.store, read_only=True)
 
     def build_policy(self) -> Policy:
-        """Loads the model, or connects to the vLLM server that has it.
+        """Loads the model by its engine, or connects to the vLLM server that has it.
 
         Raises:
-            PolicyError, WeightsError: see `TransformersPolicy.from_pretrained` and `VLLMPolicy`.
+            PolicyError, WeightsError: see `TransformersPolicy.from_pretrained`, `LlamaCppPolicy` and
+                `VLLMPolicy`.
         """
         if self.vllm is not None:
             from icdpo_chains.policies.vllm.policy import VLLMPolicy
 
             return VLLMPolicy(self.vllm, self.model)
+        if self.engine == "llama.cpp":
+            from icdpo_chains.policies.llama_cpp.policy import LlamaCppPolicy
+
+            return LlamaCppPolicy.from_pretrained(self.model, revision=self.revision)
         from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
         return TransformersPolicy.from_pretrained(

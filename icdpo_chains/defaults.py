@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from icdpo_chains.demonstrations.default_store import default_store_path
 from icdpo_chains.demonstrations.opening import open_store
 from icdpo_chains.demonstrations.retrieval import Retriever, TwoStageRetriever
 from icdpo_chains.icdpo import ICDPO
+from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from icdpo_chains.config import ICDPOConfig
@@ -21,66 +23,35 @@ _lock = threading.Lock()
 _latest: tuple[Any, ICDPO] | None = None
 
 
-def default_icdpo(
-    model: str | None = None,
-    *,
-    revision: str | None = None,
-    store: str | Path | DemonstrationStore | None = None,
-    against: str = "rejected",
-    aggregate: str = "mean",
-    dtype: str | None = None,
-    device: str | None = None,
-    config: ICDPOConfig | None = None,
-) -> ICDPO:
-    """Returns `ICDPO.from_defaults(...)`, the same object for the same settings.
+def default_icdpo(config: ICDPOConfig | None = None, *, store: DemonstrationStore | None = None) -> ICDPO:
+    """Returns `ICDPO.from_config(...)`, the same object for the same config and store.
 
     The one built last is kept, so that a chat model, a tool and a middleware load the weights once between
     them, and so does a chat model that `configurable_fields` makes anew at each call.
 
     Args:
-        model: the name or path of a model.
-        revision: its branch, tag or commit on the hub.
-        store: a store or the directory of one; by default the user's own.
-        against: see `InstantScorer`.
-        aggregate: see `InstantScorer`.
-        dtype: of the model.
-        device: of the model.
-        config: in place of all other settings: those of a file, by `ICDPO.from_config`.
+        config: the settings; by default those of `ICDPOConfig` with the model that `ICDPO_MODEL` names.
+        store: a store in place of the one that the config names.
 
     Raises:
-        PolicyError, StoreError, WeightsError: as `ICDPO.from_defaults`.
+        PolicyError, StoreError, WeightsError: as `ICDPO.from_config`.
     """
+    from icdpo_chains.config import ICDPOConfig
+
     global _latest
-    if isinstance(store, (str, Path)) or store is None:
-        place: Any = str(default_store_path() if store is None else store)
-    else:
-        place = store
-    settings: Any = (model, revision, place, against, aggregate, dtype, device)
-    if config is not None:
-        settings = (config.model_dump_json(), place)
+    if config is None:
+        config = ICDPOConfig()
+    if config.model is None and config.vllm is None:
+        config = config.changed({"model": os.environ.get("ICDPO_MODEL") or DEFAULT_MODEL})
+    place: Any = store
+    if store is None:
+        place = str(default_store_path() if config.store is None else config.store)
+    settings = (config.model_dump_json(), place)
     # One at a time: two threads that begin together must not load the same weights twice.
     with _lock:
         if _latest is None or _latest[0] != settings:
             _latest = None  # its memory may be needed
-            policy: Any = model
-            if revision is not None:
-                from icdpo_chains.policies.transformers.policy import TransformersPolicy
-
-                policy = TransformersPolicy.from_pretrained(
-                    model, dtype=dtype, device=device, revision=revision
-                )
-            if config is not None:
-                icdpo = ICDPO.from_config(config)
-            else:
-                icdpo = ICDPO.from_defaults(
-                    policy,
-                    store=store,
-                    against=against,  # type: ignore[arg-type]  # checked by InstantScorer
-                    aggregate=aggregate,  # type: ignore[arg-type]
-                    dtype=dtype,
-                    device=device,
-                )
-            _latest = (settings, icdpo)
+            _latest = (settings, ICDPO.from_config(config, store=store))
         return _latest[1]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -15,13 +14,13 @@ from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
 from icdpo_chains.progress import OnProgress, Stages, in_thread
 from icdpo_chains.result import ICDPOResult
-from icdpo_chains.scoring import Against, Aggregate, InstantScorer
+from icdpo_chains.scoring import Against, Aggregate
 from icdpo_chains.streaming import AnswerChunk, astream, stream
 
 if TYPE_CHECKING:
     import torch
 
-    from icdpo_chains.config import ICDPOConfig
+    from icdpo_chains.config import Engine, ICDPOConfig
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
 __all__ = ["ICDPO"]
@@ -67,11 +66,12 @@ class ICDPO(Pipeline):
         finalists: int | None = None,
         dtype: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
+        engine: Engine = "transformers",
     ) -> ICDPO:
         """Builds all of it: the default model, the default store with its starter demonstrations.
 
         Args:
-            model: a policy, or the name or path of a model for `TransformersPolicy.from_pretrained`.
+            model: a policy, or the name or path of a model for `from_pretrained` of the engine's policy.
             store: a store, or its directory or address (see `open_store`); by default the user's own
                 (`ICDPO_STORE`).
             n: how many candidates are sampled.
@@ -81,26 +81,47 @@ class ICDPO(Pipeline):
             sampling: see `SamplingParams`.
             finalists: see `ICDPO`.
             dtype: of the model, see `TransformersPolicy.from_pretrained`.
-            device: of the model, likewise.
+            device: of the model, see `TransformersPolicy.from_pretrained`.
+            engine: what computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file, see
+                `LlamaCppPolicy`.
 
         Raises:
             PolicyError: the model can't be loaded.
             StoreError: the store can't be opened.
+            ValueError: a setting out of range, or at odds with another.
             WeightsError: the default models can't be fetched.
         """
-        from icdpo_chains.demonstrations.opening import open_store
-        from icdpo_chains.demonstrations.retrieval import Retriever, TwoStageRetriever
-        from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
-        from icdpo_chains.policies.transformers.policy import TransformersPolicy
+        from icdpo_chains.config import ICDPOConfig
 
-        scorer = InstantScorer(against, aggregate)
-        if store is None or isinstance(store, (str, Path)):
-            store = open_store(store, read_only=True)
-        stages = partial(TwoStageRetriever, store, k=k)
-        retriever: Retriever = stages() if against == "base" else TwoSidedRetriever(store, stages)
+        named: dict[str, Any] = {
+            "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
+            "device": None if device is None else str(device),
+        }
+        given_policy = None
         if model is None or isinstance(model, (str, Path)):
-            model = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device)
-        return cls(model, retriever, scorer, n=n, k=k, sampling=sampling, finalists=finalists)
+            named["model"] = None if model is None else str(model)
+        else:
+            given_policy = model
+        given_store = None
+        if store is None or isinstance(store, (str, Path)):
+            named["store"] = None if store is None else str(store)
+        else:
+            given_store = store
+        config = ICDPOConfig().changed(
+            {
+                **named,
+                "engine": engine,
+                "n": n,
+                "k": k,
+                "against": against,
+                "aggregate": aggregate,
+                "finalists": finalists,
+            }
+        )
+        built = cls.from_config(config, policy=given_policy, store=given_store)
+        if sampling is not None:
+            built.sampling = sampling
+        return built
 
     @classmethod
     def from_config(

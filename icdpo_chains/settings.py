@@ -21,7 +21,7 @@ from icdpo_chains.scoring import InstantScorer
 
 __all__ = ["CALL_SETTINGS", "ICDPOSettings"]
 
-_BUILDING = ("revision", "store", "against", "aggregate", "dtype", "device")
+_BUILDING = ("revision", "store", "against", "aggregate", "dtype", "device", "engine")
 _SAMPLING = {
     "max_tokens": "max_new_tokens",
     "min_tokens": "min_new_tokens",
@@ -56,6 +56,7 @@ class ICDPOSettings(BaseModel):
         aggregate: how it adds tokens up, `"mean"` or `"sum"`.
         dtype: of the model, such as `"float32"`.
         device: of the model, such as `"cuda"`.
+        engine: what computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file.
         n: how many candidates are sampled.
         k: how many demonstrations are shown.
         finalists: how many candidates are sampled to their end; see `ICDPO`.
@@ -86,6 +87,7 @@ class ICDPOSettings(BaseModel):
     aggregate: str = "mean"
     dtype: str | None = None
     device: str | None = None
+    engine: str = "transformers"
     n: StrictInt | None = None
     k: StrictInt | None = None
     finalists: StrictInt | None = None
@@ -133,6 +135,8 @@ class ICDPOSettings(BaseModel):
                 )
             # Not by assignment, which would count the model as given.
             self.__dict__["model"] = self.icdpo.policy.name
+        else:
+            self._config()
         InstantScorer(self.against, self.aggregate)  # type: ignore[arg-type]  # this is the check
         for name, most in (("n", MAX_CANDIDATES), ("k", 10_000)):
             if getattr(self, name) is not None:
@@ -161,12 +165,17 @@ class ICDPOSettings(BaseModel):
         """The ICDPO that answers; built at its first use."""
         if self.icdpo is not None:
             return self.icdpo
-        if self._built is None and self._read is not None:
-            self._built = default_icdpo(config=self._read)
         if self._built is None:
-            building = {name: getattr(self, name) for name in _BUILDING}
-            self._built = default_icdpo(self.model, **building)
+            store = self.store if isinstance(self.store, DemonstrationStore) else None
+            self._built = default_icdpo(self._read or self._config(), store=store)
         return self._built
+
+    def _config(self) -> ICDPOConfig:
+        """The settings that build the core; the others are those of each call."""
+        named = {name: getattr(self, name) for name in ("model", *_BUILDING)}
+        if isinstance(self.store, DemonstrationStore):
+            del named["store"]
+        return ICDPOConfig().changed(named)
 
     def sampling(self, given: Mapping[str, Any] | None = None) -> SamplingParams:
         """Returns the sampling parameters of a call; does not build the core where there is none yet.

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -35,6 +34,7 @@ __all__ = [
     "Demonstrations",
     "Device",
     "Dtype",
+    "Engine",
     "MinBM25",
     "MinSimilarity",
     "Model",
@@ -43,6 +43,7 @@ __all__ = [
     "build_icdpo",
     "embedder",
     "load_policy",
+    "model_config",
     "open_store",
     "read_input",
     "sampling_params",
@@ -93,6 +94,10 @@ Dtype: TypeAlias = Annotated[
     str | None, typer.Option(help="float32, bfloat16, float16; what suits the hardware.")
 ]
 Device: TypeAlias = Annotated[str | None, typer.Option(help="cuda, mps, cpu; the first that there is.")]
+Engine: TypeAlias = Annotated[
+    Literal["transformers", "llama.cpp"],
+    typer.Option(help="What computes the model; llama.cpp keeps a GGUF file's weights quantized."),
+]
 Config: TypeAlias = Annotated[
     Path | None,
     typer.Option(
@@ -138,6 +143,16 @@ def sampling_params(
         return SamplingParams(max_new_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
 
 
+def model_config(
+    model: str | None, *, dtype: str | None = None, device: str | None = None, engine: str = "transformers"
+) -> ICDPOConfig:
+    """Returns the config of a model alone; options at odds with each other are a usage error."""
+    from icdpo_chains.config import ICDPOConfig
+
+    with checked():
+        return ICDPOConfig().changed({"model": model, "dtype": dtype, "device": device, "engine": engine})
+
+
 def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None = None) -> ICDPO:
     """Loads models and store, and says what takes so long."""
     from icdpo_chains.icdpo import ICDPO
@@ -148,25 +163,41 @@ def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None =
     with _without_garbage_collection():
         import sentence_transformers  # noqa: F401  # which the first question would import otherwise
 
-        if config.vllm is not None:
-            status.update(f"Connecting to {config.vllm} ...")
-            policy = config.build_policy()
-        else:
-            policy = load_policy(status, config.model, config.dtype, config.device, config.revision)
+        policy = load_policy(status, config)
         store = open_store(config.store, read_only=True, embedder=embedder)
         return ICDPO.from_config(config, policy=policy, store=store)
 
 
-def load_policy(
-    status: Status, model: str | None, dtype: str | None, device: str | None, revision: str | None = None
-) -> Policy:
-    """Loads the model, and fetches it first where it is not here."""
+def load_policy(status: Status, config: ICDPOConfig) -> Policy:
+    """Loads the model of a config, and fetches it first if it is not here; or connects to its server."""
     from icdpo_chains.packaged_models import catalog
 
-    catalog.resolve(model or catalog.DEFAULT_MODEL, on_progress=status.update)
+    if config.vllm is not None:
+        status.update(f"Connecting to {config.vllm} ...")
+        return config.build_policy()
+    if config.engine == "transformers":
+        catalog.resolve(config.model or catalog.DEFAULT_MODEL, on_progress=status.update)
     status.update("Loading the model ...")
-    load = partial(_load, revision=revision) if revision else _load
-    return load(status, model, dtype, device)
+    if config.engine == "transformers" and str(config.model).lower().endswith(".gguf"):
+        from importlib.util import find_spec
+
+        if find_spec("llama_cpp") is not None:
+            status.console.print(
+                "llama-cpp-python is installed: --engine llama.cpp keeps the weights of this file quantized",
+                style="dim",
+            )
+    # A download of gigabytes needs its own progress bars; they and ours would overwrite each other.
+    bars = config.model is not None and not catalog.is_cached(config.model) and sys.stderr.isatty()
+    if bars:
+        status.stop()
+        os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)
+    from transformers.utils import logging
+
+    policy = config.build_policy()
+    if bars:
+        logging.disable_progress_bar()
+        status.start()
+    return policy
 
 
 def embedder() -> Embedder:
@@ -185,24 +216,3 @@ def _without_garbage_collection() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
-
-
-def _load(
-    status: Status, model: str | None, dtype: str | None, device: str | None, revision: str | None = None
-) -> Policy:
-    from icdpo_chains.packaged_models import catalog
-
-    # A download of gigabytes needs its own progress bars; they and ours would overwrite each other.
-    bars = model is not None and not catalog.is_cached(model) and sys.stderr.isatty()
-    if bars:
-        status.stop()
-        os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)
-    from transformers.utils import logging
-
-    from icdpo_chains.policies.transformers.policy import TransformersPolicy
-
-    policy = TransformersPolicy.from_pretrained(model, dtype=dtype, device=device, revision=revision)
-    if bars:
-        logging.disable_progress_bar()
-        status.start()
-    return policy

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from icdpo_chains.config import ICDPOConfig
 
-__all__ = ["SAMPLING", "command_with_settings"]
+__all__ = ["SAMPLING", "command_with_settings", "shared_options"]
 
 SAMPLING = ("n", "finalists", "seed", "max_tokens", "temperature", "top_p", "decoding", "guidance", "alpha")
 """Those that say nothing where no candidates are sampled."""
@@ -45,12 +45,18 @@ def _shared(
     ] = None,
     config: options.Config = None,
     model: options.Model = None,
+    engine: options.Engine = "transformers",
     vllm: options.VLLM = None,
     store: options.Store = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
 ) -> None:
     """The options; only their signature is used."""
+
+
+def shared_options() -> list[inspect.Parameter]:
+    """Returns the options; their names are those of `ICDPOConfig`, and `config`."""
+    return list(inspect.signature(_shared, eval_str=True).parameters.values())
 
 
 def command_with_settings(
@@ -63,9 +69,8 @@ def command_with_settings(
         name: of the subcommand.
         without: options that it does not have.
     """
-    shared = inspect.signature(_shared, eval_str=True).parameters.values()
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-    further = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in shared]
+    further = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in shared_options()]
     further = [context, *(option for option in further if option.name not in without)]
 
     def register(function: Callable[..., None]) -> Callable[..., None]:

@@ -19,7 +19,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ __all__ = [
     "PackagedModel",
     "cache_dir",
     "fetch",
+    "fetch_gguf",
     "is_cached",
     "list_models",
     "resolve",
@@ -157,10 +158,39 @@ def fetch(name: str, *, on_progress: Callable[[str], None] | None = None) -> Pat
     Raises:
         WeightsError: The name is unknown, or the model can't be downloaded, verified, converted or stored.
     """
+    return _prepare(_known(name), on_progress)
+
+
+def fetch_gguf(name: str, *, on_progress: Callable[[str], None] | None = None) -> Path:
+    """Prepare the GGUF file of a packaged model, at most once, and return its path.
+
+    Args:
+        name: A key of `PACKAGED_MODELS`; case does not matter.
+        on_progress: Receives one line at the start of each step. Without it the lines go to the log.
+
+    Returns:
+        The file in the cache, quantized as it was published.
+
+    Raises:
+        WeightsError: The name is unknown, the model has no GGUF file, or it can't be downloaded or stored.
+    """
+    model = _known(name)
+    if model.gguf is None:
+        raise WeightsError(f"the packaged model {model.name} has no GGUF file: use {DEFAULT_MODEL}")
+    space = 3 * model.download_bytes
+    as_published = replace(model, name=f"{model.name}-gguf", gguf=None, space_bytes=space)
+    return _prepare(as_published, on_progress) / model.gguf
+
+
+def _known(name: str) -> PackagedModel:
     model = PACKAGED_MODELS.get(str(name).lower())
     if model is None:
         known = ", ".join(sorted(PACKAGED_MODELS))
         raise WeightsError(f"no packaged model is called {name!r}: use one of {known}")
+    return model
+
+
+def _prepare(model: PackagedModel, on_progress: Callable[[str], None] | None) -> Path:
     directory, cache = _directory(model), cache_dir()
     if _is_ready(directory, model):
         return directory

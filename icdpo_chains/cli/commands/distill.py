@@ -53,6 +53,7 @@ def distill(
     limit: Annotated[int | None, typer.Option(min=1, help="Use only this many prompts of the file.")] = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
+    engine: options.Engine = "transformers",
     as_json: options.AsJson = False,
 ) -> None:
     """Build demonstrations: a teacher's answers are chosen, the local model's own answers rejected.
@@ -67,6 +68,7 @@ def distill(
 
     with checked():
         sampling = SamplingParams(max_new_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    chosen = options.model_config(model, dtype=dtype, device=device, engine=engine)
     refused: list[RefusedRow] = []
     asked = list(islice(read_prompts(prompts, on_refused=refused.append), limit))
     if not asked:
@@ -76,7 +78,7 @@ def distill(
     try:
         with working("Preparing ...") as status:
             chat_model = load_chat_model(teacher)
-            policy = options.load_policy(status, model, dtype, device)
+            policy = options.load_policy(status, chosen)
 
             def show(done: Distilled) -> None:
                 last[:] = [done]

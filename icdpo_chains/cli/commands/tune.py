@@ -57,6 +57,7 @@ def tune(
     store: options.Store = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
+    engine: options.Engine = "transformers",
     max_context: Annotated[int, typer.Option(help="The longest context, in tokens.")] = 2048,
     as_json: options.AsJson = False,
 ) -> None:
@@ -76,17 +77,15 @@ def tune(
     with checked():
         tuning.check(minutes, retriever or tuning.RETRIEVER_NAMES, k or tuning.KS, n or tuning.NS)
         check_count(max_context, "--max-context", 10_000_000)
+    base = options.model_config(model, dtype=dtype, device=device, engine=engine)
     reward = None if check is None else Check.load(check)
     _check_writable(out)
     rows = read_pairs(files)
-    base = ICDPOConfig(
-        model=model,
-        dtype=dtype,
-        device=device,
-        store=store if store is None or is_server(store) else str(Path(store).expanduser().resolve()),
+    base = base.changed(
+        {"store": store if store is None or is_server(store) else str(Path(store).expanduser().resolve())}
     )
     with working("Preparing ...") as status:
-        policy = options.load_policy(status, model, dtype, device)
+        policy = options.load_policy(status, base)
         found = tuning.tune(
             policy,
             rows,

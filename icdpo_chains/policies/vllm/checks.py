@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.errors import PolicyError, TokenizerMismatch
+from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.sampling import SamplingParams
+from icdpo_chains.policies.tokenizer_check import PROBES, check_same_tokens
 
 if TYPE_CHECKING:
     from icdpo_chains.policies.policy import Policy
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["check_logprobs", "check_tokenizer", "load_tokenizer"]
 
-_PROBES = (
-    "The quick brown fox isn't 1,234.56 years old;  it costs $20 in 2026.\n\n\tWhat now?   \r\n  ",
-    "Größenwahn, façade, naïve, Ελληνικά, Русский, עברית, العربية, हिन्दी, 日本語、中文 and 한국어",
-    "def f(x):\n    return {'a': [x ** 2, \"b\\n\"]}  # <b>&amp;</b>\n🦜🏽 👩‍👩‍👧 e\u0301 \u200b \ufeff",
-)
-_SPREAD = 256  # tokens of the vocabulary that are looked at
 _MOST_APART = 1.0  # nats a token; raw log-probabilities of bfloat16 kernels lie within 0.2
 
 
@@ -68,27 +63,23 @@ def check_tokenizer(server: VLLMServer, model: str, tokenizer: Any) -> None:
     Raises:
         TokenizerMismatch: they differ.
     """
-    size = len(tokenizer)
-    spread = tokenizer.decode(list(range(0, size, max(1, size // _SPREAD))), skip_special_tokens=True)
-    texts = [text for text in (*_PROBES, spread, "".join(tokenizer.all_special_tokens)) if text]
-    answers = server.ask(
-        "tokenize", [{"model": model, "prompt": text, "add_special_tokens": False} for text in texts]
-    )
-    for text, answer in zip(texts, answers, strict=True):
+
+    def tokenize(texts: Sequence[str]) -> list[list[int]]:
+        answers = server.ask(
+            "tokenize", [{"model": model, "prompt": text, "add_special_tokens": False} for text in texts]
+        )
         try:
-            theirs = list(answer["tokens"])
+            return [list(answer["tokens"]) for answer in answers]
         except (KeyError, TypeError):
             raise PolicyError(f"{server.url}/tokenize answers otherwise than vLLM does: check it") from None
-        ours = tokenizer(text, add_special_tokens=False).input_ids
-        if ours == theirs:
-            continue
-        same = next((i for i, pair in enumerate(zip(ours, theirs, strict=False)) if len(set(pair)) > 1), 0)
-        begin = max(0, same - 2)
-        raise TokenizerMismatch(
-            f"the vLLM server at {server.url} and the local tokenizer read {text[:80]!r} differently: from "
-            f"token {begin} on, {theirs[begin : begin + 8]} there and {ours[begin : begin + 8]} here. Give "
-            f"the tokenizer of the model that the server has ({model!r}) as tokenizer"
-        )
+
+    check_same_tokens(
+        tokenizer,
+        tokenize,
+        f"the vLLM server at {server.url}",
+        f"Give the tokenizer of the model that the server has ({model!r}) as tokenizer",
+        special="".join(tokenizer.all_special_tokens),
+    )
 
 
 def check_logprobs(policy: Policy, url: str) -> None:
@@ -101,7 +92,7 @@ def check_logprobs(policy: Policy, url: str) -> None:
     Raises:
         PolicyError: the log-probabilities are not those of the model's unmodified distribution.
     """
-    ids = policy.tokenizer(_PROBES[0], add_special_tokens=False).input_ids
+    ids = policy.tokenizer(PROBES[0], add_special_tokens=False).input_ids
     new = 8
     if policy.max_context is not None:
         ids = ids[: max(1, policy.max_context - new)]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from icdpo_chains import Demonstration, DemonstrationStore, FakeEmbedder, FakePolicy
 from icdpo_chains.cli import options
 from icdpo_chains.cli.app import app
+from icdpo_chains.config import ICDPOConfig
 
 DEMONSTRATIONS = [
     Demonstration("I failed my exam.", "I am sorry to hear that. Shall we talk?", "Your own fault."),
@@ -41,12 +42,12 @@ def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
                 store.add(DEMONSTRATIONS)
         return DemonstrationStore(place, embedder=embedder or FakeEmbedder(), read_only=read_only)
 
-    def load(status: Any, model: str | None, dtype: str | None, device: str | None) -> FakePolicy:
-        built.append({"model": model, "dtype": dtype, "device": device})
+    def load(config: ICDPOConfig) -> FakePolicy:
+        built.append({"model": config.model, "dtype": config.dtype, "device": config.device})
         return FakePolicy([RUDE, KIND])
 
     monkeypatch.setattr(options, "open_store", open_store)
     monkeypatch.setattr(options, "embedder", FakeEmbedder)
-    monkeypatch.setattr(options, "_load", load)
+    monkeypatch.setattr(ICDPOConfig, "build_policy", load)
     monkeypatch.setattr("icdpo_chains.packaged_models.catalog.resolve", lambda name, on_progress=None: name)
     return built

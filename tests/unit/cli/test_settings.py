@@ -12,6 +12,8 @@ from icdpo_chains.config import ICDPOConfig, SamplingConfig
 
 KIND, RUDE = "I am sorry. Shall we talk?", "Whatever. Your own fault."
 
+BUILD_POLICY = ICDPOConfig.build_policy  # before the fakes take its place
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> str:
@@ -60,11 +62,11 @@ def test_a_store_is_relative_to_the_file(icdpo: Any, tmp_path: Path, monkeypatch
 def test_a_revision_reaches_the_model(icdpo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str | None] = []
 
-    def load(status: Any, model: Any, dtype: Any, device: Any, revision: str | None = None) -> FakePolicy:
-        loaded.append(revision)
+    def load(config: ICDPOConfig) -> FakePolicy:
+        loaded.append(config.revision)
         return FakePolicy([KIND])
 
-    monkeypatch.setattr(options, "_load", load)
+    monkeypatch.setattr(ICDPOConfig, "build_policy", load)
     (tmp_path / "c.json").write_text('{"model": "org/m", "revision": "v2"}')
     asked(icdpo, "--config", str(tmp_path / "c.json"))
     assert loaded == ["v2"]
@@ -112,6 +114,7 @@ def test_a_vllm_server_in_place_of_a_model(
 ) -> None:
     from icdpo_chains.policies.vllm import policy as vllm
 
+    monkeypatch.setattr(ICDPOConfig, "build_policy", BUILD_POLICY)
     monkeypatch.setattr(vllm, "VLLMPolicy", lambda base_url, model: FakePolicy([KIND], name=f"{model} there"))
     assert asked(icdpo, "--vllm", "http://127.0.0.1:8001", "-m", "big")["model"] == "big there"
     assert fakes == []  # no model is loaded here
@@ -120,8 +123,28 @@ def test_a_vllm_server_in_place_of_a_model(
     assert "give them to" in run.stderr
 
 
+def test_the_engine_is_an_option(icdpo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from icdpo_chains.policies.llama_cpp.policy import LlamaCppPolicy
+
+    loaded: list[Any] = []
+
+    def load(name: str | None, *, revision: str | None) -> FakePolicy:
+        loaded.append(name)
+        return FakePolicy([KIND], name=f"{name} in llama.cpp")
+
+    monkeypatch.setattr(ICDPOConfig, "build_policy", BUILD_POLICY)
+    monkeypatch.setattr(LlamaCppPolicy, "from_pretrained", load)
+    assert asked(icdpo, "--engine", "llama.cpp", "-m", "a.gguf")["model"] == "a.gguf in llama.cpp"
+    run = icdpo("ask", "Why?", "--engine", "llama.cpp", "--dtype", "float32")
+    assert run.exit_code == 2
+    assert "dtype has no meaning for engine='llama.cpp'" in " ".join(run.stderr.split())
+    run = icdpo("ask", "Why?", "--engine", "llama.cpp", "--vllm", "http://127.0.0.1:8001")
+    assert "exclude each other" in run.stderr
+    assert loaded == ["a.gguf"]
+
+
 def test_guided_decoding_is_an_option(icdpo: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(options, "_load", lambda *_: FakePolicy())
+    monkeypatch.setattr(ICDPOConfig, "build_policy", lambda _: FakePolicy())
     how = ("--n", "1", "--seed", "4", "--max-tokens", "30")
     plain = asked(icdpo, *how)["text"]
     assert asked(icdpo, *how, "--decoding", "guided")["text"] != plain

@@ -297,7 +297,7 @@ def test_a_file_of_settings_builds_the_core(tmp_path: Path, monkeypatch: pytest.
     file = tmp_path / "tuned.json"
     ICDPOConfig(n=3, against="base", aggregate="sum").write(file)
     monkeypatch.setattr(defaults, "_latest", None)
-    monkeypatch.setattr(ICDPO, "from_config", lambda config: make_core(n=config.n))
+    monkeypatch.setattr(ICDPO, "from_config", lambda config, store: make_core(n=config.n))
     llm = ICDPOLLM(config=str(file))
     assert len(llm.complete("Hello?").additional_kwargs["icdpo"]["candidates"]) == 3
     assert len(llm.complete("Hello?", n=2).additional_kwargs["icdpo"]["candidates"]) == 2

@@ -54,6 +54,7 @@ def accuracy(
     model: options.Model = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
+    engine: options.Engine = "transformers",
     max_context: Annotated[int, typer.Option(help="The longest context, in tokens.")] = 2048,
     plot: Annotated[Path | None, typer.Option(help="Write a calibration plot of the scorers (.svg).")] = None,
     as_json: options.AsJson = False,
@@ -77,6 +78,7 @@ def accuracy(
                 raise ValueError(f"--retriever {name!r} is unknown: use {', '.join(RETRIEVERS)}")
         if plot is not None and plot.suffix.lower() != ".svg":
             raise ValueError(f"--plot writes SVG, and {str(plot)!r} does not end in .svg")
+    chosen = options.model_config(model, dtype=dtype, device=device, engine=engine)
     rows = read_pairs(files)
     from rich.progress import track
 
@@ -94,7 +96,7 @@ def accuracy(
     outcomes: list[PairMargins | None] = []
     interrupted = False
     with working("Preparing ...") as status:
-        policy = options.load_policy(status, model, dtype, device)
+        policy = options.load_policy(status, chosen)
         status.update("Embedding the prompts ...")
         store = DemonstrationStore.ephemeral(embedder=options.embedder())
         store.add(rows)

@@ -77,7 +77,7 @@ def generate(
 
         pairs = read_pairs(files)
         parts = divide(pairs, prompts, seed=seed)
-        policy = options.load_policy(status, model, dtype, device)
+        policy = options.load_policy(status, options.model_config(model, dtype=dtype, device=device))
         experiment = Experiment(
             policy,  # type: ignore[arg-type]  # the command line can only name a TransformersPolicy
             parts,

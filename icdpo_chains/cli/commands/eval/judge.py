@@ -118,7 +118,8 @@ def _reward(
         return SequenceClassifierReward.from_pretrained(name, device=device, label=label), name
     from icdpo_chains.evaluation.judges.reward_model import RewardModel
 
-    policy = options.load_policy(status, settings["model"], dtype or settings["dtype"], device)
+    model = options.model_config(settings["model"], dtype=dtype or settings["dtype"], device=device)
+    policy = options.load_policy(status, model)
     found = RewardModel.load(run / "judge", policy)  # type: ignore[arg-type]  # a TransformersPolicy
     return found, f"Bradley-Terry head on {policy.name}, {len(found.trained_on)} pairs"
 

@@ -82,7 +82,7 @@ def rules(
         from icdpo_chains.evaluation.rules.answering import answer_rules
         from icdpo_chains.evaluation.rules.report import report_rules
 
-        policy = options.load_policy(status, model, dtype, device)
+        policy = options.load_policy(status, options.model_config(model, dtype=dtype, device=device))
         # The rules are independent of each other, so that a later run may add rules or prompts.
         settings = {
             "model": policy.name,

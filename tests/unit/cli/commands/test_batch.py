@@ -10,8 +10,8 @@ import typer
 from typer.testing import CliRunner
 
 from icdpo_chains import FakePolicy
-from icdpo_chains.cli import options
 from icdpo_chains.cli.commands import batch
+from icdpo_chains.config import ICDPOConfig
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_interrupted_it_says_what_there_is(run: Any, monkeypatch: pytest.MonkeyP
                 raise KeyboardInterrupt
             return super().sample(context, n, sampling)
 
-    monkeypatch.setattr(options, "_load", lambda *_: Stopping(["I am sorry."]))
+    monkeypatch.setattr(ICDPOConfig, "build_policy", lambda _: Stopping(["I am sorry."]))
     done = run("good.txt", "out.jsonl", "--n", "1", "--chunk", "1")
     assert done.exit_code == 130
     assert done.stdout.startswith("out.jsonl: 1 of 2 rows added")

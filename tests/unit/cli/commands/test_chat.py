@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 
 from icdpo_chains import ICDPO, AnswerChunk, FakePolicy, Message
-from icdpo_chains.cli import options
 from icdpo_chains.cli.commands import chat
+from icdpo_chains.config import ICDPOConfig
 
 KIND = "I am sorry. Shall we talk?"
 
@@ -47,7 +47,7 @@ def test_one_candidate_is_written_as_it_is_sampled(icdpo: Any, monkeypatch: pyte
     written: list[str] = []
     inner = chat.write_piece
     monkeypatch.setattr(chat, "write_piece", lambda text: written.append(text) or inner(text))  # type: ignore[func-returns-value]
-    monkeypatch.setattr(options, "_load", lambda *_: FakePolicy([KIND]))
+    monkeypatch.setattr(ICDPOConfig, "build_policy", lambda _: FakePolicy([KIND]))
     run = icdpo("chat", "-n", "1", stdin="My dog is ill.\n")
     assert run.stdout == f"{KIND}\n" == "".join(written)
     assert len(written) > 3

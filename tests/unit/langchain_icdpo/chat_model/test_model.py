@@ -411,7 +411,7 @@ def test_a_file_of_settings_builds_the_core(tmp_path: Path, monkeypatch: pytest.
     file = tmp_path / "tuned.json"
     ICDPOConfig(n=3, against="base", aggregate="sum").write(file)
     monkeypatch.setattr(defaults, "_latest", None)
-    monkeypatch.setattr(ICDPO, "from_config", lambda config: make_core(n=config.n))
+    monkeypatch.setattr(ICDPO, "from_config", lambda config, store: make_core(n=config.n))
     chat = ChatICDPO(config=str(file))
     assert chat.against == "base"
     assert len(chat.invoke("Hello?").response_metadata["icdpo"]["candidates"]) == 3

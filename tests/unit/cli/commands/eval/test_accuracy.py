@@ -11,6 +11,7 @@ import pytest
 
 from icdpo_chains import FakeEmbedder, FakePolicy
 from icdpo_chains.cli import options
+from icdpo_chains.config import ICDPOConfig
 
 TOPICS = [
     "my cat",
@@ -131,12 +132,12 @@ class Interrupted(FakePolicy):
 def test_an_interruption_reports_what_was_scored(
     icdpo: Any, file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(options, "_load", lambda *_: Interrupted(7))
+    monkeypatch.setattr(ICDPOConfig, "build_policy", lambda _: Interrupted(7))
     run = icdpo("eval", "accuracy", file, "--retriever", "bm25", "--json")
     assert run.exit_code == 130
     assert json.loads(run.stdout)["pairs"] == 2
     assert "icdpo: interrupted: 2 of 8 pairs were scored\n" in run.stderr
-    monkeypatch.setattr(options, "_load", lambda *_: Interrupted(0))
+    monkeypatch.setattr(ICDPOConfig, "build_policy", lambda _: Interrupted(0))
     run = icdpo("eval", "accuracy", file)
     assert (run.exit_code, run.stdout) == (130, "")
 

@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from icdpo_chains import FakeEmbedder, TransformersPolicy
 from icdpo_chains.cli import options
+from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.evaluation.judges import toxicity
 from icdpo_chains.jsonl import ResumableFile
 from icdpo_chains.policies.fake import byte_tokenizer
@@ -39,7 +40,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
         eos_token_id=tokenizer.eos_token_id,
     )
     policy = TransformersPolicy(LlamaForCausalLM(config).eval(), tokenizer, "tiny")
-    monkeypatch.setattr(options, "_load", lambda *given, **more: policy)
+    monkeypatch.setattr(ICDPOConfig, "build_policy", lambda _: policy)
     monkeypatch.setattr(options, "embedder", FakeEmbedder)
     monkeypatch.setattr(toxicity, "HateSonar", Flat)
 

@@ -1,0 +1,141 @@
+"""`GGUFModel`: the weights and the vocabulary of a GGUF file, loaded by llama.cpp."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+from icdpo_chains.errors import PolicyError
+
+__all__ = ["GGUFModel", "llama_cpp_library"]
+
+_log = logging.getLogger(__name__)
+_MAGIC = b"GGUF"
+_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.ERROR, 4: logging.DEBUG}
+"""The log levels of ggml. Its warnings concern its own developers."""
+_ERROR = 3
+
+_setup = threading.Lock()
+_errors: list[str] = []
+_callback: Any = None  # ctypes frees a callback that nobody holds
+
+
+def llama_cpp_library() -> Any:
+    """Returns the module `llama_cpp`; the messages of llama.cpp go to the log of this module.
+
+    Raises:
+        PolicyError: llama-cpp-python is not installed.
+    """
+    global _callback
+    try:
+        import llama_cpp
+    except ImportError as error:
+        raise PolicyError(
+            "the engine llama.cpp needs llama-cpp-python: install it with "
+            f'`pip install "icdpo-chains[llama-cpp]"` ({error})'
+        ) from error
+    with _setup:
+        if _callback is None:
+            _callback = llama_cpp.llama_log_callback(_take_message)
+            llama_cpp.llama_log_set(_callback, ctypes.c_void_p(0))
+            llama_cpp.llama_backend_init()
+    return llama_cpp
+
+
+def _take_message(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
+    message = text.decode("utf-8", "replace").strip()
+    if not message:
+        return
+    if level == _ERROR:
+        _errors.append(message)
+        del _errors[:-3]
+    _log.log(_LEVELS.get(level, logging.DEBUG), "llama.cpp: %s", message)
+
+
+class GGUFModel:
+    """A GGUF file that llama.cpp has loaded. The weights are mapped into memory, not copied.
+
+    Args:
+        path: the file; the first one of a model in several files.
+        n_gpu_layers: how many layers run on the GPU; -1 for all. Without a GPU it has
+            no effect.
+
+    Attributes:
+        path: the file.
+        handle: the model's pointer.
+        n_ctx_train: the longest context that the model was trained for, in tokens.
+        n_vocab: how many tokens there are.
+        eog_token_ids: the ids that end an answer.
+        chat_template: the template in the file's metadata, if there is one.
+        forkable_anywhere: whether a sequence can be cut anywhere. The state of a recurrent model is that of
+            the last token only.
+
+    Raises:
+        PolicyError: the file is absent or broken, or llama.cpp can't load it.
+    """
+
+    def __init__(self, path: Path, n_gpu_layers: int = -1, repack: bool | None = None) -> None:
+        library = llama_cpp_library()
+        self.path, self._library = path, library
+        _check_magic(path)
+        params = library.llama_model_default_params()
+        params.n_gpu_layers = n_gpu_layers if n_gpu_layers >= 0 else 2**31 - 1
+        params.use_extra_bufts = not _has_amx() if repack is None else repack
+        _errors.clear()
+        self.handle = library.llama_model_load_from_file(str(path).encode(), params)
+        if not self.handle:
+            reason = "; ".join(_errors) or "no reason is given"
+            raise PolicyError(
+                f"llama.cpp can't load {path}: {reason}. Download the file again, or update llama-cpp-python "
+                "for a model that is newer than it"
+            )
+        self._vocab = library.llama_model_get_vocab(self.handle)
+        self.n_ctx_train = int(library.llama_model_n_ctx_train(self.handle))
+        self.n_vocab = int(library.llama_vocab_n_tokens(self._vocab))
+        self.eog_token_ids = self._eog_token_ids()
+        template = library.llama_model_chat_template(self.handle, None)
+        self.chat_template = template.decode("utf-8", "replace") if template else None
+        self.forkable_anywhere = not (
+            library.llama_model_is_recurrent(self.handle) or library.llama_model_is_hybrid(self.handle)
+        )
+
+    def tokenize(self, text: str) -> list[int]:
+        """Returns the ids of a text, in which control tokens stay text; no token is added."""
+        raw = text.encode("utf-8")
+        room = len(raw) + 8
+        ids = (self._library.llama_token * room)()
+        count = self._library.llama_tokenize(self._vocab, raw, len(raw), ids, room, False, False)
+        return list(ids[: max(0, count)])
+
+    def close(self) -> None:
+        """Frees the memory; the model can't be used afterwards."""
+        handle, self.handle = self.handle, None
+        if handle:
+            self._library.llama_model_free(handle)
+
+    def _eog_token_ids(self) -> frozenset[int]:
+        is_end = self._library.llama_vocab_is_eog
+        return frozenset(token for token in range(self.n_vocab) if is_end(self._vocab, token))
+
+
+def _has_amx() -> bool:
+    import torch
+
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(probe and probe())
+
+
+def _check_magic(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_MAGIC))
+    except OSError as error:
+        raise PolicyError(f"{path} can't be read: {error.strerror or error}. Give a GGUF file") from error
+    if start != _MAGIC:
+        raise PolicyError(
+            f"{path} is no GGUF file (it begins with {start!r}, not {_MAGIC!r}): llama.cpp reads GGUF files "
+            "alone. Give one, or leave engine out to load the model with transformers"
+        )

@@ -1,0 +1,73 @@
+"""`ollama_gguf`: the GGUF file of a model that Ollama has downloaded. Ollama's files are read only."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+from icdpo_chains.errors import PolicyError
+
+__all__ = ["ollama_gguf"]
+
+_WEIGHTS = "application/vnd.ollama.image.model"
+_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
+_PLACES = ("~/.ollama/models", "/usr/share/ollama/.ollama/models", "/var/lib/ollama/models")
+_MOST_LISTED = 30
+
+
+def ollama_gguf(name: str) -> Path:
+    """Returns the file of a model.
+
+    Args:
+        name: as Ollama writes it: `qwen2.5:7b`, `user/model:tag`; the tag is `latest` where not given.
+
+    Raises:
+        PolicyError: Ollama has no such model here; lists the models that it has.
+    """
+    found = {known: manifest for place in _places() for known, manifest in _manifests(place)}
+    wanted = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+    manifest = found.get(wanted.removeprefix("library/"))
+    if manifest is None:
+        listed = ", ".join(sorted(found)[:_MOST_LISTED]) or "no model at all"
+        raise PolicyError(
+            f"Ollama has no model {name!r} here; it has {listed}. Run `ollama pull {name}`, or set "
+            "OLLAMA_MODELS to the directory of its models"
+        )
+    return _weights(manifest, name)
+
+
+def _places() -> list[Path]:
+    own = os.environ.get("OLLAMA_MODELS")
+    return [Path(place).expanduser() for place in ([own] if own else _PLACES)]
+
+
+def _manifests(place: Path) -> list[tuple[str, Path]]:
+    """The names and manifests of a directory of models: manifests/HOST/NAMESPACE/MODEL/TAG."""
+    found = []
+    try:
+        for path in sorted((place / "manifests").glob("*/*/*/*")):
+            namespace, model, tag = path.parts[-3:]
+            prefix = "" if namespace == "library" else f"{namespace}/"
+            found.append((f"{prefix}{model}:{tag}", path))
+    except OSError:  # a directory of another user
+        return found
+    return found
+
+
+def _weights(manifest: Path, name: str) -> Path:
+    try:
+        layers = json.loads(manifest.read_text("utf-8"))["layers"]
+        digests = [layer["digest"] for layer in layers if layer["mediaType"] == _WEIGHTS]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise PolicyError(
+            f"{manifest} is no manifest of Ollama ({error}): run `ollama pull {name}`"
+        ) from error
+    match = _DIGEST.fullmatch(str(digests[0])) if digests else None
+    if match is None:
+        raise PolicyError(f"{manifest} names no weights: run `ollama pull {name}`")
+    file = manifest.parents[4] / "blobs" / f"sha256-{match[1]}"
+    if not file.is_file():
+        raise PolicyError(f"the weights of {name} are gone from {file.parent}: run `ollama pull {name}`")
+    return file

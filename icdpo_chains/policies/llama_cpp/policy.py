@@ -1,0 +1,226 @@
+"""`LlamaCppPolicy`: a GGUF file in llama.cpp, quantized as it is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from icdpo_chains.concurrency import check_cancelled
+from icdpo_chains.policies.micro_batches import MicroBatches
+from icdpo_chains.policies.policy import check_fits
+from icdpo_chains.policies.sampling import (
+    MAX_CANDIDATES,
+    Sample,
+    SampleRequest,
+    SamplingParams,
+    check_count,
+)
+
+__all__ = ["LlamaCppPolicy"]
+
+_MAX_ROWS = 64
+_DEFAULT_CONTEXT = 32_768
+
+
+class LlamaCppPolicy:
+    """A language model in a GGUF file. Thread-safe: what waits is sampled together.
+
+    The weights stay quantized: four bits a weight take a quarter of the memory of bfloat16. llama.cpp runs on
+    CPUs, on Apple's GPUs (Metal), and on others (CUDA, Vulkan), as llama-cpp-python was built.
+
+    Args:
+        model: the loaded file.
+        tokenizer: its Hugging Face tokenizer.
+        name: what it is called in results; the file's name where not given.
+        n_ctx: the most tokens of context and answer together; by default what the model was trained for, at
+            most 32,768. Memory is taken for the tokens that there are, not for this many.
+        n_batch: how many tokens are computed at a time.
+        n_threads: processor threads; by default as many as torch uses.
+        flash_attn: whether attention is computed in one kernel; by default as llama.cpp sees fit.
+        type_k: the type of the cached keys: `"f16"`, `"f32"`, `"bf16"`, `"q8_0"` or `"q4_0"`.
+        type_v: the type of the cached values; quantized ones need `flash_attn`.
+        max_rows: how many candidates are decoded together at most; more go on after them.
+        prefix_cache: how many contexts are kept for later ones that begin alike; 0 keeps none.
+        max_waiting: how many requests of other threads may wait; one more is refused (`QueueFullError`).
+
+    Raises:
+        TokenizerMismatch: the tokenizer reads text differently from llama.cpp.
+        ValueError: an option out of range.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        name: str | None = None,
+        *,
+        n_ctx: int | None = None,
+        n_batch: int = 512,
+        n_threads: int | None = None,
+        flash_attn: bool | None = None,
+        type_k: str = "f16",
+        type_v: str = "f16",
+        max_rows: int = _MAX_ROWS,
+        prefix_cache: int = 4,
+        max_waiting: int = 1024,
+    ) -> None:
+        import torch
+
+        from icdpo_chains.policies.llama_cpp.cells import MAX_SEQUENCES, CellsOptions
+        from icdpo_chains.policies.llama_cpp.engine import LlamaEngine
+        from icdpo_chains.policies.tokenizer_check import check_same_tokens
+
+        options = CellsOptions(
+            n_batch=check_count(n_batch, "n_batch", 65_536),
+            n_threads=check_count(n_threads or torch.get_num_threads(), "n_threads", 1024),
+            flash_attn=flash_attn,
+            type_k=type_k,
+            type_v=type_v,
+        )
+        if prefix_cache < 0 or prefix_cache > MAX_SEQUENCES // 4:
+            raise ValueError(f"prefix_cache is {prefix_cache}, and must be from 0 to {MAX_SEQUENCES // 4}")
+        longest = min(model.n_ctx_train, _DEFAULT_CONTEXT)
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name or model.path.stem
+        self.max_context: int | None = longest if n_ctx is None else check_count(n_ctx, "n_ctx", 2**24)
+        self.max_rows = check_count(max_rows, "max_rows", MAX_SEQUENCES // 4)
+        self.eos_token_ids = model.eog_token_ids | ({tokenizer.eos_token_id} - {None})
+        check_same_tokens(
+            tokenizer,
+            # The tokenizer's own normalization (Unicode NFC, say) is unknown to llama.cpp, which gets ids.
+            lambda texts: [model.tokenize(_normalized(tokenizer, text)) for text in texts],
+            str(model.path),
+            "Give the model's own tokenizer (a hub name or a directory) as tokenizer",
+        )
+        self._lock = threading.RLock()
+        self._engine = LlamaEngine(model, options, prefix_cache)
+        self._batches = MicroBatches(
+            self._sample_together,
+            self.max_rows,
+            self._lock,
+            check_count(max_waiting, "max_waiting", 10_000_000),
+        )
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path | None = None,
+        *,
+        gguf_file: str | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        tokenizer: Any = None,
+        n_gpu_layers: int = -1,
+        repack: bool | None = None,
+        **options: Any,
+    ) -> LlamaCppPolicy:
+        """Loads a GGUF file.
+
+        Args:
+            name_or_path: a `.gguf` file, a directory or hub name that holds one (`org/model-GGUF:Q4_K_M`
+                names the quantization too), `ollama:NAME`, or the name of a packaged model; the default is
+                `smollm2-135m-instruct`.
+            gguf_file: the file's name within a directory or hub repository, or a pattern that fits one, such
+                as `"*q4_k_m.gguf"`; not needed where there is just one.
+            revision: the branch, tag or commit on the hub.
+            token: the hub's access token.
+            tokenizer: the model's tokenizer, or its hub name or directory; by default it is made of the file.
+            n_gpu_layers: how many layers run on the GPU; -1 for all.
+            repack: whether llama.cpp lays the weights out anew for the processor, which is faster. By default
+                it does, except on processors with Intel's AMX, where some builds of llama.cpp crash.
+            **options: those of the constructor.
+
+        Raises:
+            PolicyError: the file can't be found or loaded, or llama-cpp-python is not installed.
+            TokenizerMismatch: its tokenizer can't be rebuilt exactly.
+            WeightsError: a packaged model can't be fetched.
+        """
+        from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, PACKAGED_MODELS, resolve
+        from icdpo_chains.policies.llama_cpp.files import find_gguf
+        from icdpo_chains.policies.llama_cpp.model import GGUFModel, llama_cpp_library
+        from icdpo_chains.policies.llama_cpp.tokenizer import load_tokenizer
+
+        llama_cpp_library()  # before anything is downloaded
+        name = str(name_or_path or DEFAULT_MODEL)
+        path = find_gguf(name, gguf_file, revision=revision, token=token)
+        model = GGUFModel(path, n_gpu_layers, repack)
+        try:
+            if tokenizer is None and name.lower() in PACKAGED_MODELS:
+                tokenizer = resolve(name)
+            if tokenizer is None or isinstance(tokenizer, (str, Path)):
+                tokenizer = load_tokenizer(tokenizer, path, model.chat_template)
+            return cls(model, tokenizer, **{"name": name, **options})
+        except BaseException:
+            model.close()
+            raise
+
+    @classmethod
+    def from_ollama(cls, name: str, **options: Any) -> LlamaCppPolicy:
+        """Loads the file of a model that Ollama has downloaded; Ollama need not run.
+
+        Args:
+            name: the model's name in Ollama, such as `"qwen2.5:7b"`.
+            **options: those of `from_pretrained`.
+
+        Raises:
+            PolicyError: Ollama has no such model (the message lists the models that it has), or the file
+                can't be loaded.
+        """
+        return cls.from_pretrained(f"ollama:{name}", **options)
+
+    def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
+        """Samples n continuations; the context is read once for all of them. See `Policy.sample`."""
+        return self.sample_batch([SampleRequest(context, n, sampling)])[0]
+
+    def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        """Samples for several contexts, as many together as `max_rows` allows; equal to one `sample` each.
+
+        Args:
+            requests: the contexts, and what is sampled for each.
+
+        Raises:
+            ValueError: as `Policy.sample`; then nothing is sampled.
+        """
+        for request in requests:
+            check_count(request.n, "n", MAX_CANDIDATES)
+            check_fits(self, request.context, request.sampling.max_new_tokens)
+            if request.finalists is not None:
+                check_count(request.finalists, "finalists", MAX_CANDIDATES)
+            if request.finalists is not None or request.sampling.guided:
+                check_count(request.n, "n, with decoding='guided' or finalists,", MAX_CANDIDATES // 2)
+                check_fits(self, request.contrast, request.sampling.max_new_tokens)
+        return self._batches.sample(requests)
+
+    @property
+    def on_batch(self) -> Callable[[int, int], None] | None:
+        """Called with the numbers of requests and of candidates before each batch; see `MicroBatches`."""
+        return self._batches.on_batch
+
+    @on_batch.setter
+    def on_batch(self, call: Callable[[int, int], None] | None) -> None:
+        self._batches.on_batch = call
+
+    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
+        check_fits(self, context, max(map(len, continuations), default=0))
+        with self._lock:
+            check_cancelled()  # the wait for the lock may have been long
+            return self._engine.logprobs(context, continuations)
+
+    def close(self) -> None:
+        """Frees the model's memory; the policy can't be used afterwards."""
+        with self._lock:
+            self._engine.close()
+            self.model.close()
+
+    def _sample_together(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        return self._engine.sample(requests, self.eos_token_ids, self.tokenizer)
+
+
+def _normalized(tokenizer: Any, text: str) -> str:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    normalizer = None if backend is None else backend.normalizer
+    return text if normalizer is None else str(normalizer.normalize_str(text))

@@ -1,0 +1,42 @@
+"""`load_tokenizer`: the Hugging Face tokenizer of a GGUF file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from icdpo_chains.errors import PolicyError
+
+__all__ = ["load_tokenizer"]
+
+
+def load_tokenizer(given: str | Path | None, file: Path, chat_template: str | None) -> Any:
+    """Returns a tokenizer by its name, or the one that transformers makes of a GGUF file's metadata.
+
+    Args:
+        given: a hub name or a directory.
+        file: the GGUF file.
+        chat_template: the template of the metadata, for a tokenizer that comes without one.
+
+    Raises:
+        PolicyError: it can't be loaded or made.
+    """
+    from transformers import AutoTokenizer
+
+    from icdpo_chains.packaged_models.download import load_gguf_tokenizer
+    from icdpo_chains.packaged_models.gguf_cache import converted_tokenizer
+
+    try:
+        directory = converted_tokenizer(file) if given is None else given
+        if directory is None:
+            tokenizer = load_gguf_tokenizer(file)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(str(directory), trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise PolicyError(
+            f"the tokenizer of {given or file} can't be loaded: {str(error).rstrip('.')}. Give the model's "
+            "own as tokenizer (a hub name or a directory)"
+        ) from error
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = chat_template
+    return tokenizer
