@@ -26,9 +26,10 @@ def default_store_path() -> Path:
 
 
 def open_default_store(*, read_only: bool = False, embedder: Embedder | None = None) -> DemonstrationStore:
-    """Opens the default store; the first time, the starter demonstrations are put in.
+    """Opens the default store; where there is none yet, it is made of the starter demonstrations.
 
-    Demonstrations that the user removes stay removed: a marker file says that the starter set was put in.
+    A store that was made otherwise stays as it is. Demonstrations that the user removes stay removed: a
+    marker file says that the starter set was put in.
 
     Args:
         read_only: see `DemonstrationStore`.
@@ -39,21 +40,28 @@ def open_default_store(*, read_only: bool = False, embedder: Embedder | None = N
     """
     import filelock
 
+    from icdpo_chains.demonstrations.chroma.index_state import DATABASE
     from icdpo_chains.demonstrations.starter import starter_demonstrations
     from icdpo_chains.demonstrations.store import DemonstrationStore
     from icdpo_chains.errors import StoreUnavailableError
 
     path = default_store_path()
-    marker = path / "starter-set-added"
-    if not marker.exists():
+    marker, begun = path / "starter-set-added", path / "starter-set-begun"
+
+    def is_lacking() -> bool:
+        return not marker.exists() and (begun.exists() or not (path / DATABASE).exists())
+
+    if is_lacking():
         try:
             path.mkdir(parents=True, exist_ok=True)
             # Two processes that start at once: one fills the store, the other waits for it.
             with filelock.FileLock(path / "starter-set.lock"):
-                if not marker.exists():
+                if is_lacking():
+                    begun.touch()  # tells a store of ours that was not filled from one of the user's own
                     with DemonstrationStore(path, embedder=embedder) as store:
                         store.add(starter_demonstrations())
                     marker.touch()
+                    begun.unlink()
         except OSError as error:
             raise StoreUnavailableError(
                 f"the default store {path} can't be created ({error}): make it writable, or name another "

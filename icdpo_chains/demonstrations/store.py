@@ -69,8 +69,8 @@ class DemonstrationStore:
             self._open(Directory(directory), embedder, collection)
             return
         reader = ReadOnlyDirectory(directory)
-        if reader.interrupted:
-            # Opening for writing mends what a killed writer has left.
+        if reader.damaged(collection):
+            # Opening for writing mends it.
             DemonstrationStore(directory, embedder=embedder, collection=collection).close()
         self._open(reader, embedder, collection)
 
@@ -354,6 +354,7 @@ class DemonstrationStore:
                     embeddings=self._vectors(demonstrations),
                     metadatas=[to_record(item) for item in demonstrations],
                 )
+        self._collection.rebuilt()
 
     def _vectors(self, items: Sequence[Demonstration]) -> Vectors:
         return self.embed([embedding_text(item.messages) for item in items])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from icdpo_chains.demonstrations.chroma.place import Place
-from icdpo_chains.demonstrations.chroma.records import RESERVED
+from icdpo_chains.demonstrations.chroma.records import REVISION
 from icdpo_chains.errors import EmbedderMismatchError, StoreError
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ T = TypeVar("T")
 Where = Mapping[str, Any]
 Record = dict[str, Any]
 """Chroma's metadata of one item; `records.py` says what they are."""
-
-_REVISION = f"{RESERVED}revision"
 
 
 class Collection:
@@ -63,7 +61,7 @@ class Collection:
         """
         with self._guard(), self._errors():
             self._chroma, besides = self.place.current(self._chroma)
-            return f"{self._chroma.metadata.get(_REVISION, '')}-{besides}"
+            return f"{self._chroma.metadata.get(REVISION, '')}-{besides}"
 
     @property
     def max_batch(self) -> int:
@@ -81,7 +79,12 @@ class Collection:
         """Gives `call` for methods that change the collection; records that where others can see it."""
         with self.lock, self._errors(), self.place.writing(self._chroma):
             yield self._request
-            self._request("modify", metadata={**self._chroma.metadata, _REVISION: secrets.token_hex(8)})
+            self._request("modify", metadata={**self._chroma.metadata, REVISION: secrets.token_hex(8)})
+
+    def rebuilt(self) -> None:
+        """Takes note that everything is embedded again, after the index was lost."""
+        with self.lock, self._errors():
+            self.place.rebuilt(self._chroma)
 
     def ids(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[str]:
         """Returns the ids of the items whose metadata match, in the order in which they came."""

@@ -2,8 +2,10 @@
 
 Chroma keeps the demonstrations in a database, where they are safe, and their vectors in files that it
 overwrites in place every thousand additions. A process that reads these files at that moment, or that is
-killed there, is left with half of them. So whoever changes the collection holds `icdpo-index.lock` and leaves
-a mark, and who finds the mark without the lock builds the vectors anew from the database.
+killed there, is left with half of them. So a writer holds `icdpo-index.lock` while it changes the collection,
+leaves the mark `icdpo-writing-...` meanwhile, and notes in the end what it has written (`IndexState`). Where
+the files are not as they were noted, the index is built anew from the database. The mark
+`icdpo-rebuilding-...` stays until that has come to its end.
 """
 
 from __future__ import annotations
@@ -12,23 +14,37 @@ import contextlib
 import itertools
 import logging
 import shutil
-import sqlite3
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from icdpo_chains.demonstrations.chroma.index_state import DATABASE, Checksums, IndexState, has_collections
+from icdpo_chains.demonstrations.chroma.loading import loads
 from icdpo_chains.demonstrations.chroma.place import Place
 from icdpo_chains.errors import StoreError, StoreLockedError, StoreUnavailableError
 
 __all__ = ["Directory", "ReadOnlyDirectory"]
 
-_DATABASE = "chroma.sqlite3"
 _WRITER_LOCK, _INDEX_LOCK = "icdpo-writer.lock", "icdpo-index.lock"
 _PATIENCE = 60.0
 """Seconds that one waits for another's write, or for another to load the index."""
 
 _spellings = itertools.count(1)
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen of a collection.
+
+    Attributes:
+        state: `None` where there is no such collection.
+        fault: why its index can't be trusted; `None` where it can.
+    """
+
+    state: IndexState | None
+    fault: str | None
 
 
 class _Directory(Place):
@@ -38,6 +54,7 @@ class _Directory(Place):
         super().__init__()
         self.path: Path = path
         self._index_lock: Any = None
+        self._checksums = Checksums()
 
     def __str__(self) -> str:
         return f"the directory {str(self.path)!r}"
@@ -75,8 +92,51 @@ class _Directory(Place):
         with held:
             yield
 
-    def _mark(self, collection: Any) -> Path:
-        return self.path / f"icdpo-writing-{collection.id}"
+    def _writing_mark(self, collection: str) -> Path:
+        return self.path / f"icdpo-writing-{collection}"
+
+    def _rebuilding_mark(self, collection: str) -> Path:
+        return self.path / f"icdpo-rebuilding-{collection}"
+
+    def _look(self, name: str) -> _Look:
+        """Looks at a collection's files, before Chroma loads them.
+
+        Raises:
+            StoreUnavailableError: the database is empty, or of another store.
+        """
+        noted = IndexState.noted(self.path, name)
+        found = IndexState.found(self.path, name, self._checksums)
+        if found is None:
+            index = noted.segment if noted is not None else self._orphaned_index()
+            if index is not None:
+                raise StoreUnavailableError(
+                    f"the database {DATABASE} in {self} is empty or missing, and the index of a collection "
+                    f"({index}) is there: restore the database from a copy, or, to begin with nothing, "
+                    f"remove the directory's files"
+                )
+            return _Look(None, None)
+        if self._rebuilding_mark(found.collection).exists():
+            return _Look(found, "building it anew was interrupted")
+        if noted is None:
+            # Written by an earlier version, or the note was lost.
+            if found.records and not loads(self.path, name):
+                return _Look(found, "the index can't be loaded, or lacks vectors")
+            with contextlib.suppress(OSError):  # the next that opens it looks again
+                found.note(self.path, name)
+        elif self._writing_mark(found.collection).exists():
+            # Interrupted: records may be new, and wait in the database for the index. Its files must be as
+            # they were, since they are not overwritten at once.
+            if (found.files, found.segment) != (noted.files, noted.segment):
+                return _Look(found, "writing it was interrupted")
+        else:
+            return _Look(found, found.difference(noted))
+        return _Look(found, None)
+
+    def _orphaned_index(self) -> str | None:
+        """Returns the directory of an index, if the database knows no collection at all."""
+        if has_collections(self.path):
+            return None
+        return next((file.parent.name for file in sorted(self.path.glob("*-*-*-*-*/header.bin"))), None)
 
 
 class Directory(_Directory):
@@ -95,37 +155,51 @@ class Directory(_Directory):
         """Opens the collection, or makes it; throws its vector index away if that can't be trusted."""
         self._acquire()
         with self._alone():
-            collection = super().collection(name, metadata)
-            mark, index = self._mark(collection), self._index_files(collection)
-            # If all of the index is older than the mark, the write that failed had not come to it.
-            torn = mark.exists() and (
-                not index.exists()
-                or any(file.stat().st_mtime_ns >= mark.stat().st_mtime_ns for file in index.iterdir())
-            )
-            if not torn:
+            look = self._look(name)
+            fault = look.fault
+            if fault is None:
+                collection = super().collection(name, metadata)
                 try:
                     collection.count()  # loads the index
-                    mark.unlink(missing_ok=True)
-                    return collection
                 except Exception as error:
                     if "hnsw" not in str(error).lower():
                         raise
-                    mark.touch()
-            _log.warning("the vector index in %s is damaged, and is built anew from the demonstrations", self)
-            self.index_lost = True
-            Place.close(self)
-            shutil.rmtree(index, ignore_errors=True)
-            return super().collection(name, metadata)
+                    fault = str(error)
+                    Place.close(self)
+            if fault is not None:
+                _log.warning(
+                    "the vector index in %s is damaged (%s), and is built anew from the demonstrations",
+                    self,
+                    fault,
+                )
+                self.index_lost = True
+                found = look.state or IndexState.found(self.path, name, self._checksums)
+                if found is not None:
+                    self._rebuilding_mark(found.collection).touch()
+                    shutil.rmtree(self.path / found.segment, ignore_errors=True)
+                return super().collection(name, metadata)
+            mark = self._writing_mark(str(collection.id))
+            if look.state is None or mark.exists():
+                self._note(name)
+                mark.unlink(missing_ok=True)
+            return collection
+
+    def rebuilt(self, collection: Any) -> None:
+        """Takes the mark away that the index is built anew: it is whole."""
+        with self._alone():
+            self._note(collection.name)
+            for mark in (self._writing_mark, self._rebuilding_mark):
+                mark(str(collection.id)).unlink(missing_ok=True)
+        super().rebuilt(collection)
 
     @contextlib.contextmanager
     def writing(self, collection: Any) -> Iterator[None]:
         """Marks the collection as being written; the mark stays if that fails or the process is killed."""
         import chromadb.errors
 
-        mark = self._mark(collection)
+        mark = self._writing_mark(str(collection.id))
         with self._alone():
-            if not mark.exists():  # an older mark says more
-                mark.touch()
+            mark.touch()
             # Refused before anything was written, or interrupted, which comes between two calls of Chroma.
             refused = chromadb.errors.InvalidArgumentError
             harmless = (ValueError, TypeError, refused, KeyboardInterrupt, SystemExit)
@@ -144,20 +218,19 @@ class Directory(_Directory):
                 raise
             finally:
                 if not self._failed:
-                    mark.unlink()
+                    self._note(collection.name)
+                    mark.unlink(missing_ok=True)
+
+    def _note(self, name: str) -> None:
+        state = IndexState.found(self.path, name, self._checksums)
+        if state is not None:
+            state.note(self.path, name)
 
     def close(self) -> None:
         """Releases the client and the lock."""
         super().close()
         if self._writer_lock is not None:
             self._writer_lock.release()
-
-    def _index_files(self, collection: Any) -> Path:
-        """Returns the directory of the vector index, which Chroma names by an id that only it knows."""
-        with contextlib.closing(sqlite3.connect(self.path / _DATABASE)) as database:
-            query = "SELECT id FROM segments WHERE scope = 'VECTOR' AND collection = ?"
-            (segment,) = database.execute(query, (str(collection.id),)).fetchone()
-        return self.path / str(segment)
 
     def _acquire(self) -> None:
         import filelock
@@ -192,21 +265,22 @@ class ReadOnlyDirectory(_Directory):
         super().__init__(path)
         self._seen: tuple[Any, list[str]] = ({}, [])
 
-    @property
-    def interrupted(self) -> bool:
-        """Whether a writer was killed at work, so that the directory has to be opened for writing once."""
-        if not self._marks:
+    def damaged(self, name: str) -> bool:
+        """Returns whether a collection's index is damaged or half-written: a writer has to mend it."""
+        if not (self.path / DATABASE).exists() and IndexState.noted(self.path, name) is None:
             return False
         with self.errors(), self._alone():  # a writer that lives takes its mark away before it lets go
-            return bool(self._marks)
+            return self._look(name).fault is not None or bool(self._marks)
 
     @property
     def _marks(self) -> list[str]:
-        return sorted(mark.name for mark in self.path.glob("icdpo-writing-*"))
+        return sorted(
+            mark.name for kind in ("writing", "rebuilding") for mark in self.path.glob(f"icdpo-{kind}-*")
+        )
 
     def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
         """Opens the collection, which must be there."""
-        if not (self.path / _DATABASE).exists():
+        if not (self.path / DATABASE).exists():
             raise StoreUnavailableError(
                 f"there is no store in {self}: fill one first (`icdpo import --store {self.path} FILE`, or "
                 "DemonstrationStore(path).add(...)), or check the path"
@@ -214,6 +288,12 @@ class ReadOnlyDirectory(_Directory):
         import chromadb.errors
 
         with self._alone():
+            fault = self._look(name).fault
+            if fault is not None:
+                raise StoreUnavailableError(
+                    f"the vector index in {self} is damaged ({fault}): open the store again for writing, "
+                    "which mends its index"
+                )
             self._client = self._open()
             try:
                 collection = self._client.get_collection(name, embedding_function=None)

@@ -92,6 +92,10 @@ class Place(ABC):
         """Returns the collection as it is now, and what tells of changes that are not in its metadata."""
         return collection, ""
 
+    def rebuilt(self, collection: Any) -> None:
+        """Takes note that everything is embedded again."""
+        self.index_lost = False
+
     @contextlib.contextmanager
     def writing(self, collection: Any) -> Iterator[None]:
         """What surrounds each change of the collection."""

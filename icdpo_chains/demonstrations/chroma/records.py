@@ -16,6 +16,7 @@ __all__ = [
     "HAS_REJECTED",
     "PROMPT",
     "RESERVED",
+    "REVISION",
     "embedding_text",
     "from_record",
     "prompt_text",
@@ -25,6 +26,9 @@ __all__ = [
 
 RESERVED = "icdpo:"
 """Our own metadata begin with this; a user's that do so are kept, but can't be filtered by."""
+
+REVISION = f"{RESERVED}revision"
+"""Of a collection: changes with each change of its content."""
 
 HAS_CHOSEN = f"{RESERVED}has_chosen"
 """False where no chosen answer is to be shown; not recorded where there is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,8 +107,10 @@ def test_an_index_that_was_not_being_written_is_kept(
 def test_rebuilding_that_is_killed_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "store"
     with opened(path) as store:
-        store.add(row(i) for i in range(300))
+        store.add(row(i) for i in range(1100))
     mark(path, before_index=True)
+    (file,) = path.glob("*/length.bin")
+    file.write_bytes(b"half")
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
@@ -117,18 +120,53 @@ def test_rebuilding_that_is_killed_is_begun_again(tmp_path: Path, monkeypatch: p
         with pytest.raises(KeyboardInterrupt):
             opened(path)
     with opened(path) as store:
-        check_whole(store, 300)
+        check_whole(store, 1100)
 
 
-def test_an_index_that_can_not_be_loaded_is_built_anew(tmp_path: Path) -> None:
+@pytest.mark.parametrize("read_only", [True, False])
+def test_an_index_that_can_not_be_loaded_is_built_anew(tmp_path: Path, read_only: bool) -> None:
     path = tmp_path / "store"
     with opened(path) as store:
         store.add(row(i) for i in range(1100))
     (file,) = path.glob("*/header.bin")
     file.unlink()
-    with pytest.raises(
-        StoreUnavailableError, match="open the store again for writing, which mends its index"
-    ):
-        opened(path, read_only=True)
-    with opened(path) as store:
+    with opened(path, read_only=read_only) as store:
         check_whole(store, 1100)
+
+
+class FailingEmbedder(FakeEmbedder):
+    """Fails, or is interrupted, after so many texts."""
+
+    def __init__(self, error: BaseException, after: int) -> None:
+        super().__init__()
+        self._error, self._left = error, after
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        self._left -= len(texts)
+        if self._left < 0:
+            raise self._error
+        return super().embed(texts)
+
+
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [(KeyboardInterrupt(), 1_200), (ValueError("no vectors"), 300), (SystemExit(), 0), (OSError("x"), 1_200)],
+    ids=repr,
+)
+def test_a_half_built_index_is_never_taken_for_a_whole_one(
+    tmp_path: Path, error: BaseException, after: int
+) -> None:
+    """Chroma rewrites its vector files after a thousand additions."""
+    path = tmp_path / "store"
+    with opened(path) as store:
+        store.add(row(i) for i in range(1500))
+    for file in path.glob("*/data_level0.bin"):
+        file.write_bytes(bytes(file.stat().st_size))
+    for _ in range(2):
+        with pytest.raises(type(error) if not isinstance(error, OSError) else StoreUnavailableError):
+            DemonstrationStore(path, embedder=FailingEmbedder(error, after))
+    with pytest.raises(type(error) if not isinstance(error, OSError) else StoreUnavailableError):
+        DemonstrationStore(path, embedder=FailingEmbedder(error, after), read_only=True)
+    with opened(path, read_only=True) as store:
+        check_whole(store, 1500)
+    assert not [*path.glob("icdpo-writing-*"), *path.glob("icdpo-rebuilding-*")]

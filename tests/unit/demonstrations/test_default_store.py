@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from icdpo_chains.demonstrations.default_store import default_store_path, open_default_store
+from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.starter import starter_demonstrations
+from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import StoreLockedError, StoreUnavailableError
 
 
@@ -39,6 +41,32 @@ def test_what_the_user_removes_stays_removed(path: Path) -> None:
         assert store.remove(first.id) == 1
     with open_default_store(embedder=FakeEmbedder()) as store:
         assert list(store) == others
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_store_of_the_user_s_own_stays_as_it_is(path: Path, read_only: bool, count: int) -> None:
+    own = [Demonstration("mine", "good", "bad")][:count]
+    with DemonstrationStore(path, embedder=FakeEmbedder()) as store:
+        store.add(own)
+    before = sorted(path.iterdir())
+    for _ in range(2):
+        with open_default_store(read_only=read_only, embedder=FakeEmbedder()) as store:
+            assert list(store) == own
+    assert sorted(path.iterdir()) == before
+
+
+def test_filling_that_was_interrupted_is_gone_on_with(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DemonstrationStore, "add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            open_default_store(embedder=FakeEmbedder())
+    for _ in range(2):
+        with open_default_store(read_only=True, embedder=FakeEmbedder()) as store:
+            assert list(store) == starter_demonstrations()
 
 
 def test_several_that_start_at_once_fill_it_once(path: Path) -> None:

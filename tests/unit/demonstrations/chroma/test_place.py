@@ -191,8 +191,8 @@ def test_the_mark_of_writing_stays_only_where_a_write_failed(tmp_path: Path) -> 
     with place.writing(collection):  # a later write does not make up for it
         pass
     assert marks() == 1
-    assert not ReadOnlyDirectory(tmp_path / "elsewhere").interrupted
-    assert ReadOnlyDirectory(tmp_path).interrupted
+    assert not ReadOnlyDirectory(tmp_path / "elsewhere").damaged("demonstrations")
+    assert ReadOnlyDirectory(tmp_path).damaged("demonstrations")
     place.close()
     with DemonstrationStore(tmp_path, embedder=FakeEmbedder()):
         assert marks() == 0

@@ -1,0 +1,197 @@
+"""`IndexState`: what the database and the vector index of a collection were when we last wrote them.
+
+Chroma keeps records in a database and vectors in files beside it, and notices nothing when the two part ways:
+when files are missing, older or damaged, when one of them is restored without the other. So each change ends
+with a note of both, and each opening compares the note with what is there, before Chroma loads anything. The
+comparison is by sizes and checksums, and never by a clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sqlite3
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from icdpo_chains.demonstrations.chroma.records import REVISION
+
+__all__ = ["DATABASE", "Checksums", "IndexState", "has_collections"]
+
+DATABASE = "chroma.sqlite3"
+_PERSISTED = "index_metadata.pickle"
+_BLOCK = 2**20
+
+
+class Checksums:
+    """CRC-32 of files, computed anew only where a file seems to have changed since this object read it."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[tuple[int, int, int], int]] = {}
+
+    def of(self, file: Path) -> tuple[int, int]:
+        """Returns a file's size in bytes and its checksum."""
+        found = file.stat()
+        stamp = (found.st_size, found.st_mtime_ns, found.st_ino)
+        known = self._known.get(file)
+        if known is None or known[0] != stamp:
+            known = self._known[file] = (stamp, _crc(file))
+        return found.st_size, known[1]
+
+
+@dataclass(frozen=True)
+class IndexState:
+    """What there is of a collection.
+
+    Attributes:
+        collection: its id.
+        segment: the directory of its vector index.
+        revision: of the last change that was recorded in its metadata.
+        records: how many.
+        pending: how many changes the index files do not hold yet; Chroma makes them anew when it loads.
+        files: size and checksum of each index file, by name; none where the files are not in use.
+    """
+
+    collection: str
+    segment: str
+    revision: str
+    records: int
+    pending: int
+    files: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def found(cls, directory: Path, name: str, checksums: Checksums) -> IndexState | None:
+        """Reads the state of a collection from database and files, without Chroma.
+
+        Returns:
+            The state; `None` where the database has no such collection.
+
+        Raises:
+            sqlite3.DatabaseError: the database is damaged.
+            OSError: a file can't be read.
+        """
+        with _database(directory) as database:
+            if database is None:
+                return None
+            row = database.execute(
+                "SELECT c.id, s.id, m.id FROM collections c JOIN segments s ON s.collection = c.id AND "
+                "s.scope = 'VECTOR' JOIN segments m ON m.collection = c.id AND m.scope = 'METADATA' "
+                "WHERE c.name = ?",
+                (name,),
+            ).fetchone()
+            if row is None:
+                return None
+            collection, segment, metadata = row
+            revision = database.execute(
+                "SELECT str_value FROM collection_metadata WHERE collection_id = ? AND key = ?",
+                (collection, REVISION),
+            ).fetchone()
+            (records,) = database.execute(
+                "SELECT count(*) FROM embeddings WHERE segment_id = ?", (metadata,)
+            ).fetchone()
+            persisted = database.execute(
+                "SELECT seq_id FROM max_seq_id WHERE segment_id = ?", (segment,)
+            ).fetchone()
+            (pending,) = database.execute(
+                "SELECT count(*) FROM embeddings_queue WHERE topic LIKE ? AND seq_id > ?",
+                (f"%/{collection}", persisted[0] if persisted else -1),
+            ).fetchone()
+        index = directory / segment
+        # Before the first thousand additions, all vectors wait in the database and the files hold nothing.
+        in_use = persisted is not None or (index / _PERSISTED).exists()
+        files = (
+            sorted(file for file in index.iterdir() if file.is_file()) if in_use and index.is_dir() else []
+        )
+        return cls(
+            collection=collection,
+            segment=segment,
+            revision=revision[0] if revision else "",
+            records=records,
+            pending=pending,
+            files={file.name: checksums.of(file) for file in files},
+        )
+
+    @classmethod
+    def noted(cls, directory: Path, name: str) -> IndexState | None:
+        """Reads the note of the last change; `None` where there is none that can be read."""
+        try:
+            fields = json.loads(_note(directory, name).read_text(encoding="ascii"))
+            files = {file: (int(size), int(crc)) for file, (size, crc) in fields.pop("files").items()}
+            return cls(files=files, **fields)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    def note(self, directory: Path, name: str) -> None:
+        """Writes the note; it appears whole or not at all."""
+        target = _note(directory, name)
+        unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            unfinished.write_text(json.dumps(asdict(self)), encoding="ascii")
+            os.replace(unfinished, target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def difference(self, noted: IndexState) -> str | None:
+        """Returns what is not as it was noted; `None` where all is.
+
+        Args:
+            noted: at the last change.
+        """
+        for name, (size, crc) in noted.files.items():
+            if name not in self.files:
+                return f"the index file {name} is missing"
+            if self.files[name] != (size, crc):
+                how = (
+                    f"has {self.files[name][0]} bytes, and had {size}" if self.files[name][0] != size else ""
+                )
+                return f"the index file {name} {how or 'has another content'}"
+        if self.files.keys() != noted.files.keys():
+            return "the index has files that it did not have"
+        if self.records != noted.records:
+            return f"there are {self.records} records, and vectors of {noted.records}"
+        if (self.collection, self.segment, self.revision) != (
+            noted.collection,
+            noted.segment,
+            noted.revision,
+        ):
+            return "the database and the index are of different times"
+        if self.pending != noted.pending:
+            return f"{noted.pending} vectors waited in the database for the index, and {self.pending} do now"
+        return None
+
+
+def has_collections(directory: Path) -> bool:
+    """Returns whether the database knows any collection."""
+    with _database(directory) as database:
+        return database is not None and database.execute("SELECT 1 FROM collections").fetchone() is not None
+
+
+@contextlib.contextmanager
+def _database(directory: Path):  # type: ignore[no-untyped-def]
+    """Opens the database, as long as it has tables; it is not made where there is none."""
+    file = directory / DATABASE
+    if not file.exists():
+        yield None
+        return
+    # Not read-only: what a killed writer has begun in the database is taken back by the next that opens it.
+    database = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=60)
+    with contextlib.closing(database):
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        yield database if "collections" in tables else None
+
+
+def _note(directory: Path, name: str) -> Path:
+    return directory / f"icdpo-index-{name}.json"
+
+
+def _crc(file: Path) -> int:
+    crc = 0
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            crc = zlib.crc32(block, crc)
+    return crc
