@@ -47,6 +47,7 @@ __all__ = [
     "open_store",
     "read_input",
     "sampling_params",
+    "store_directory",
 ]
 
 Model: TypeAlias = Annotated[
@@ -131,6 +132,21 @@ def open_store(place: str | None, *, read_only: bool, embedder: Embedder | None 
     from icdpo_chains.demonstrations import opening
 
     return opening.open_store(place, read_only=read_only, embedder=embedder)
+
+
+def store_directory(place: str | None) -> Path:
+    """Returns the directory of the store that `--store` names, or of the user's own.
+
+    Raises:
+        BadParameter: the store is on a server.
+    """
+    from icdpo_chains.demonstrations.default_store import default_store_path
+    from icdpo_chains.demonstrations.opening import is_server
+
+    named = place or os.environ.get("ICDPO_STORE") or default_store_path()
+    if is_server(named):
+        raise typer.BadParameter("the store is on a Chroma server: this needs the directory of a store")
+    return Path(named).expanduser()
 
 
 def sampling_params(

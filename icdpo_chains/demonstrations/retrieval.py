@@ -139,7 +139,7 @@ class TwoStageRetriever:
         if len(found) < k:
             taken = excluded | {id_ for id_, _ in found}
             others = self.store.nearest(vector, k + len(taken & index.row.keys()), where=snapshot.where)
-            found += [(id_, similarity) for id_, similarity in others if id_ not in taken]
+            found += [pair for pair in others if pair[0] not in taken and pair[0] in index.row]
         similarities = dict(found[:k])
         demonstrations = self.store.get(list(similarities))
         return [

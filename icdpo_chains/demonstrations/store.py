@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,13 +15,8 @@ from icdpo_chains.demonstrations.chroma.collection import Collection, Where
 from icdpo_chains.demonstrations.chroma.http import Server
 from icdpo_chains.demonstrations.chroma.local import Directory, ReadOnlyDirectory
 from icdpo_chains.demonstrations.chroma.place import Memory, Place
-from icdpo_chains.demonstrations.chroma.records import (
-    RESERVED,
-    embedding_text,
-    from_record,
-    prompt_text,
-    to_record,
-)
+from icdpo_chains.demonstrations.chroma.reading import Reading
+from icdpo_chains.demonstrations.chroma.records import RESERVED, embedding_text, to_record
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import Embedder, SentenceTransformerEmbedder, embed_checked
 from icdpo_chains.demonstrations.files.write import write_demonstrations
@@ -134,6 +130,7 @@ class DemonstrationStore:
     def _open(self, place: Place, embedder: Embedder | None, collection: str) -> None:
         self.embedder = embedder or SentenceTransformerEmbedder()
         self._collection = Collection(place, collection, {_EMBEDDER: self.embedder.name})
+        self._reading = Reading(self._collection)
         try:
             recorded = self._collection.metadata.get(_EMBEDDER)
             if recorded is None:
@@ -218,7 +215,7 @@ class DemonstrationStore:
     def get(self, ids: str | Sequence[str]) -> list[Demonstration]:
         """Returns the demonstrations with these ids, in this order; unknown ids are left out."""
         wanted = [ids] if isinstance(ids, str) else list(ids)
-        found = {id_: from_record(record) for id_, record in self._collection.records(wanted)}
+        found = {item.id: item for item in self._reading.demonstrations(wanted)}
         return [found[id_] for id_ in wanted if id_ in found]
 
     def remove(self, ids: str | Sequence[str]) -> int:
@@ -252,8 +249,7 @@ class DemonstrationStore:
         k = check_count(k, "k", _MOST_FOUND)
         _ = self.fingerprint  # sees what others wrote
         similarity = dict(self.nearest(vector, k, where=where))
-        found = dict(self._collection.records(similarity))
-        return [(from_record(found[id_]), near) for id_, near in similarity.items() if id_ in found]
+        return [(item, similarity[item.id]) for item in self._reading.demonstrations(similarity)]
 
     def nearest(
         self,
@@ -298,16 +294,15 @@ class DemonstrationStore:
             ValueError: `limit` or `offset` is below 0, or Chroma does not know such a `where`.
         """
         ids = self._collection.ids(where=where, limit=limit, offset=offset)
-        return [from_record(record) for _, record in self._collection.records(ids)]
+        return list(self._reading.demonstrations(ids))
 
     def ids(self, *, where: Where | None = None) -> set[str]:
         """Returns the ids of all demonstrations, or of those whose metadata match."""
         return set(self._collection.ids(where=where))
 
     def prompts(self) -> Iterator[tuple[str, str]]:
-        """Yields the id and the `prompt_text` of each demonstration."""
-        for id_, record in self._collection.records(self._collection.ids()):
-            yield id_, prompt_text(record)
+        """Returns the id and the `prompt_text` of each demonstration, one by one."""
+        return self._reading.prompts()
 
     def export(self, path: str | os.PathLike[str]) -> int:
         """Writes all demonstrations as JSON lines that import back to the same store; returns how many.
@@ -325,7 +320,7 @@ class DemonstrationStore:
 
     def __iter__(self) -> Iterator[Demonstration]:
         # In the order in which they came. By their ids: pages by number would shift where one is removed.
-        return (from_record(record) for _, record in self._collection.records(self._collection.ids()))
+        return self._reading.demonstrations(self._collection.ids())
 
     def __contains__(self, item: object) -> bool:
         id_ = item.id if isinstance(item, Demonstration) else item
@@ -343,6 +338,24 @@ class DemonstrationStore:
 
     def __repr__(self) -> str:
         return f"<DemonstrationStore {self._collection.name!r} in {self._collection.place}>"
+
+    def take_out_damaged(self, file: str | os.PathLike[str]) -> int:
+        """Removes the records that are damaged, and appends what they hold to a file of JSON lines.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            OSError: the file can't be written; nothing is removed then.
+            StoreError: the store is read-only or can't be written.
+        """
+        self._check_writable()
+        damaged = self._reading.damaged()
+        if damaged:
+            with Path(file).open("a", encoding="ascii") as lines:
+                for id_, (record, reason) in damaged.items():
+                    lines.write(json.dumps({"id": id_, "reason": reason, "record": record}) + "\n")
+        return self.remove(list(damaged))
 
     def _embed_again(self) -> None:
         """Fills the empty vector index of a directory whose writer was killed at the wrong moment."""

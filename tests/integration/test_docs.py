@@ -22,6 +22,7 @@ def section(heading: str) -> str:
 PAGES = [
     "docs/quickstart.md",
     "docs/guides/guided.md",
+    "docs/guides/backups.md",
     "docs/guides/langchain.md",
     "docs/guides/llama_index.md",
     "docs/guides/own_demonstrations.md",

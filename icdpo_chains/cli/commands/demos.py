@@ -1,4 +1,4 @@
-"""`icdpo demos`: list, search, show, remove and export the store's demonstrations."""
+"""`icdpo demos`: list, search, show, remove, export and check the store's demonstrations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="List, search, show, remove and export demonstrations.")
+app = typer.Typer(no_args_is_help=True, help="List, search, show, remove, export and check demonstrations.")
 Ids = Annotated[list[str], typer.Argument(help="Ids, or their first characters (at least 6).")]
 Limit = Annotated[int, typer.Option("--limit", "-l", help="The most demonstrations to list.")]
 
@@ -121,6 +121,53 @@ def export(
             raise typer.BadParameter(f"{file} exists: name another file, or replace it with --force")
         count = opened.export(file)
     console().print(f"{count} written to {file}", soft_wrap=True)
+
+
+@command(app, "check")
+def check(
+    store: options.Store = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="Build a damaged index anew; move damaged records to damaged-records.jsonl.",
+        ),
+    ] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Look for damage in the database, the vector index and each record; the exit code is 1 for damage."""
+    from dataclasses import asdict
+
+    from icdpo_chains.demonstrations.checking import check_store
+
+    path = options.store_directory(store)
+    with working("Checking ..."):
+        found = check_store(path)
+        repaired = repair and found.database is None and not found.whole
+        moved = 0
+        if repaired:
+            with options.open_store(str(path), read_only=False) as opened:
+                moved = opened.take_out_damaged(path / "damaged-records.jsonl")
+            found = check_store(path)
+    if as_json:
+        write_json({**asdict(found), "repaired": repaired})
+    else:
+        out = console()
+        out.print(f"database: {printable(found.database or 'whole')}", soft_wrap=True)
+        if found.database is None:
+            out.print(f"index: {printable(found.index or 'whole')}", soft_wrap=True)
+            out.print(f"records: {found.records} whole, {len(found.damaged)} damaged", soft_wrap=True)
+        for id_, reason in found.damaged.items():
+            out.print(f"  {printable(id_)}: {printable(reason)}", soft_wrap=True)
+        if repaired:
+            out.print(
+                f"repaired: the index; {moved} records moved to {path / 'damaged-records.jsonl'}",
+                soft_wrap=True,
+            )
+        elif not found.whole and found.database is None:
+            out.print("`icdpo demos check --repair` mends this", soft_wrap=True)
+    if not found.whole:
+        raise typer.Exit(1)
 
 
 def _whole_ids(store: DemonstrationStore, given: list[str]) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from icdpo_chains.demonstrations.chroma.reading import read_record
 from icdpo_chains.demonstrations.chroma.records import PROMPT, from_record, same_metadata, to_record
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.pairing import is_thumbs, is_vote, regrouped
+from icdpo_chains.errors import StoreError
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.chroma.collection import Collection, Record
@@ -111,7 +114,7 @@ def add_batch(
         }.values()
     )
     with collection.lock:
-        known = dict(collection.records(pairs))
+        known = _readable(collection.records(pairs))
         new = [item for id_, item in pairs.items() if id_ not in known]
         changed = [pairs[id_] for id_, record in known.items() if not same_metadata(record, pairs[id_])]
         report = AddReport(len(new), len(changed), len(batch) - len(thumbs) - len(new) - len(changed))
@@ -141,6 +144,16 @@ def add_batch(
     return report
 
 
+def _readable(records: Iterable[tuple[str, Record]]) -> dict[str, Record]:
+    """Leaves damaged records out: the demonstration that comes again takes the place of its own."""
+    found = {}
+    for id_, record in records:
+        with contextlib.suppress(StoreError):
+            read_record(id_, record)
+            found[id_] = record
+    return found
+
+
 @dataclass(frozen=True)
 class _Grouped:
     """What thumbs change in a collection."""
@@ -161,7 +174,7 @@ def _grouped(
         arrivals.setdefault(item.prompt_id, []).append(item)
     # By prompt; by id as well, for the records of earlier versions, which lack the prompt's.
     ids = collection.ids(where={PROMPT: {"$in": list(arrivals)}}) + [item.id for item in thumbs]
-    known = dict(collection.records(ids))
+    known = _readable(collection.records(ids))
     there: dict[str, list[Demonstration]] = {}
     for item in [*map(from_record, known.values()), *arriving]:
         there.setdefault(item.prompt_id, []).append(item)

@@ -12,16 +12,17 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 import sqlite3
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from icdpo_chains.demonstrations.chroma.records import REVISION
+from icdpo_chains.demonstrations.chroma.records import CONTENT, REVISION
 
-__all__ = ["DATABASE", "Checksums", "IndexState", "has_collections"]
+__all__ = ["DATABASE", "Checksums", "IndexState", "database_fault", "has_collections", "raw_records"]
 
 DATABASE = "chroma.sqlite3"
 _PERSISTED = "index_metadata.pickle"
@@ -136,6 +137,23 @@ class IndexState:
         finally:
             unfinished.unlink(missing_ok=True)
 
+    def forget_index(self, directory: Path) -> None:
+        """Removes the vector index, files and progress, so that Chroma begins a new one.
+
+        Chroma numbers changes, and remembers for each part of a collection the last change that it has taken
+        in. Where the database has lost changes, their numbers come again: all parts would ignore them.
+        """
+        shutil.rmtree(directory / self.segment, ignore_errors=True)
+        with _database(directory) as database:
+            if database is None:
+                return
+            database.execute("DELETE FROM max_seq_id WHERE segment_id = ?", (self.segment,))
+            database.execute(
+                "UPDATE max_seq_id SET seq_id = (SELECT coalesce(max(seq_id), 0) FROM embeddings_queue) "
+                "WHERE seq_id > (SELECT coalesce(max(seq_id), 0) FROM embeddings_queue)"
+            )
+            database.commit()
+
     def difference(self, noted: IndexState) -> str | None:
         """Returns what is not as it was noted; `None` where all is.
 
@@ -171,8 +189,45 @@ def has_collections(directory: Path) -> bool:
         return database is not None and database.execute("SELECT 1 FROM collections").fetchone() is not None
 
 
+def database_fault(directory: Path) -> str | None:
+    """Returns what SQLite finds wrong with the database; `None` for nothing."""
+    try:
+        with _database(directory) as database:
+            if database is None:
+                return None
+            found = [row[0] for row in database.execute("PRAGMA quick_check(5)")]
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found == ["ok"] else "; ".join(found)
+
+
+def raw_records(directory: Path, name: str) -> list[tuple[str, dict[str, str]]] | None:
+    """Returns the id and the content of each record of a collection, as `from_record` takes it.
+
+    Returns:
+        The records, in the order in which they came; `None` where there is no such collection.
+    """
+    with _database(directory) as database:
+        if database is None:
+            return None
+        segment = database.execute(
+            "SELECT s.id FROM segments s JOIN collections c ON s.collection = c.id WHERE c.name = ? AND "
+            "s.scope = 'METADATA'",
+            (name,),
+        ).fetchone()
+        if segment is None:
+            return None
+        database.text_factory = lambda text: text.decode("utf-8", "replace")
+        rows = database.execute(
+            "SELECT e.embedding_id, m.string_value FROM embeddings e LEFT JOIN embedding_metadata m "
+            "ON m.id = e.id AND m.key = ? WHERE e.segment_id = ? ORDER BY e.id",
+            (CONTENT, *segment),
+        )
+        return [(str(id_), {} if content is None else {CONTENT: content}) for id_, content in rows]
+
+
 @contextlib.contextmanager
-def _database(directory: Path):  # type: ignore[no-untyped-def]
+def _database(directory: Path) -> Iterator[sqlite3.Connection | None]:
     """Opens the database, as long as it has tables; it is not made where there is none."""
     file = directory / DATABASE
     if not file.exists():

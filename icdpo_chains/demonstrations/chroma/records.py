@@ -8,10 +8,11 @@ from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.pairing import is_tie
-from icdpo_chains.errors import StoreError
+from icdpo_chains.errors import DemonstrationError, StoreError
 from icdpo_chains.messages import Message, search_text
 
 __all__ = [
+    "CONTENT",
     "HAS_CHOSEN",
     "HAS_REJECTED",
     "PROMPT",
@@ -39,7 +40,8 @@ HAS_REJECTED = f"{RESERVED}has_rejected"
 PROMPT = f"{RESERVED}prompt"
 """The demonstration's `prompt_id`."""
 
-_CONTENT = f"{RESERVED}demonstration"
+CONTENT = f"{RESERVED}demonstration"
+"""The demonstration, as one string of JSON."""
 
 # MiniLM reads 256 tokens from the start of a text. The end of a conversation says what is asked.
 _MOST_CHARACTERS = 1_000
@@ -65,7 +67,7 @@ def to_record(demonstration: Demonstration) -> dict[str, str | int | float | boo
         record[HAS_CHOSEN] = False
     record[HAS_REJECTED] = demonstration.rejected is not None and not tie
     record[PROMPT] = demonstration.prompt_id
-    record[_CONTENT] = json.dumps(demonstration.to_dict(), ensure_ascii=True)
+    record[CONTENT] = json.dumps(demonstration.to_dict(), ensure_ascii=True)
     return record
 
 
@@ -73,21 +75,35 @@ def from_record(record: Mapping[str, Any] | None) -> Demonstration:
     """Returns the demonstration that `to_record` was given, exactly.
 
     Raises:
-        StoreError: somebody else wrote the record.
+        StoreError: the record is damaged, or somebody else wrote it.
     """
-    return Demonstration.from_dict(_content(record))
+    try:
+        return Demonstration.from_dict(_content(record))
+    except DemonstrationError as error:
+        raise StoreError(f"the record is damaged: {error}") from None
 
 
 def prompt_text(record: Mapping[str, Any] | None) -> str:
-    """Returns the `prompt_text` of a record's demonstration, without the work of building that."""
-    prompt = _content(record)["prompt"]
+    """Returns the `prompt_text` of a record's demonstration, without the work of building that.
+
+    Raises:
+        StoreError: as `from_record`.
+    """
+    prompt = _content(record).get("prompt")
     if isinstance(prompt, str):
         return prompt
-    return search_text([Message(turn["role"], turn["content"]) for turn in prompt])
+    try:
+        return search_text([Message(turn["role"], turn["content"]) for turn in prompt or []])
+    except (TypeError, KeyError, ValueError) as error:
+        raise StoreError(f"the record is damaged: its prompt is no conversation ({error})") from None
 
 
 def same_metadata(record: Mapping[str, Any], demonstration: Demonstration) -> bool:
-    """Says whether a record has these metadata, telling 1 from 1.0 and from true."""
+    """Returns whether a record has these metadata, telling 1 from 1.0 and from true.
+
+    Raises:
+        StoreError: as `from_record`.
+    """
     kept = _content(record).get("metadata", {})
     return json.dumps(kept, sort_keys=True) == json.dumps(demonstration.metadata, sort_keys=True)
 
@@ -98,10 +114,12 @@ def embedding_text(messages: Sequence[Message]) -> str:
 
 
 def _content(record: Mapping[str, Any] | None) -> dict[str, Any]:
-    if record is None or _CONTENT not in record:
-        raise StoreError(
-            "the collection holds an item that is no demonstration, written by something else than "
-            "icdpo-chains: remove that item there, or name another collection"
-        )
-    content: dict[str, Any] = json.loads(record[_CONTENT])
+    if record is None or CONTENT not in record:
+        raise StoreError("the record holds no demonstration: it is damaged, or something else wrote it")
+    try:
+        content = json.loads(record[CONTENT])
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(f"the record is damaged: {error}") from None
+    if not isinstance(content, dict):
+        raise StoreError(f"the record is damaged: it holds {content!r:.40}")
     return content

@@ -165,7 +165,7 @@ def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
 
 
 def test_waiting_for_a_writer_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icdpo_chains.demonstrations.chroma.local._PATIENCE", 0.01)
+    monkeypatch.setattr("icdpo_chains.demonstrations.chroma.directory._PATIENCE", 0.01)
     writer = Directory(tmp_path)
     collection = writer.collection("demonstrations", {"a": 1})
     with writer.writing(collection), pytest.raises(StoreLockedError, match="wait for that to end"):

@@ -1,0 +1,71 @@
+"""`check_store`: what is damaged in a store, found without loading any of it into Chroma."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from icdpo_chains.demonstrations.chroma.index_state import database_fault, raw_records
+from icdpo_chains.demonstrations.chroma.local import ReadOnlyDirectory
+from icdpo_chains.demonstrations.chroma.reading import read_record
+from icdpo_chains.errors import StoreError, StoreUnavailableError
+
+__all__ = ["StoreCheck", "check_store"]
+
+
+@dataclass(frozen=True)
+class StoreCheck:
+    """What was found.
+
+    Attributes:
+        database: what is wrong with the database; `None` for nothing.
+        index: why the vector index can't be trusted; `None` for nothing. Opening the store builds it anew.
+        records: how many records can be read.
+        damaged: the other records: what is wrong with each, by its id.
+    """
+
+    database: str | None
+    index: str | None = None
+    records: int = 0
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.database is None and self.index is None and not self.damaged
+
+
+def check_store(path: str | os.PathLike[str], collection: str = "demonstrations") -> StoreCheck:
+    """Checks the database, the index and each record of a store; changes nothing.
+
+    Args:
+        path: the store's directory.
+        collection: the name of the Chroma collection.
+
+    Raises:
+        StoreUnavailableError: there is no store.
+        StoreLockedError: another process writes to the store all the time.
+    """
+    directory = Path(path)
+    reader = ReadOnlyDirectory(directory)
+    try:
+        index = reader.fault(collection)
+    except StoreUnavailableError as error:
+        return StoreCheck(str(error))
+    fault = database_fault(directory)
+    if fault is not None:
+        return StoreCheck(fault, index)
+    rows = raw_records(directory, collection)
+    if rows is None:
+        raise StoreUnavailableError(
+            f"there is no store in {str(directory)!r} with the collection {collection!r}: check the path"
+        )
+    damaged = {}
+    for id_, record in rows:
+        try:
+            read_record(id_, record)
+        except StoreError as error:
+            damaged[id_] = str(error)
+    return StoreCheck(None, index, len(rows) - len(damaged), damaged)

@@ -1,0 +1,134 @@
+"""`LocalDirectory`: what writing to a directory and reading it share: locks, marks, a look at the files."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from icdpo_chains.demonstrations.chroma.index_state import DATABASE, Checksums, IndexState, has_collections
+from icdpo_chains.demonstrations.chroma.loading import loads
+from icdpo_chains.demonstrations.chroma.place import Place
+from icdpo_chains.errors import StoreLockedError, StoreUnavailableError
+
+__all__ = ["LocalDirectory", "Look"]
+
+_INDEX_LOCK = "icdpo-index.lock"
+_PATIENCE = 60.0
+"""Seconds that one waits for another's write, or for another to load the index."""
+
+_spellings = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a collection.
+
+    Attributes:
+        state: `None` where there is no such collection.
+        fault: why its index can't be trusted; `None` where it can.
+    """
+
+    state: IndexState | None
+    fault: str | None
+
+
+class LocalDirectory(Place):
+    """A directory on disk with a Chroma collection.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path: Path = path
+        self._index_lock: Any = None
+        self._checksums = Checksums()
+
+    def __str__(self) -> str:
+        return f"the directory {str(self.path)!r}"
+
+    def _open(self) -> Any:
+        import chromadb
+
+        # A process's clients share what they loaded if their paths are the same text, also when one of them
+        # failed to load it or when the files have changed: so each spells the path in its own way.
+        number = f"{next(_spellings):b}"
+        spelling = "".join(("/", "/.")[int(bit)] for bit in number)
+        try:
+            return chromadb.PersistentClient(f"{self.path.resolve()}{spelling}")
+        except (AttributeError, ValueError) as error:  # Chroma stumbles over its own failure
+            raise StoreUnavailableError(
+                f"the store in {self} can't be opened ({error.__context__ or error}): make it a writable "
+                "directory, or restore it from a copy"
+            ) from error
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps other processes from changing the index, and from loading it."""
+        import filelock
+
+        if self._index_lock is None:
+            # Not bound to a thread: one may open the store and another close it.
+            self._index_lock = filelock.FileLock(self.path / _INDEX_LOCK, thread_local=False)
+        try:
+            held = self._index_lock.acquire(timeout=_PATIENCE)
+        except filelock.Timeout:
+            raise StoreLockedError(
+                f"{self} has been written elsewhere for {_PATIENCE:.0f} seconds without a pause: wait for "
+                "that to end, and try again"
+            ) from None
+        with held:
+            yield
+
+    def writing_mark(self, collection: str) -> Path:
+        """The file that is there while the collection with this id is written."""
+        return self.path / f"icdpo-writing-{collection}"
+
+    def rebuilding_mark(self, collection: str) -> Path:
+        """The file that is there until the index of the collection with this id is built anew."""
+        return self.path / f"icdpo-rebuilding-{collection}"
+
+    def look(self, name: str) -> Look:
+        """Looks at a collection's files, before Chroma loads them.
+
+        Raises:
+            StoreUnavailableError: the database is empty, or of another store.
+        """
+        noted = IndexState.noted(self.path, name)
+        found = IndexState.found(self.path, name, self._checksums)
+        if found is None:
+            index = noted.segment if noted is not None else self._orphaned_index()
+            if index is not None:
+                raise StoreUnavailableError(
+                    f"the database {DATABASE} in {self} is empty or missing, and the index of a collection "
+                    f"({index}) is there: restore the database from a copy, or, to begin with nothing, "
+                    f"remove the directory's files"
+                )
+            return Look(None, None)
+        if self.rebuilding_mark(found.collection).exists():
+            return Look(found, "building it anew was interrupted")
+        if noted is None:
+            # Written by an earlier version, or the note was lost.
+            if found.records and not loads(self.path, name):
+                return Look(found, "the index can't be loaded, or lacks vectors")
+            with contextlib.suppress(OSError):  # the next that opens it looks again
+                found.note(self.path, name)
+        elif self.writing_mark(found.collection).exists():
+            # Interrupted: records may be new, and wait in the database for the index. Its files must be as
+            # they were, since they are not overwritten at once.
+            if (found.files, found.segment) != (noted.files, noted.segment):
+                return Look(found, "writing it was interrupted")
+        else:
+            return Look(found, found.difference(noted))
+        return Look(found, None)
+
+    def _orphaned_index(self) -> str | None:
+        """Returns the directory of an index, if the database knows no collection at all."""
+        if has_collections(self.path):
+            return None
+        return next((file.parent.name for file in sorted(self.path.glob("*-*-*-*-*/header.bin"))), None)
