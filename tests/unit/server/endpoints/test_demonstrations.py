@@ -1,11 +1,22 @@
 """`/v1/demonstrations`."""
 
+import json
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from icdpo_chains import Demonstration, DemonstrationStore, FakeEmbedder, TwoStageRetriever
+from icdpo_chains import (
+    Demonstration,
+    DemonstrationStore,
+    FakeEmbedder,
+    TwoStageRetriever,
+    read_demonstrations,
+)
 from tests.unit.fake_core import DEMONSTRATIONS, make_core
 from tests.unit.server.client import make_client
 
@@ -138,3 +149,60 @@ async def test_it_is_off_unless_a_store_is_given() -> None:
                 "demonstrations_disabled",
             )
             assert "icdpo serve --demonstrations" in response.json()["error"]["message"]
+
+
+KEYS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | KEYS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def nested(depth: int) -> str:
+    """An object in that many levels of lists and objects, as text: no writer of JSON goes so deep."""
+    return '{"a": ' + '[{"b": ' * (depth // 2) + "0" + "}]" * (depth // 2) + "}"
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=4), st.integers(0, 62))
+@settings(deadline=None, max_examples=40)
+async def test_what_is_accepted_can_be_read_back(metadata: dict[str, Any], depth: int) -> None:
+    metadata = {**metadata, "deep": json.loads(nested(depth))}
+    row = {**NEW, "metadata": metadata}
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store,
+        DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as again,
+    ):
+        async with client_of(store) as client:
+            (id_,) = (await client.post(URL, json=[row])).json()["ids"]
+            found = [
+                (await client.get(f"{URL}/{id_}")).json(),
+                (await client.get(URL)).json()["data"][0],
+                (await client.get(URL, params={"query": "My bird"})).json()["data"][0],
+            ]
+        assert [item["metadata"] for item in found] == [metadata] * 3
+        store.export(Path(directory, "all.jsonl"))
+        again.add(read_demonstrations(Path(directory, "all.jsonl")))
+        assert [item.to_dict() for item in again] == [{**row}]
+
+
+@pytest.mark.parametrize("depth", [70, 400, 5_000, 100_000])
+@pytest.mark.parametrize("place", ["metadata", "prompt", "the body"])
+async def test_what_is_nested_too_deeply_is_refused(
+    store: DemonstrationStore, place: str, depth: int
+) -> None:
+    body = nested(depth)
+    if place != "the body":
+        body = json.dumps([{**NEW, place: "here"}]).replace('"here"', body)
+    async with client_of(store) as client:
+        response = await client.post(URL, content=body, headers={"Content-Type": "application/json"})
+        assert response.status_code == 400, response.text
+        if (place, depth) == ("metadata", 70):
+            assert "demonstration 0: metadata are nested more than 64 levels deep" in response.text
+        listed = await client.get(URL)
+        assert (listed.status_code, listed.json()["total"]) == (200, len(DEMONSTRATIONS))
