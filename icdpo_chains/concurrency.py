@@ -1,12 +1,13 @@
-"""`cancellation`: the event with which one thread cancels the work of another."""
+"""`cancellation`: one thread cancels the work of another; `Owner`: the process that an object works in."""
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
 
-__all__ = ["cancellation", "check_cancelled"]
+__all__ = ["Owner", "cancellation", "check_cancelled"]
 
 cancellation: ContextVar[threading.Event | None] = ContextVar("icdpo_cancellation", default=None)
 """Set an event here; setting the event cancels later requests in this context."""
@@ -23,3 +24,33 @@ def check_cancelled() -> None:
     event = cancellation.get()
     if event is not None and event.is_set():
         raise CancelledError
+
+
+class Owner:
+    """Remembers the process that built an object, which works in no process that was forked from it.
+
+    The threads of the libraries behind a model or a store do not exist in a forked process: a call that waits
+    for them would wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether this process was forked after the object was built."""
+        return os.getpid() != self._process
+
+    def check(self, what: str, error: type[Exception]) -> None:
+        """Raises an error in a forked process.
+
+        Args:
+            what: the object, in words.
+            error: the kind of error.
+        """
+        if self.is_elsewhere:
+            raise error(
+                f"{what} was loaded before this process was forked, and does not work in a forked process: "
+                "load it after the fork (gunicorn: without --preload), or start processes with "
+                'multiprocessing.get_context("spawn")'
+            )

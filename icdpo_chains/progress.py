@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -87,6 +88,11 @@ def threads() -> ThreadPoolExecutor:
     """Returns the thread pool that answers questions."""
     # Threads that wait for the model share a batch; asyncio's default pool is too small for large batches.
     return ThreadPoolExecutor(64, thread_name_prefix="icdpo")
+
+
+if hasattr(os, "register_at_fork"):
+    # The pool's threads do not exist in a forked process.
+    os.register_at_fork(after_in_child=threads.cache_clear)
 
 
 async def in_thread(call: Callable[..., T], *args: Any, **options: Any) -> T:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from icdpo_chains.concurrency import Owner
 from icdpo_chains.errors import StoreError
 
 __all__ = ["Embedder", "FakeEmbedder", "SentenceTransformerEmbedder", "embed_checked"]
@@ -48,18 +49,21 @@ class SentenceTransformerEmbedder:
         self.name = name or catalog.DEFAULT_EMBEDDER
         self._device = device
         self._model: Any = None
+        self._loaded: Owner | None = None
         self._lock = threading.Lock()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embeds texts; a long one is cut at the model's limit (256 tokens for the default).
 
         Raises:
-            StoreError: the model can't be loaded.
+            StoreError: the model can't be loaded, or was loaded before this process was forked.
             WeightsError: the packaged model can't be fetched.
         """
+        if self._loaded is not None:
+            self._loaded.check(f"the embedding model {self.name}", StoreError)
         with self._lock:
             if self._model is None:
-                self._model = self._load()
+                self._model, self._loaded = self._load(), Owner()
             vectors: Vectors = self._model.encode(
                 list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
             )

@@ -59,6 +59,7 @@ class Collection:
 
         Asking for it makes searches see what others wrote.
         """
+        self.place.check_process()
         with self._guard(), self._errors():
             self._chroma, besides = self.place.current(self._chroma)
             return f"{self._chroma.metadata.get(REVISION, '')}-{besides}"
@@ -66,17 +67,20 @@ class Collection:
     @property
     def max_batch(self) -> int:
         """The most items of one request."""
+        self.place.check_process()
         with self._errors():
             return self.place.max_batch
 
     def call(self, request: str, **arguments: Any) -> Any:
         """Calls a method of the Chroma collection that changes nothing."""
+        self.place.check_process()
         with self._guard(), self._errors():
             return self._request(request, **arguments)
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Callable[..., Any]]:
         """Gives `call` for methods that change the collection; records that where others can see it."""
+        self.place.check_process()
         with self.lock, self._errors(), self.place.writing(self._chroma):
             yield self._request
             self._request("modify", metadata={**self._chroma.metadata, REVISION: secrets.token_hex(8)})
@@ -137,6 +141,8 @@ class Collection:
 
     def close(self) -> None:
         """Releases what it holds; may be called twice."""
+        if self.place.is_forked:  # all of it is the other process's
+            return
         with self.lock:
             self._closed = True
             self.place.close()

@@ -11,8 +11,8 @@ from typing import Any
 
 from icdpo_chains.demonstrations.chroma.index_state import DATABASE, Checksums, IndexState, has_collections
 from icdpo_chains.demonstrations.chroma.loading import loads
-from icdpo_chains.demonstrations.chroma.place import Place
-from icdpo_chains.errors import StoreLockedError, StoreUnavailableError
+from icdpo_chains.demonstrations.chroma.place import Place, own_runtime
+from icdpo_chains.errors import StoreError, StoreLockedError, StoreUnavailableError
 
 __all__ = ["LocalDirectory", "Look"]
 
@@ -55,6 +55,7 @@ class LocalDirectory(Place):
     def _open(self) -> Any:
         import chromadb
 
+        own_runtime().check("Chroma", StoreError)
         # A process's clients share what they loaded if their paths are the same text, also when one of them
         # failed to load it or when the files have changed: so each spells the path in its own way.
         number = f"{next(_spellings):b}"

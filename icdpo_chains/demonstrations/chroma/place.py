@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
+from icdpo_chains.concurrency import Owner
 from icdpo_chains.errors import EmbedderMismatchError, ICDPOError, StoreError, StoreUnavailableError
 
-__all__ = ["Memory", "Place"]
+__all__ = ["Memory", "Place", "own_runtime"]
 
 T = TypeVar("T")
 
@@ -56,6 +58,20 @@ class Place(ABC):
 
     def __init__(self) -> None:
         self._client: Any = None
+        self._owner = Owner()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process was forked after the place was opened."""
+        return self._owner.is_elsewhere
+
+    def check_process(self) -> None:
+        """Raises an error in a process that was forked after the place was opened.
+
+        Raises:
+            StoreError: this is such a process.
+        """
+        self._owner.check(f"the store in {self}", StoreError)
 
     @property
     def max_batch(self) -> int:
@@ -160,4 +176,11 @@ class Memory(Place):
     def _open(self) -> Any:
         import chromadb
 
+        own_runtime().check("Chroma", StoreError)
         return chromadb.EphemeralClient()
+
+
+@cache
+def own_runtime() -> Owner:
+    """Returns the process in which Chroma's own runtime, of its threads, was started."""
+    return Owner()

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.concurrency import check_cancelled
+from icdpo_chains.concurrency import Owner, check_cancelled
+from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import (
@@ -68,6 +69,7 @@ class TransformersPolicy:
         if prefix_cache < 0:
             raise ValueError(f"prefix_cache is {prefix_cache} bytes, and must be 0 (none) or more")
         self._lock = threading.RLock()
+        self._owner = Owner()
         most_packed = _MOST_PACKED if pack_weights is None else None if pack_weights else 0
         self._engine = Engine(model, most_packed, prefix_cache)
         self._batches = MicroBatches(
@@ -128,6 +130,7 @@ class TransformersPolicy:
         Raises:
             ValueError: as `Policy.sample`; then nothing is sampled.
         """
+        self._owner.check(f"the model {self.name}", PolicyError)
         for request in requests:
             check_count(request.n, "n", MAX_CANDIDATES)
             check_fits(self, request.context, request.sampling.max_new_tokens)
@@ -148,6 +151,7 @@ class TransformersPolicy:
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
+        self._owner.check(f"the model {self.name}", PolicyError)
         check_fits(self, context, max(map(len, continuations), default=0))
         with self._lock:
             check_cancelled()  # the wait for the lock may have been long
