@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from icdpo_chains.answer_batch_tmp import answer_batch
+from icdpo_chains.answering import answer_all
 from icdpo_chains.messages import Conversation, as_conversation, as_responses
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.policy import Policy
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
+from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.progress import OnProgress, Stages, in_thread
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.scoring import Against, Aggregate
@@ -197,17 +197,21 @@ class ICDPO(Pipeline):
             NoCandidateError: no candidate can be scored.
             TypeError, ValueError: an argument that can't be used.
         """
-        stages = Stages(on_progress)
-        conversation = as_conversation(prompt)
-        n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
-        found = self.retrieve(conversation, k=k, exclude=exclude)
-        stages.done("retrieved", demonstrations=tuple(found))
-        asked = self.ask(conversation, found, n=n, sampling=sampling, seed=seed, finalists=finalists)
-        (draft,) = self.sample_asked([asked if on_text is None else asked.streamed(on_text)])
-        stages.done("sampled", answers=draft.answers)
-        result = self.select(draft)
-        stages.done("scored", candidates=result.candidates)
-        return replace(result, timings=stages.timings())
+        (result,) = answer_all(
+            self,
+            [prompt],
+            return_exceptions=False,
+            n=n,
+            k=k,
+            sampling=sampling,
+            seed=seed,
+            exclude=exclude,
+            finalists=finalists,
+            on_progress=on_progress,
+            on_text=on_text,
+        )
+        assert isinstance(result, ICDPOResult)  # noqa: S101 - errors are raised
+        return result
 
     def stream(self, prompt: Conversation, **options: Any) -> Generator[AnswerChunk, None, None]:
         """`generate` that yields the answer in pieces; the options are the same.
@@ -243,7 +247,9 @@ class ICDPO(Pipeline):
         Raises:
             ICDPOError, TypeError, ValueError: as `generate`, unless errors are returned.
         """
-        return answer_batch(self, prompts, return_exceptions=return_exceptions, **options)
+        if "on_text" in options:
+            raise TypeError("generate_batch() takes no on_text: ask one question by generate() or stream()")
+        return answer_all(self, prompts, return_exceptions=return_exceptions, **options)
 
     def score(
         self,

@@ -7,7 +7,6 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from icdpo_chains.asked import Asked
 from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
 from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
@@ -16,6 +15,7 @@ from icdpo_chains.policies.policy import BatchPolicy, Policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams, check_count
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
+from icdpo_chains.question import Question
 from icdpo_chains.reasoning.tags import ReasoningTags, known_tags
 from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
@@ -118,8 +118,8 @@ class Pipeline:
                 `generate`.
             TypeError, ValueError: as `generate`.
         """
-        asked = self.ask(prompt, demonstrations, n=n, sampling=sampling, seed=seed, finalists=finalists)
-        return self.sample_asked([asked])[0]
+        question = self.ask(prompt, demonstrations, n=n, sampling=sampling, seed=seed, finalists=finalists)
+        return self.sample_questions([question])[0]
 
     def ask(
         self,
@@ -130,7 +130,7 @@ class Pipeline:
         sampling: SamplingParams | None = None,
         seed: int | None = None,
         finalists: int | None = None,
-    ) -> Asked:
+    ) -> Question:
         """The first half of `sample`, with its arguments and errors: lays the question out for the policy."""
         conversation = as_conversation(prompt)
         n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
@@ -150,12 +150,12 @@ class Pipeline:
             finalists = None  # nothing to reject
         contrast = contexts.contrast if finalists is not None or sampling.guided else ()
         request = SampleRequest(contexts.chosen, n, sampling, finalists=finalists, contrast=contrast)
-        return Asked(request, contexts, tuple(demonstrations), self.format, self.policy.tokenizer)
+        return Question(request, contexts, tuple(demonstrations), self.format, self.policy.tokenizer)
 
-    def sample_asked(self, asked: Sequence[Asked]) -> list[Draft]:
+    def sample_questions(self, questions: Sequence[Question]) -> list[Draft]:
         """The second half of `sample`, for one or several questions: together, if the policy can do that."""
         check_cancelled()
-        requests = [each.request for each in asked]
+        requests = [question.request for question in questions]
         if isinstance(self.policy, BatchPolicy):
             samples = self.policy.sample_batch(requests)
         elif any(request.sampling.guided for request in requests):
@@ -164,8 +164,8 @@ class Pipeline:
                 "give it a sample_batch (see BatchPolicy), or use decoding='sample'"
             )
         else:
-            samples = [self.policy.sample(each.context, each.n, each.sampling) for each in requests]
-        return [each.draft(own) for each, own in zip(asked, samples, strict=True)]
+            samples = [self.policy.sample(one.context, one.n, one.sampling) for one in requests]
+        return [question.draft(own) for question, own in zip(questions, samples, strict=True)]
 
     def encode(
         self,

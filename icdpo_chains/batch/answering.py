@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
-from icdpo_chains.asked import Asked
+from icdpo_chains.answering import Each, sample_each
 from icdpo_chains.batch.input import JobRow
 from icdpo_chains.errors import NoDemonstrationsError, PolicyError, StoreError, WeightsError
 from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.result import Draft, ICDPOResult
+from icdpo_chains.question import Question
+from icdpo_chains.result import ICDPOResult
 
 __all__ = ["answer_rows", "row_seed"]
-
-T = TypeVar("T")
-S = TypeVar("S")
 
 _THREADS = 8
 # These errors would fail every row: a job of a million must not end with a million failures.
@@ -44,16 +42,16 @@ def answer_rows(icdpo: ICDPO, rows: Sequence[JobRow], seed: int) -> list[dict[st
             the row's.
     """
 
-    def ask(row: JobRow) -> Asked:
+    def ask(row: JobRow) -> Question:
         found = icdpo.retrieve(row.prompt)
         return icdpo.ask(row.prompt, found, seed=row_seed(seed, row.number))
 
     usable = [row for row in rows if row.refused is None]
     # A policy on a server scores for all threads at once; a policy in this process serves them in turn.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="icdpo-batch") as threads:
-        asked = list(threads.map(_or_error(ask), usable))
-        drafts = _sampled(icdpo, asked)
-        results = dict(zip(usable, threads.map(_or_error(icdpo.select), drafts), strict=True))
+        each = Each(_of_the_row, threads.map)
+        drafts = sample_each(icdpo, each, each(ask, usable))
+        results = dict(zip(usable, each(icdpo.select, drafts), strict=True))
     return [_record(row, results.get(row)) for row in rows]
 
 
@@ -67,36 +65,9 @@ def row_seed(seed: int, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode("ascii")).digest()[:6], "big")
 
 
-def _sampled(icdpo: ICDPO, asked: list[Asked | Exception]) -> list[Draft | Exception]:
-    def alone(item: Asked) -> Draft:
-        return icdpo.sample_asked([item])[0]
-
-    askable = [item for item in asked if isinstance(item, Asked)]
-    if not askable:
-        return [item for item in asked if isinstance(item, Exception)]
-    together = _or_error(icdpo.sample_asked)(askable)
-    if isinstance(together, Exception):  # the error may be that of one row: answer each row alone
-        return [_or_error(alone)(item) for item in asked]
-    drafts = iter(together)
-    return [next(drafts) if isinstance(item, Asked) else item for item in asked]
-
-
-def _or_error(call: Callable[[S], T]) -> Callable[[S | Exception], T | Exception]:
-    """Wraps a call: returns a row's error in place of its result, and passes a given error through."""
-
-    def called(item: S | Exception) -> T | Exception:
-        if isinstance(item, Exception):
-            return item
-        try:
-            return call(item)
-        except _OF_THE_MACHINE:
-            raise
-        except Exception as error:
-            if _OF_THE_DEVICE & {kind.__name__ for kind in type(error).__mro__}:
-                raise
-            return error
-
-    return called
+def _of_the_row(error: Exception) -> bool:
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return not isinstance(error, _OF_THE_MACHINE) and not _OF_THE_DEVICE & kinds
 
 
 def _record(row: JobRow, result: ICDPOResult | Exception | None) -> dict[str, Any]:

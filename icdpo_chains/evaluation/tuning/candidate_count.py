@@ -13,9 +13,9 @@ from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_val
 from icdpo_chains.evaluation.tuning.successive_halving import SIGNIFICANT
 
 if TYPE_CHECKING:
-    from icdpo_chains.asked import Asked
     from icdpo_chains.evaluation.judges.reward_model import Reward
     from icdpo_chains.icdpo import ICDPO
+    from icdpo_chains.question import Question
     from icdpo_chains.result import Candidate
 
 __all__ = ["FEWEST_PROMPTS", "CountSearch", "search_n"]
@@ -122,12 +122,12 @@ def _answered(
 
     The seeds of the rows are consecutive: with one seed, the prompts of a search would share their luck.
     """
-    asked: list[tuple[Demonstration, Asked]] = []
+    asked: list[tuple[Demonstration, Question]] = []
     for number, row in enumerate(rows):
         shown = icdpo.retrieve(row.messages, exclude={row.id})
         with contextlib.suppress(ContextOverflowError):
             asked.append((row, icdpo.ask(row.messages, shown, n=n, seed=seed + number)))
-    drafts = icdpo.sample_asked([each for _, each in asked]) if asked else []
+    drafts = icdpo.sample_questions([each for _, each in asked]) if asked else []
     for (row, _), draft in zip(asked, drafts, strict=True):
         try:
             result = icdpo.select(draft)

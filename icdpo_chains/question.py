@@ -1,4 +1,4 @@
-"""`Asked`: a question laid out for the policy, between retrieving and sampling."""
+"""`Question`: a question laid out for the policy, between retrieving and sampling."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from icdpo_chains.prompts.formats import PromptFormat
 from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import Answer, Draft
 
-__all__ = ["Asked"]
+__all__ = ["Question"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class Question:
     """What a policy is asked to sample, and what its samples become.
 
     Attributes:
@@ -35,7 +35,7 @@ class Asked:
     format: PromptFormat
     tokenizer: Any
 
-    def streamed(self, on_text: Callable[[str], None]) -> Asked:
+    def streamed(self, on_text: Callable[[str], None]) -> Question:
         """Returns the same with a stream of the answer, if one candidate is sampled.
 
         Args:

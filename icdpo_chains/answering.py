@@ -1,0 +1,106 @@
+"""`answer_all`: the one path of a question through the stages, for one question or for many together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from icdpo_chains.messages import Conversation, as_conversation
+from icdpo_chains.pipeline import Pipeline
+from icdpo_chains.policies.sampling import SamplingParams
+from icdpo_chains.progress import OnProgress, Stages
+from icdpo_chains.question import Question
+from icdpo_chains.result import Draft, ICDPOResult
+
+__all__ = ["Each", "answer_all", "sample_each"]
+
+T = TypeVar("T")
+
+
+class Each:
+    """Makes a call for each question. The error of a call takes the place of its result, if it may.
+
+    Args:
+        keeps: tells whether an error takes the place of a result; other errors are raised.
+        map: makes the calls, as the built-in `map` does; that of an executor makes them in threads.
+    """
+
+    def __init__(self, keeps: Callable[[Exception], bool], map: Callable[..., Iterable[Any]] = map) -> None:
+        self.keeps, self._map = keeps, map
+
+    def __call__(self, call: Callable[..., T], *columns: Sequence[Any]) -> list[Any]:
+        """Returns the result of a call for each row of the columns; an error in a row passes through."""
+
+        def one(*row: Any) -> T | Exception:
+            failed = next((item for item in row if isinstance(item, Exception)), None)
+            if failed is not None:
+                return failed
+            try:
+                return call(*row)
+            except Exception as error:
+                if not self.keeps(error):
+                    raise
+                return error
+
+        return list(self._map(one, *columns))
+
+
+def sample_each(
+    pipeline: Pipeline, each: Each, questions: Sequence[Question | Exception]
+) -> list[Draft | Exception]:
+    """Samples for all questions together; alone, if that fails, so that an error finds its question.
+
+    Args:
+        pipeline: samples.
+        each: tells which errors take the place of a result.
+        questions: the questions; errors stay where they are.
+    """
+    askable = [item for item in questions if isinstance(item, Question)]
+    if not askable:
+        return [item for item in questions if isinstance(item, Exception)]
+    try:
+        drafts = iter(pipeline.sample_questions(askable))
+    except Exception as error:
+        if not each.keeps(error):
+            raise
+        return each(lambda item: pipeline.sample_questions([item])[0], questions)
+    return [next(drafts) if isinstance(item, Question) else item for item in questions]
+
+
+def answer_all(
+    pipeline: Pipeline,
+    prompts: Sequence[Conversation],
+    *,
+    return_exceptions: bool,
+    n: int | None = None,
+    k: int | None = None,
+    sampling: SamplingParams | None = None,
+    seed: int | None = None,
+    exclude: Collection[str] = (),
+    finalists: int | None = None,
+    on_progress: OnProgress | None = None,
+    on_text: Callable[[str], None] | None = None,
+) -> list[ICDPOResult | Exception]:
+    """Takes all questions through one stage, then through the next; see `ICDPO.generate_batch`."""
+    each = Each(lambda error: return_exceptions)
+    conversations = each(as_conversation, prompts)
+    stages = [Stages(on_progress) for _ in prompts]
+    found = each(lambda prompt: pipeline.retrieve(prompt, k=k, exclude=exclude), conversations)
+    each(lambda stage, item: stage.done("retrieved", demonstrations=tuple(item)), stages, found)
+
+    def lay_out(prompt: Conversation, demonstrations: Any) -> Question:
+        question = pipeline.ask(
+            prompt, demonstrations, n=n, sampling=sampling, seed=seed, finalists=finalists
+        )
+        return question if on_text is None else question.streamed(on_text)
+
+    drafts = sample_each(pipeline, each, each(lay_out, conversations, found))
+    each(lambda stage, draft: stage.done("sampled", answers=draft.answers), stages, drafts)
+
+    def ranked(stage: Stages, draft: Draft) -> ICDPOResult:
+        result = pipeline.select(draft)
+        stage.done("scored", candidates=result.candidates)
+        return replace(result, timings=stage.timings())
+
+    return each(ranked, stages, drafts)
