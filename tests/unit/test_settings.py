@@ -57,8 +57,8 @@ def test_wrong_settings_are_refused_at_once(wrong: dict[str, Any]) -> None:
 def test_the_core_is_built_once_and_late(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     built: list[Any] = []
 
-    def build(model: str, **options: Any) -> ICDPO:
-        built.append((model, options))
+    def build(config: ICDPOConfig, *, store: Any) -> ICDPO:
+        built.append((config, store))
         return make()
 
     monkeypatch.setattr(settings, "default_icdpo", build)
@@ -67,19 +67,8 @@ def test_the_core_is_built_once_and_late(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert own.sampling() == SamplingParams()
     assert not built
     assert own.core is own.core
-    assert built == [
-        (
-            "some/model",
-            {
-                "revision": None,
-                "store": str(tmp_path),
-                "against": "base",
-                "aggregate": "mean",
-                "dtype": "float32",
-                "device": None,
-            },
-        )
-    ]
+    config = ICDPOConfig(model="some/model", store=str(tmp_path), against="base", dtype="float32")
+    assert built == [(config, None)]
 
 
 def test_early_rejection_is_a_setting_of_the_model_and_of_a_call() -> None:
