@@ -92,7 +92,7 @@ def test_a_file_of_settings_builds_the_core_and_a_call_goes_before_it(
 ) -> None:
     built: list[Any] = []
 
-    def build(*, config: ICDPOConfig) -> ICDPO:
+    def build(config: ICDPOConfig, *, store: Any) -> ICDPO:
         built.append(config)
         return make(n=config.n, sampling=config.sampling.params())
 
@@ -138,7 +138,7 @@ def test_a_file_may_name_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """The one line that differs, in LangChain and LlamaIndex: `ChatICDPO(config=...)`."""
     built: list[ICDPOConfig] = []
 
-    def build(*, config: ICDPOConfig) -> ICDPO:
+    def build(config: ICDPOConfig, *, store: Any) -> ICDPO:
         built.append(config)
         return make()
 
