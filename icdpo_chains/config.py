@@ -17,6 +17,7 @@ from icdpo_chains.demonstrations.retrievers import RETRIEVERS, RetrieverName
 from icdpo_chains.demonstrations.threshold import Substitute, Threshold
 from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.jsonl import json_safe
 from icdpo_chains.policies.sampling import (
     MAX_CANDIDATES,
     Decoding,
@@ -25,7 +26,6 @@ from icdpo_chains.policies.sampling import (
     check_finalists,
 )
 from icdpo_chains.prompts.contexts import Instructions
-from icdpo_chains.result import json_safe
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
 
 if TYPE_CHECKING:

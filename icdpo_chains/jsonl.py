@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -13,9 +14,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.result import json_safe
 
-__all__ = ["ResumableFile", "check_same_settings"]
+__all__ = ["ResumableFile", "check_same_settings", "json_safe"]
 
 _SETTINGS = "settings"
 
@@ -165,3 +165,14 @@ def check_same_settings(path: Path, found: Mapping[str, Any], settings: Mapping[
             f"{path} was made with other settings ({shown}): use the same settings to "
             "continue, or another file"
         )
+
+
+def json_safe(value: Any) -> Any:
+    """Returns a copy in which each tuple is a list, and each number that is not finite is `None`."""
+    if isinstance(value, Mapping):
+        return {name: json_safe(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

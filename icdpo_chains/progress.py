@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar
 
 from icdpo_chains.concurrency import cancellation
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
-from icdpo_chains.result import Answer, Candidate, json_safe
+from icdpo_chains.jsonl import json_safe
+from icdpo_chains.result import Answer, Candidate
 
 __all__ = ["OnProgress", "Progress", "Stages", "in_thread", "threads"]
 

@@ -10,6 +10,7 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
 from icdpo_chains.errors import NoCandidateError
+from icdpo_chains.jsonl import json_safe
 from icdpo_chains.policies.sampling import FinishReason
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.scoring import InstantScorer
@@ -265,14 +266,3 @@ class ICDPOResult:
             }
         )
         return fields
-
-
-def json_safe(value: Any) -> Any:
-    """Returns a copy in which each tuple is a list, and each number that is not finite is `None`."""
-    if isinstance(value, Mapping):
-        return {name: json_safe(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_safe(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

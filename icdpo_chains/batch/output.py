@@ -14,8 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from icdpo_chains.errors import ICDPOError, InvalidInputError
-from icdpo_chains.jsonl import check_same_settings
-from icdpo_chains.result import json_safe
+from icdpo_chains.jsonl import check_same_settings, json_safe
 
 __all__ = ["JOB", "JobOutput"]
 

@@ -19,6 +19,8 @@ __all__ = ["candidates_table", "demonstrations_table", "stored_table", "token_pi
 # A token's share of the score, in nats, above (or below) which it is coloured.
 _NOTABLE, _STRONG = 0.2, 1.0
 
+_ENDED = {"stop": "itself", "length": "cut off", "rejected": "fell behind", None: ""}
+
 
 def candidates_table(result: ICDPOResult, tokenizer: Any) -> Table:
     """Returns the candidates, best first; each token of a text is coloured by its score.
@@ -38,7 +40,7 @@ def candidates_table(result: ICDPOResult, tokenizer: Any) -> Table:
         table.add_row(
             f"{candidate.score:.3f}",
             str(candidate.num_tokens),
-            {"stop": "itself", "length": "cut off", None: ""}[candidate.finish_reason],
+            _ENDED[candidate.finish_reason],
             coloured(candidate, tokenizer),
         )
     return table

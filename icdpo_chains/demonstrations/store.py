@@ -245,8 +245,8 @@ class DemonstrationStore:
             InvalidInputError: the query is blank or not valid Unicode.
             TypeError, ValueError: `k` is no whole number from 1 to 10,000.
         """
+        k = check_count(k, "k", _MOST_FOUND)  # before an embedder is loaded
         vector = self.embed([embedding_text(as_conversation(query))])[0]
-        k = check_count(k, "k", _MOST_FOUND)
         _ = self.fingerprint  # sees what others wrote
         similarity = dict(self.nearest(vector, k, where=where))
         return [(item, similarity[item.id]) for item in self._reading.demonstrations(similarity)]

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from icdpo_chains.concurrency import check_cancelled
-from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import PromptFormat, Shown
 from icdpo_chains.reasoning.thoughts import answer_alone
 
-__all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "build_contexts"]
+__all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "ShownDemonstration", "build_contexts"]
 
 FROM_DOCUMENTS = "Answer from the following documents. If they do not hold the answer, say so."
 """What the integrations put before the documents of a RAG chain, in a system message of the conversation."""
 
 _CHARACTERS_PER_TOKEN = 8
 """More than the usual 3 to 5, so that the first guess rarely drops a demonstration that fits."""
+
+
+class ShownDemonstration(Protocol):
+    """A demonstration as prompts see it: a conversation and its answers, of which one may be missing."""
+
+    @property
+    def messages(self) -> tuple[Message, ...]: ...  # noqa: D102
+    @property
+    def chosen(self) -> str | None: ...  # noqa: D102
+    @property
+    def rejected(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -56,8 +67,8 @@ class Contexts:
     chosen: tuple[int, ...]
     rejected: tuple[int, ...] | None
     base: tuple[int, ...]
-    used: tuple[Demonstration, ...]
-    dropped: tuple[Demonstration, ...]
+    used: tuple[ShownDemonstration, ...]
+    dropped: tuple[ShownDemonstration, ...]
 
     @property
     def contrast(self) -> tuple[int, ...]:
@@ -68,7 +79,7 @@ class Contexts:
 def build_contexts(
     prompt_format: PromptFormat,
     conversation: Sequence[Message],
-    demonstrations: Sequence[Demonstration],
+    demonstrations: Sequence[ShownDemonstration],
     instructions: Instructions,
     *,
     with_rejected: bool,
@@ -165,7 +176,7 @@ def _without_thoughts(turns: Sequence[Message]) -> tuple[Message, ...]:
     )
 
 
-def _plausible_count(demonstrations: Sequence[Demonstration], budget: int) -> int:
+def _plausible_count(demonstrations: Sequence[ShownDemonstration], budget: int) -> int:
     """Returns how many demonstrations, at least one, may fit by their number of characters."""
     room = _CHARACTERS_PER_TOKEN * budget
     for count, shown in enumerate(demonstrations):

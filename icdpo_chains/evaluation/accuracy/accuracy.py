@@ -10,7 +10,7 @@ import numpy as np
 
 from icdpo_chains.evaluation.accuracy.margins import PairMargins, Setting, right
 from icdpo_chains.evaluation.statistics import Interval, bootstrap
-from icdpo_chains.result import json_safe
+from icdpo_chains.jsonl import json_safe
 
 __all__ = ["GapBin", "PreferenceAccuracy"]
 

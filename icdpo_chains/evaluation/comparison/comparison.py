@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import Any
 
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.evaluation.comparison.answers import SystemAnswer
 from icdpo_chains.evaluation.comparison.text_statistics import describe
 from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_value
+from icdpo_chains.evaluation.system_answers import SystemAnswer
 
 __all__ = ["Judgment", "SystemSummary", "check_judgments", "compare"]
 

@@ -267,7 +267,7 @@ def _bar() -> Any:
 def _trainable_copy(policy: TransformersPolicy) -> Any:
     import torch
 
-    with policy._lock:  # while it computes, its model has other parts
+    with policy.exclusive():
         model = copy.deepcopy(policy.model)
     return model.to(torch.float32) if model.device.type == "cpu" else model
 

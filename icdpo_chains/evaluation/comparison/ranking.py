@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from icdpo_chains.evaluation.comparison.answers import SystemAnswer
 from icdpo_chains.evaluation.comparison.comparison import Judgment
 from icdpo_chains.evaluation.statistics import Interval, bootstrap
+from icdpo_chains.evaluation.system_answers import SystemAnswer
 
 __all__ = ["ScorerRanking", "chance_level", "favourite_rank", "rank_scorers"]
 

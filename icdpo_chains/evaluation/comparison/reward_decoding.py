@@ -108,8 +108,11 @@ class RewardDecoding:
         device = policy.model.device
         ids = torch.tensor([list(context_ids)], device=device)
         cache = DynamicCache(config=policy.model.config)
-        # The lock: while a prompt is shared, the model's attention is another one.
-        with policy._lock, torch.inference_mode(), _seeded(sampling.seed if seed is None else seed, device):
+        with (
+            policy.exclusive(),
+            torch.inference_mode(),
+            _seeded(sampling.seed if seed is None else seed, device),
+        ):
             policy.model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),

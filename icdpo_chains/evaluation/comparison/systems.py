@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from icdpo_chains.evaluation.comparison.answers import ScoredText
+from icdpo_chains.evaluation.system_answers import ScoredText
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.policy import Policy

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.evaluation.comparison.answers import SystemAnswer
+from icdpo_chains.evaluation.system_answers import SystemAnswer
 from icdpo_chains.jsonl import ResumableFile
 
 if TYPE_CHECKING:

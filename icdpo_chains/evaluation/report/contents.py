@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from icdpo_chains.evaluation.comparison.answers import SystemAnswer
 from icdpo_chains.evaluation.comparison.comparison import Judgment, SystemSummary
 from icdpo_chains.evaluation.comparison.ranking import ScorerRanking
 from icdpo_chains.evaluation.comparison.sweeps import Sweep
 from icdpo_chains.evaluation.report.tables import Table
+from icdpo_chains.evaluation.system_answers import SystemAnswer
 
 __all__ = ["ReportContents"]
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib import resources
 
 from icdpo_chains.errors import ICDPOError
-from icdpo_chains.evaluation.comparison.answers import SystemAnswer
 from icdpo_chains.evaluation.comparison.catalog import SYSTEM_ENTRIES, label
 from icdpo_chains.evaluation.comparison.comparison import Judgment
 from icdpo_chains.evaluation.report.charts import ChartPoint, cost_chart, sweep_chart
 from icdpo_chains.evaluation.report.contents import ReportContents
 from icdpo_chains.evaluation.report.tables import visible
+from icdpo_chains.evaluation.system_answers import SystemAnswer
 from icdpo_chains.messages import Message
 
 __all__ = ["html_page"]

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.evaluation.comparison.answers import SystemAnswer
 from icdpo_chains.evaluation.comparison.comparison import Judgment, SystemSummary, check_judgments, compare
 from icdpo_chains.evaluation.comparison.ranking import ScorerRanking, rank_scorers
 from icdpo_chains.evaluation.comparison.sweeps import Sweep, sweeps
@@ -24,6 +23,7 @@ from icdpo_chains.evaluation.report.tables import (
     ranking_table,
     sweep_table,
 )
+from icdpo_chains.evaluation.system_answers import SystemAnswer
 from icdpo_chains.jsonl import ResumableFile
 
 __all__ = ["Report"]

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.evaluation.rules.checks import words
 from icdpo_chains.messages import search_text
+from icdpo_chains.prompts.contexts import ShownDemonstration
 
 __all__ = ["copying"]
 
 
-def copying(answer: str, shown: Sequence[Demonstration], question: Demonstration) -> float:
+def copying(answer: str, shown: Sequence[ShownDemonstration], question: Demonstration) -> float:
     """Returns the share of an answer's word 4-grams that stand in a shown demonstration, not in the question.
 
     Args:

@@ -233,7 +233,7 @@ def _note(
     found: SettingSearch, count: CountSearch, rows: int, model: str, minutes: float, seconds: float, seed: int
 ) -> dict[str, Any]:
     from icdpo_chains import __version__
-    from icdpo_chains.result import json_safe
+    from icdpo_chains.jsonl import json_safe
 
     note: dict[str, Any] = json_safe(
         {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,15 @@ class TransformersPolicy:
         with self._lock:
             check_cancelled()  # the wait for the lock may have been long
             return self._engine.logprobs(context, continuations)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keeps the policy from computing, for code that uses `model` itself.
+
+        While the policy computes, its model has another attention and other linear layers.
+        """
+        with self._lock:
+            yield
 
     def _sample_together(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
         return self._engine.sample(requests, self.eos_token_ids, self.tokenizer)

@@ -1,14 +1,19 @@
 """How candidates are shown."""
 
 import io
+from dataclasses import replace
+from typing import get_args
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from icdpo_chains import Candidate, FakePolicy
+from icdpo_chains import Candidate, FakePolicy, ICDPOResult
 from icdpo_chains.cli.console import printable
-from icdpo_chains.cli.tables import coloured, shortened, token_pieces
+from icdpo_chains.cli.tables import candidates_table, coloured, shortened, token_pieces
+from icdpo_chains.policies.sampling import FinishReason
+from icdpo_chains.result import Usage
 
 TOKENIZER = FakePolicy().tokenizer
 
@@ -54,3 +59,10 @@ def test_nothing_that_is_printed_controls_a_terminal(text: str) -> None:
 
 def test_markup_in_a_text_is_text() -> None:
     assert shortened("[bold]x[/bold] :smile:", 40).plain == "[bold]x[/bold] :smile:"
+
+
+@pytest.mark.parametrize("reason", [*get_args(FinishReason), None])
+def test_every_way_to_finish_has_its_words(reason: FinishReason | None) -> None:
+    shown = replace(candidate("fine"), finish_reason=reason)
+    result = ICDPOResult((shown,), (), (), Usage(1, 1, 1), {}, "fake", "base", "mean", 0)
+    assert len(candidates_table(result, TOKENIZER).rows) == 1

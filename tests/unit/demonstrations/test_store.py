@@ -161,7 +161,14 @@ def test_search_finds_the_nearest_prompts(store: DemonstrationStore) -> None:
         ("q", True, TypeError),
     ],
 )
-def test_bad_searches(store: DemonstrationStore, query: Any, k: int, error: type[Exception]) -> None:
+def test_bad_searches(
+    store: DemonstrationStore,
+    query: Any,
+    k: int,
+    error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(store, "embed", None)  # nothing is embedded, and no model loaded for it
     with pytest.raises(error):
         store.search(query, k)
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from icdpo_chains.demonstrations.demonstration import Demonstration
-    from icdpo_chains.evaluation.comparison.answers import SystemAnswer
     from icdpo_chains.evaluation.comparison.generation import FailedAnswer
+    from icdpo_chains.evaluation.system_answers import SystemAnswer
 
 __all__ = ["ANSWERS", "VARIANT_ANSWERS", "answer_file", "register"]
 

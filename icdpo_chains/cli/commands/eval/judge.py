@@ -15,9 +15,9 @@ from icdpo_chains.cli.console import console, printable, working
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from icdpo_chains.evaluation.comparison.answers import SystemAnswer
     from icdpo_chains.evaluation.judges.reward_model import Reward
     from icdpo_chains.evaluation.judges.toxicity import Toxicity
+    from icdpo_chains.evaluation.system_answers import SystemAnswer
 
 __all__ = ["JUDGMENTS", "SWEEPS", "register"]
 
@@ -54,8 +54,8 @@ def judge(
     device: options.Device = None,
 ) -> None:
     """Judge the answers of a run. After a stop, the same command continues."""
-    from icdpo_chains.evaluation.comparison.answers import SystemAnswer
     from icdpo_chains.evaluation.judges.judging import judge_answers, swept
+    from icdpo_chains.evaluation.system_answers import SystemAnswer
     from icdpo_chains.jsonl import ResumableFile
 
     with working("Reading the answers ...") as status:

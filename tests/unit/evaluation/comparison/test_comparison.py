@@ -3,10 +3,10 @@
 import pytest
 
 from icdpo_chains import ICDPOError
-from icdpo_chains.evaluation.comparison.answers import ScoredText, SystemAnswer
 from icdpo_chains.evaluation.comparison.catalog import label
 from icdpo_chains.evaluation.comparison.comparison import Judgment, check_judgments, compare
 from icdpo_chains.evaluation.statistics import bootstrap, paired_p_value
+from icdpo_chains.evaluation.system_answers import ScoredText, SystemAnswer
 from icdpo_chains.messages import Message
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from icdpo_chains import Demonstration, Message
 from icdpo_chains.errors import ContextOverflowError, InvalidInputError
-from icdpo_chains.evaluation.comparison.answers import ScoredText, SystemAnswer
 from icdpo_chains.evaluation.comparison.generation import (
     FailedAnswer,
     Generated,
@@ -16,6 +15,7 @@ from icdpo_chains.evaluation.comparison.generation import (
     prompt_seed,
 )
 from icdpo_chains.evaluation.comparison.systems import SystemOutput
+from icdpo_chains.evaluation.system_answers import ScoredText, SystemAnswer
 from icdpo_chains.jsonl import ResumableFile
 
 PROMPTS = [Demonstration(f"Question {i}?", f"Answer {i}.", "No.") for i in range(3)]

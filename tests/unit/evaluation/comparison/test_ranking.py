@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from icdpo_chains.evaluation.comparison.answers import ScoredText, SystemAnswer
 from icdpo_chains.evaluation.comparison.comparison import Judgment
 from icdpo_chains.evaluation.comparison.ranking import chance_level, favourite_rank, rank_scorers
+from icdpo_chains.evaluation.system_answers import ScoredText, SystemAnswer
 from icdpo_chains.messages import Message
 
 

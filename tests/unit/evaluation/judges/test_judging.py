@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from icdpo_chains import Message
-from icdpo_chains.evaluation.comparison.answers import ScoredText, SystemAnswer
 from icdpo_chains.evaluation.comparison.comparison import Judgment, check_judgments
 from icdpo_chains.evaluation.judges.judging import judge_answers, swept
 from icdpo_chains.evaluation.judges.pairwise_judge import PairwiseJudge
 from icdpo_chains.evaluation.report.report import Report
+from icdpo_chains.evaluation.system_answers import ScoredText, SystemAnswer
 from icdpo_chains.jsonl import ResumableFile
 from icdpo_chains.messages import Conversation
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from icdpo_chains import ICDPOError, Message
-from icdpo_chains.evaluation.comparison.answers import ScoredText, SystemAnswer
 from icdpo_chains.evaluation.report.report import Report
+from icdpo_chains.evaluation.system_answers import ScoredText, SystemAnswer
 from icdpo_chains.jsonl import ResumableFile
 
 HOSTILE = "<script>alert('x')</script> </div><img src=http://evil.test/i.png onerror=alert(1)> | a\n\n# b \x00\x1b[2J"
