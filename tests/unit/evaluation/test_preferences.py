@@ -171,7 +171,7 @@ def test_refused_rows_are_logged_where_nobody_listens(
     ("lines", "says"),
     [
         ([], "a.jsonl: empty"),
-        ([{"prompt": "p", "chosen": "a"}], "1 rows without a rejected answer"),
+        ([{"prompt": "p", "chosen": "a"}], "1 rows with one answer alone"),
         ([{"prompt": "p", "chosen": "a", "rejected": "a"}] * 2, "2 rows that can't be used .*the same"),
     ],
 )
