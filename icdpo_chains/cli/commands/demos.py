@@ -1,4 +1,4 @@
-"""`icdpo demos`: list, search, show, remove, export and check the store's demonstrations."""
+"""`icdpo demos`: list, search, show, count, remove, export and check the store's demonstrations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(no_args_is_help=True, help="List, search, show, remove, export and check demonstrations.")
+app = typer.Typer(
+    no_args_is_help=True, help="List, search, show, count, remove, export and check demonstrations."
+)
 Ids = Annotated[list[str], typer.Argument(help="Ids, or their first characters (at least 6).")]
 Limit = Annotated[int, typer.Option("--limit", "-l", help="The most demonstrations to list.")]
 
@@ -121,6 +123,53 @@ def export(
             raise typer.BadParameter(f"{file} exists: name another file, or replace it with --force")
         count = opened.export(file)
     console().print(f"{count} written to {file}", soft_wrap=True)
+
+
+@command(app, "stats")
+def stats(store: options.Store = None, as_json: options.AsJson = False) -> None:
+    """Count pairs, thumbs, contradictions, near-duplicates and scripts."""
+    from dataclasses import asdict
+
+    from icdpo_chains.evaluation.upkeep import store_statistics
+
+    with working("Counting ..."), options.open_store(store, read_only=True) as opened:
+        found = store_statistics(opened)
+    if as_json:
+        write_json(asdict(found))
+        return
+    out = console()
+    out.print(f"{found.pairs} pairs, {found.ups} thumbs up alone, {found.downs} thumbs down alone")
+    out.print(f"{found.prompts} different prompts; {found.near_duplicates} nearly repeat an earlier one")
+    out.print(f"{found.contradicted} answers with contradictory thumbs, {found.ties} of them ties: not shown")
+    scripts = ", ".join(f"{name.lower()} {count}" for name, count in found.scripts.items())
+    out.print(f"scripts of the prompts: {printable(scripts) or 'none'}", soft_wrap=True)
+
+
+@command(app, "dedupe")
+def dedupe(
+    store: options.Store = None,
+    threshold: Annotated[
+        float, typer.Option(help="Duplicates share at least this part of their word pairs (0 to 1).")
+    ] = 0.9,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List duplicates, remove nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove without asking.")] = False,
+) -> None:
+    """Remove demonstrations that nearly repeat the prompt and the answers of an earlier one."""
+    from icdpo_chains.cli.tables import shortened
+    from icdpo_chains.evaluation.upkeep import duplicates
+
+    with options.open_store(store, read_only=dry_run) as opened:
+        with checked(), working("Comparing ..."):
+            found = duplicates(opened, threshold)
+        out = console()
+        for earlier, repeated in found:
+            out.print(f"{repeated.id[:12]} repeats {earlier.id[:12]}:", shortened(repeated.prompt_text, 80))
+        if not found or dry_run:
+            out.print(f"{len(found)} duplicates")
+            return
+        if not yes:
+            typer.confirm(f"Remove {len(found)} of {len(opened)} demonstrations?", abort=True)
+        out.print(f"{opened.remove([repeated.id for _, repeated in found])} removed")
 
 
 @command(app, "check")

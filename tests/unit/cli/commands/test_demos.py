@@ -78,3 +78,25 @@ def test_export_replaces_a_file_only_if_told(icdpo: Any, tmp_path: Path) -> None
     assert file.read_text() == "precious"
     assert icdpo("demos", "export", str(file), "--force").exit_code == 0
     assert len(list(read_demonstrations(file))) == 3
+
+
+def test_stats(icdpo: Any) -> None:
+    run = icdpo("demos", "stats")
+    assert "3 different prompts; 0 nearly repeat" in run.stdout
+    assert "scripts of the prompts: latin 3" in run.stdout
+    found = json.loads(icdpo("demos", "stats", "--json").stdout)
+    assert found["pairs"] + found["ups"] == 3
+
+
+def test_dedupe_asks_first(icdpo: Any, tmp_path: Path) -> None:
+    text = "How long do I boil a large egg from the fridge so that the yolk stays soft and the white is firm"
+    rows = [{"prompt": text + end, "chosen": "Six minutes."} for end in ("", "?", "!")]
+    (tmp_path / "twice.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    icdpo("import", str(tmp_path / "twice.jsonl"))
+    assert icdpo("demos", "dedupe", "--dry-run").stdout.endswith("2 duplicates\n")
+    assert icdpo("demos", "dedupe", stdin="n\n").exit_code == 1
+    assert len(stored(icdpo)) == 6
+    assert "2 removed" in icdpo("demos", "dedupe", stdin="y\n").stdout
+    assert {text} < stored(icdpo).keys()
+    assert icdpo("demos", "dedupe", "--yes").stdout == "0 duplicates\n"
+    assert icdpo("demos", "dedupe", "--threshold", "2").exit_code == 2

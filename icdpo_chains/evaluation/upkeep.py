@@ -1,0 +1,117 @@
+"""What a store holds, and what it holds twice: `store_statistics`, `duplicates`."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.pairing import is_tie, votes_of
+from icdpo_chains.evaluation.preferences import near_duplicates
+
+__all__ = ["StoreStatistics", "duplicates", "store_statistics"]
+
+_LETTERS = 200
+"""The letters of a prompt that are looked at for its script."""
+
+
+@dataclass(frozen=True)
+class StoreStatistics:
+    """What demonstrations there are.
+
+    Attributes:
+        pairs: with a chosen answer and a rejected one.
+        ups: with a chosen answer alone.
+        downs: with a rejected answer alone.
+        ties: with as many thumbs up as down, which are not shown.
+        contradicted: answers that have thumbs up and thumbs down, or that are chosen in one demonstration and
+            rejected in another of the same prompt.
+        prompts: different prompts.
+        near_duplicates: demonstrations whose prompt is nearly that of an earlier one.
+        scripts: demonstrations by the script of their prompt (`"LATIN"`, `"CJK"`, `"CYRILLIC"`, ...).
+    """
+
+    pairs: int
+    ups: int
+    downs: int
+    ties: int
+    contradicted: int
+    prompts: int
+    near_duplicates: int
+    scripts: Mapping[str, int]
+
+
+def store_statistics(demonstrations: Iterable[Demonstration]) -> StoreStatistics:
+    """Counts demonstrations.
+
+    Raises:
+        ICDPOError: the extra `eval` is not installed.
+    """
+    rows = list(demonstrations)
+    ties = {row.id for row in rows if is_tie(row)}
+    alone = [row for row in rows if not row.is_pair and row.id not in ties]
+    sides: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in rows:
+        for side, answer in (("chosen", row.chosen), ("rejected", row.rejected)):
+            if answer is not None:
+                sides[row.prompt_id, answer].add(side)
+    mixed = {
+        (row.prompt_id, row.chosen or row.rejected) for row in rows if not row.is_pair and _is_mixed(row)
+    }
+    return StoreStatistics(
+        pairs=sum(row.is_pair for row in rows),
+        ups=sum(row.chosen is not None for row in alone),
+        downs=sum(row.rejected is not None for row in alone),
+        ties=len(ties),
+        contradicted=len(mixed | {answer for answer, found in sides.items() if len(found) > 1}),
+        prompts=len({row.prompt_id for row in rows}),
+        near_duplicates=len(rows) - len(set(near_duplicates(rows))) if rows else 0,
+        scripts=dict(Counter(_script(row.prompt_text) for row in rows).most_common()),
+    )
+
+
+def duplicates(
+    demonstrations: Iterable[Demonstration], threshold: float = 0.9
+) -> list[tuple[Demonstration, Demonstration]]:
+    """Finds demonstrations that say nearly the same as an earlier one: prompt and answers together.
+
+    A pair is no duplicate of a thumb, nor a thumb up of a thumb down.
+
+    Args:
+        demonstrations: in the order in which they came.
+        threshold: see `near_duplicates`.
+
+    Returns:
+        Each duplicate, after the one that it repeats.
+
+    Raises:
+        ICDPOError: the extra `eval` is not installed.
+        ValueError: a threshold out of range.
+    """
+    rows = list(demonstrations)
+    # As one text, since near_duplicates compares prompts.
+    whole = [Demonstration("\n".join([row.prompt_text, *_answers(row)]), "any") for row in rows]
+    first: dict[tuple[int, bool, bool], Demonstration] = {}
+    found = []
+    for row, group in zip(rows, near_duplicates(whole, threshold), strict=True):
+        earlier = first.setdefault((group, row.chosen is None, row.rejected is None), row)
+        if earlier is not row:
+            found.append((earlier, row))
+    return found
+
+
+def _answers(row: Demonstration) -> Sequence[str]:
+    return [answer for answer in (row.chosen, row.rejected) if answer is not None]
+
+
+def _is_mixed(row: Demonstration) -> bool:
+    return all(votes_of(row).values())
+
+
+def _script(text: str) -> str:
+    """The script of most letters, as the first word of their Unicode names; `"none"` where there are none."""
+    letters = [letter for letter in text if letter.isalpha()][:_LETTERS]
+    names = Counter(unicodedata.name(letter, "unknown").split()[0] for letter in letters)
+    return names.most_common(1)[0][0] if names else "none"
