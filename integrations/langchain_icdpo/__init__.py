@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from langchain_icdpo.reranker import InstantReranker, InstantScoreCompressor, RankedCandidate
     from langchain_icdpo.retriever import DemonstrationRetriever
     from langchain_icdpo.tool import create_icdpo_tool
+    from langchain_icdpo.webhooks import record_webhook
 
 _MODULE_OF = {
     "ChatICDPO": "langchain_icdpo.chat_model.model",
@@ -34,6 +35,7 @@ _MODULE_OF = {
     "create_icdpo_chain": "langchain_icdpo.chain",
     "create_icdpo_tool": "langchain_icdpo.tool",
     "record_feedback": "langchain_icdpo.feedback",
+    "record_webhook": "langchain_icdpo.webhooks",
 }
 
 __all__ = [
@@ -48,6 +50,7 @@ __all__ = [
     "create_icdpo_chain",
     "create_icdpo_tool",
     "record_feedback",
+    "record_webhook",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from icdpo_chains.reasoning.thoughts import answer_alone
 from langchain_icdpo.messages import to_conversation, to_messages, to_text
 from langchain_icdpo.question import to_question
 
-__all__ = ["arecord_feedback", "record_feedback"]
+__all__ = ["arecord_feedback", "demonstration_of_feedback", "kept_in", "record_feedback"]
 
 _INPUTS = ("messages", "input", "question", "query")
 _OUTPUTS = ("messages", "output", "answer", "content", "text", "generations")
@@ -69,6 +69,29 @@ def record_feedback(
         DemonstrationError: the two answers are the same, or one is blank.
         StoreError: the store can't be written.
     """
+    given = demonstration_of_feedback(
+        run_or_messages,
+        chosen=chosen,
+        rejected=rejected,
+        thumb=thumb,
+        comment=comment,
+        feedback=feedback,
+        metadata=metadata,
+    )
+    return kept_in(store, [given])[0]
+
+
+def demonstration_of_feedback(
+    run_or_messages: Any,
+    *,
+    chosen: str | None = None,
+    rejected: str | None = None,
+    thumb: Thumb | None = None,
+    comment: str | None = None,
+    feedback: Mapping[str, Any] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Demonstration:
+    """Returns the demonstration that `record_feedback` adds to a store, with its arguments and errors."""
     question, answer = _exchange(run_or_messages)
     answer, chosen, rejected = (text and answer_alone(text) for text in (answer, chosen, rejected))
     feedback = feedback or {}
@@ -84,25 +107,32 @@ def record_feedback(
     prompt = turns[0].content if len(turns) == 1 and turns[0].role == "user" else turns
     if chosen is None and rejected is None:
         thumb = thumb or _thumb(feedback)
-    if thumb is not None:
-        if rejected is not None:
-            raise InvalidInputError("thumb= is on the answer that was given: leave rejected= out")
-        if answer is None:
-            raise InvalidInputError(
-                "the run or the messages hold no answer that a thumb could be on: give the answer with them"
-            )
-        if isinstance(run_or_messages, Mapping) or hasattr(run_or_messages, "inputs"):
-            kept = {**_run_id(run_or_messages), **kept}  # tells votes on two runs apart
-        recorded = Feedback(prompt, answer, thumb, chosen, kept)
-    else:
+    if thumb is None:
         chosen, rejected = _sides(answer, chosen, rejected)
-        recorded = None
+        return Demonstration(prompt, chosen, rejected, {"source": "feedback", **kept})
+    if rejected is not None:
+        raise InvalidInputError("thumb= is on the answer that was given: leave rejected= out")
+    if answer is None:
+        raise InvalidInputError(
+            "the run or the messages hold no answer that a thumb could be on: give the answer with them"
+        )
+    if isinstance(run_or_messages, Mapping) or hasattr(run_or_messages, "inputs"):
+        kept = {**_run_id(run_or_messages), **kept}  # tells votes on two runs apart
+    return Feedback(prompt, answer, thumb, chosen, kept).demonstration()
+
+
+def kept_in(
+    store: DemonstrationStore | str | Path | None, items: Sequence[Demonstration]
+) -> list[Demonstration]:
+    """Adds demonstrations, and returns what the store holds of each now; `store` is as in `record_feedback`.
+
+    Raises:
+        StoreError: the store can't be written.
+    """
     with _writable(store) as opened:
-        if recorded is not None:
-            return recorded.record(opened)
-        pair = Demonstration(prompt, chosen, rejected, {"source": "feedback", **kept})
-        place = opened.add([pair]).places.get(pair.id, pair.id)
-        return next(iter(opened.get(place)), pair)
+        places = opened.add(items).places
+        found = {item.id: item for item in opened.get([places.get(item.id, item.id) for item in items])}
+    return [found.get(places.get(item.id, item.id), item) for item in items]
 
 
 async def arecord_feedback(

@@ -1,0 +1,125 @@
+"""`record_webhook`: what LangSmith's rules send, and Langfuse's traces with scores, become demonstrations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.pairing import Thumb
+from icdpo_chains.demonstrations.store import DemonstrationStore
+from icdpo_chains.errors import InvalidInputError
+from langchain_icdpo.feedback import demonstration_of_feedback, kept_in
+
+__all__ = ["record_webhook"]
+
+_MIDDLE = 0.5
+"""Thumbs are 1 and 0, also in the mean of several; a score in the middle says nothing."""
+
+
+@dataclass(frozen=True)
+class _Vote:
+    """A score of one run."""
+
+    run: Mapping[str, Any]
+    key: str
+    score: float
+    kept: Mapping[str, Any]
+
+    @property
+    def thumb(self) -> Thumb:
+        return "up" if self.score > _MIDDLE else "down"
+
+
+def record_webhook(
+    store: DemonstrationStore | str | Path | None,
+    payload: Mapping[str, Any],
+    *,
+    key: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> list[Demonstration]:
+    """Records the thumbs of a payload; the same payload twice counts once.
+
+    A score above 0.5 is a thumb up, one below is a thumb down. Runs without a score are left out.
+
+    Args:
+        store: as `record_feedback`.
+        payload: what a rule of LangSmith posts (`runs`, each with `inputs`, `outputs` and `feedback_stats`),
+            one such run, or a trace of Langfuse (`input`, `output` and `scores`).
+        key: the name of the feedback that counts; needed where there are several.
+        metadata: kept with each demonstration.
+
+    Returns:
+        What the store holds now, for each score.
+
+    Raises:
+        InvalidInputError: the payload is of another kind, feedback of several names is in it and `key` is not
+            given, or a run holds no question or no answer. Nothing is stored then.
+        StoreError: the store can't be written.
+    """
+    votes = list(_votes(payload))
+    names = sorted({vote.key for vote in votes})
+    if key is None and len(names) > 1:
+        raise InvalidInputError(
+            f"the payload has feedback of several names: say by key= which of {names} counts"
+        )
+    chosen = [vote for vote in votes if (key is None or vote.key == key) and vote.score != _MIDDLE]
+    items = [
+        demonstration_of_feedback(
+            vote.run, thumb=vote.thumb, metadata={"key": vote.key, **vote.kept, **(metadata or {})}
+        )
+        for vote in chosen
+    ]
+    return kept_in(store, items) if items else []
+
+
+def _votes(payload: Mapping[str, Any]) -> Iterator[_Vote]:
+    if not isinstance(payload, Mapping):
+        raise InvalidInputError(f"the payload is a {type(payload).__name__}, and must be a JSON object")
+    if isinstance(payload.get("runs"), list):
+        runs = payload["runs"]
+        for run in runs:
+            _check_run(run)
+            # The statistics of a single run may stand beside it.
+            beside = payload.get("feedback_stats") if len(runs) == 1 else None
+            yield from _of_run(run, run.get("feedback_stats") or beside)
+    elif "inputs" in payload:
+        yield from _of_run(payload, payload.get("feedback_stats"))
+    elif isinstance(payload.get("scores"), list):
+        yield from _of_trace(payload)
+    else:
+        raise InvalidInputError(
+            f"the payload has {', '.join(map(repr, payload)) or 'nothing'}: it needs LangSmith's 'runs', or "
+            "'inputs', 'outputs' and 'feedback_stats' of one run, or Langfuse's 'input', 'output', 'scores'"
+        )
+
+
+def _of_run(run: Mapping[str, Any], stats: Any) -> Iterator[_Vote]:
+    for name, found in (stats if isinstance(stats, Mapping) else {}).items():
+        score = _number(found.get("avg") if isinstance(found, Mapping) else None)
+        if score is not None:
+            yield _Vote(run, name, score, {})
+
+
+def _of_trace(trace: Mapping[str, Any]) -> Iterator[_Vote]:
+    run = {"id": trace.get("id"), "inputs": trace.get("input"), "outputs": trace.get("output")}
+    for found in trace["scores"]:
+        score = _number(found.get("value") if isinstance(found, Mapping) else None)
+        if score is not None:
+            ids = {"score_id": found.get("id"), "comment": found.get("comment")}
+            kept = {name: value for name, value in ids.items() if isinstance(value, str)}
+            yield _Vote(run, str(found.get("name")), score, kept)
+
+
+def _check_run(run: Any) -> None:
+    if not isinstance(run, Mapping):
+        raise InvalidInputError(f"a run is a {type(run).__name__}, and must be an object: {run!r:.60}")
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, (bool, int, float)) and math.isfinite(value):
+        return float(value)
+    return None
