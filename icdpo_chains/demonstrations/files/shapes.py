@@ -2,8 +2,8 @@ r"""Shapes: how a row of a preference file becomes a `Demonstration`, told by it
 
 ::
 
-    explicit prompt   prompt + chosen (+ rejected)          strings, or messages (TRL)
-    ShareGPT          conversations + chosen (+ rejected)   "from" and "value"; maybe `system`
+    explicit prompt   prompt + chosen, rejected or both     strings, or messages (TRL)
+    ShareGPT          conversations + the same              "from" and "value"; maybe `system`
     implicit prompt   chosen + rejected                     message lists with the same beginning
     transcripts       chosen + rejected                     texts of "\n\nHuman: ...\n\nAssistant: ..." turns
 
@@ -32,8 +32,9 @@ SHAPE_COLUMNS = frozenset({"prompt", "chosen", "rejected", "conversations", "met
 """The columns that may hold more than text or a number."""
 
 _KNOWN_SHAPES = (
-    "prompt + chosen (+ rejected); chosen + rejected, as message lists or as Human:/Assistant: transcripts; "
-    "conversations + chosen (+ rejected), ShareGPT"
+    "prompt + chosen, rejected or both; chosen + rejected, as message lists or as Human:/Assistant: "
+    "transcripts; "
+    "conversations + chosen, rejected or both, ShareGPT"
 )
 _SHAREGPT_ROLES = {
     "human": "user",
@@ -82,8 +83,10 @@ def demonstration_from_row(row: object) -> Demonstration:
                 prompt, system_used = (Message("system", system), *prompt), True
         else:
             return Demonstration(*_two_sides(row), _metadata(row))
-        chosen = _answer(row.get("chosen"), "chosen", prompt)
-        rejected = None if row.get("rejected") is None else _answer(row["rejected"], "rejected", prompt)
+        chosen, rejected = (
+            None if row.get(name) is None else _answer(row[name], name, prompt)
+            for name in ("chosen", "rejected")
+        )
         return Demonstration(
             prompt, chosen, rejected, _metadata(row, without="system" if system_used else None)
         )
@@ -100,7 +103,8 @@ def check_columns(columns: Iterable[str]) -> None:
         UnknownFormatError: they fit no known shape.
     """
     names = list(columns)
-    if "chosen" not in names or not {"prompt", "conversations", "rejected"}.intersection(names):
+    answers = {"chosen", "rejected"}.intersection(names)
+    if not answers or (len(answers) < 2 and not {"prompt", "conversations"}.intersection(names)):
         seen = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
         raise UnknownFormatError(
             f"the columns fit no known shape: {seen or 'none at all'}. Rename them to one of: {_KNOWN_SHAPES}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import tempfile
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from icdpo_chains.demonstrations.chroma.adding import AddReport
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
+from icdpo_chains.demonstrations.files import read_demonstrations
 from icdpo_chains.demonstrations.pairing import votes_of
 from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
@@ -167,7 +167,7 @@ def test_an_export_imports_back_to_the_same_store(rows: list[tuple[str, str, int
         store.add(given)
         path = Path(directory, "all.jsonl")
         store.export(path)
-        again.add(map(Demonstration.from_dict, map(json.loads, path.read_text().splitlines())))
+        again.add(read_demonstrations(path))
         assert {item.id: item.metadata for item in again} == {item.id: item.metadata for item in store}
         assert store.add(list(store)) == AddReport(unchanged=len(store))
         for item in store:

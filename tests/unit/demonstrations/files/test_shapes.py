@@ -153,7 +153,7 @@ def test_metadata_that_is_no_object_is_kept_under_its_name() -> None:
     [
         ([1], "the row is a list"),
         (None, "the row is a NoneType"),
-        ({"prompt": HI, "chosen": None, "rejected": BAD}, "no chosen answer"),
+        ({"prompt": HI, "chosen": None, "rejected": None}, "neither a chosen nor"),
         ({"prompt": HI, "chosen": GOOD, "rejected": GOOD}, "the same"),
         ({"prompt": HI, "chosen": " ", "rejected": BAD}, "chosen answer is blank"),
         ({"prompt": HI, "chosen": GOOD, "rejected": ""}, "rejected answer is blank"),
