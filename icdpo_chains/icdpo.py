@@ -29,27 +29,9 @@ __all__ = ["ICDPO"]
 class ICDPO(Pipeline):
     """Answers a question with the candidate that the demonstrations made most likely.
 
-    Thread-safe, if policy and retriever are (ours are). The async twins run in a thread and never block the
-    event loop; there, progress is reported on the loop. The stages can be had one by one, see `Pipeline`.
-
-    Args:
-        policy: the language model.
-        retriever: finds demonstrations.
-        scorer: the instant scorer; by default against rejected answers, per token.
-        n: how many candidates are sampled, unless a call says otherwise.
-        k: how many demonstrations are shown; `None` leaves it to the retriever.
-        sampling: how candidates are sampled.
-        instructions: what stands before chosen and before rejected answers.
-        format: how texts are laid out; by default the tokenizer's chat template if it has one.
-        max_context: the most tokens that context and answer may have; the model's own limit holds as well.
-        finalists: where given, candidates that fall behind are rejected while they are sampled, until this
-            many are left: faster for a large `n`, with another answer in some cases (see `docs/speed.md`).
-        demonstrations_required: an empty result of the retriever is an error; otherwise the instructions
-            alone are shown.
-        reasoning_tags: the strings around a model's thoughts; by default those that its tokenizer knows.
-
-    Raises:
-        TypeError, ValueError: an argument that can't be used.
+    An ICDPO is thread-safe if its policy and its retriever are; the policies and retrievers of this package
+    are. The asynchronous methods run in a thread, never block the event loop, and report progress on it.
+    `Pipeline` documents the arguments and has the stages as separate methods.
     """
 
     @classmethod
@@ -68,49 +50,38 @@ class ICDPO(Pipeline):
         device: str | torch.device | None = None,
         engine: Engine = "transformers",
     ) -> ICDPO:
-        """Builds all of it: the default model, the default store with its starter demonstrations.
+        """Builds an ICDPO; by default with the default model and the starter demonstrations.
 
         Args:
-            model: a policy, or the name or path of a model for `from_pretrained` of the engine's policy.
-            store: a store, or its directory or address (see `open_store`); by default the user's own
-                (`ICDPO_STORE`).
-            n: how many candidates are sampled.
-            k: how many demonstrations are shown.
+            model: A policy, or the name or path of a model for the engine's policy.
+            store: A store, or its directory or address (see `open_store`). The default is the user's own
+                store (`ICDPO_STORE`).
+            n: The number of candidates.
+            k: The number of demonstrations shown.
             against: see `InstantScorer`.
             aggregate: see `InstantScorer`.
             sampling: see `SamplingParams`.
             finalists: see `ICDPO`.
             dtype: of the model, see `TransformersPolicy.from_pretrained`.
             device: of the model, see `TransformersPolicy.from_pretrained`.
-            engine: what computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file, see
-                `LlamaCppPolicy`.
+            engine: The library that computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file
+                (see `LlamaCppPolicy`).
 
         Raises:
-            PolicyError: the model can't be loaded.
-            StoreError: the store can't be opened.
-            ValueError: a setting out of range, or at odds with another.
-            WeightsError: the default models can't be fetched.
+            PolicyError: The model can't be loaded.
+            StoreError: The store can't be opened.
+            ValueError: A setting is out of range or contradicts another setting.
+            WeightsError: The default models can't be fetched.
         """
         from icdpo_chains.config import ICDPOConfig
 
-        named: dict[str, Any] = {
-            "dtype": None if dtype is None else str(dtype).removeprefix("torch."),
-            "device": None if device is None else str(device),
-        }
-        given_policy = None
-        if model is None or isinstance(model, (str, Path)):
-            named["model"] = None if model is None else str(model)
-        else:
-            given_policy = model
-        given_store = None
-        if store is None or isinstance(store, (str, Path)):
-            named["store"] = None if store is None else str(store)
-        else:
-            given_store = store
         config = ICDPOConfig().changed(
             {
-                **named,
+                "model": _name(model),
                 "engine": engine,
+                "dtype": None if dtype is None else str(dtype),
+                "device": None if device is None else str(device),
+                "store": _name(store),
                 "n": n,
                 "k": k,
                 "against": against,
@@ -118,7 +89,11 @@ class ICDPO(Pipeline):
                 "finalists": finalists,
             }
         )
-        built = cls.from_config(config, policy=given_policy, store=given_store)
+        built = cls.from_config(
+            config,
+            policy=None if model is None or isinstance(model, (str, Path)) else model,
+            store=None if store is None or isinstance(store, (str, Path)) else store,
+        )
         if sampling is not None:
             built.sampling = sampling
         return built
@@ -131,17 +106,17 @@ class ICDPO(Pipeline):
         policy: Policy | None = None,
         store: DemonstrationStore | None = None,
     ) -> ICDPO:
-        """Builds all of it from a file of settings, such as `icdpo tune` writes.
+        """Builds an ICDPO from a config, such as the file that `icdpo tune` writes.
 
         Args:
-            config: the file, or its content.
-            policy: in place of the model that the settings name.
-            store: in place of the store that they name.
+            config: The config, or the path of its file.
+            policy: Replaces the model that the config names.
+            store: Replaces the store that the config names.
 
         Raises:
-            InvalidInputError: the file holds no such settings.
-            OSError: it can't be read.
-            PolicyError, StoreError, WeightsError: as `from_defaults`.
+            InvalidInputError: The file holds no valid config.
+            OSError: The file can't be read.
+            PolicyError, StoreError, WeightsError: See `from_defaults`.
         """
         from icdpo_chains.config import ICDPOConfig
 
@@ -178,24 +153,24 @@ class ICDPO(Pipeline):
         """Answers a question.
 
         Args:
-            prompt: a string, or messages that end where the assistant is to answer.
-            n: how many candidates are sampled.
-            k: how many demonstrations are shown.
-            sampling: how candidates are sampled, in place of the instance's own.
-            seed: makes the answer reproducible; goes before the seed in `sampling`.
-            exclude: ids of demonstrations that must not be shown.
-            finalists: how many candidates are sampled to the end, in place of the instance's own.
-            on_progress: called after each stage.
-            on_text: with one candidate, called with the answer so far each time that it has grown, in the
-                thread that samples; must not raise. See `stream`.
+            prompt: A string, or messages that end where the assistant is to answer.
+            n: The number of candidates.
+            k: The number of demonstrations shown.
+            sampling: Replaces the instance's sampling parameters.
+            seed: Makes the answer reproducible; overrides the seed in `sampling`.
+            exclude: Ids of demonstrations that must not be shown.
+            finalists: Replaces the instance's number of candidates that are sampled to the end.
+            on_progress: A function that is called after each stage.
+            on_text: With one candidate, a function that receives the answer so far each time the answer has
+                grown. The thread that samples calls it; it must not raise. See `stream`.
 
         Raises:
-            InvalidInputError: the prompt is blank or not valid Unicode.
-            NoDemonstrationsError: the retriever finds none.
-            MissingRejectedError: the scorer needs rejected answers, and no demonstration has one.
-            ContextOverflowError: the conversation does not fit the model.
-            NoCandidateError: no candidate can be scored.
-            TypeError, ValueError: an argument that can't be used.
+            InvalidInputError: The prompt is blank or not valid Unicode.
+            NoDemonstrationsError: The retriever finds no demonstration.
+            MissingRejectedError: The scorer needs rejected answers, and a demonstration has none.
+            ContextOverflowError: The conversation does not fit the model.
+            NoCandidateError: No candidate can be scored.
+            TypeError, ValueError: An argument is of the wrong type or out of range.
         """
         (result,) = answer_all(
             self,
@@ -214,11 +189,11 @@ class ICDPO(Pipeline):
         return result
 
     def stream(self, prompt: Conversation, **options: Any) -> Generator[AnswerChunk, None, None]:
-        """`generate` that yields the answer in pieces; the options are the same.
+        """Answers a question in pieces; takes the options of `generate`.
 
-        With `n=1`, text comes as it is sampled: never half a character, and no part of a stop string. With
-        more candidates, or a policy that can't stream, the answer comes whole. The last chunk has the result.
-        Closing the iterator cancels the answer.
+        With `n=1`, the text arrives as it is sampled: no chunk holds half a character or a part of a stop
+        string. With more candidates, or with a policy that can't stream, the answer arrives whole. The last
+        chunk has the result. Closing the iterator cancels the answer.
         """
         return stream(self.generate, prompt, options)
 
@@ -235,17 +210,18 @@ class ICDPO(Pipeline):
     def generate_batch(
         self, prompts: Sequence[Conversation], *, return_exceptions: bool = False, **options: Any
     ) -> list[ICDPOResult] | list[ICDPOResult | Exception]:
-        """Answers several questions, in this order; equal to one `generate` each, and faster.
+        """Answers several questions; the results equal those of `generate` for each, and come faster.
 
-        Their candidates are sampled together, where the policy can do that (see `BatchPolicy`).
+        A `BatchPolicy` samples the candidates of all questions together.
 
         Args:
-            prompts: the questions. All are checked before the first is answered.
-            return_exceptions: an error takes the place of its question's result, and the others are answered.
-            options: those of `generate`, for all of them; a seed is used for each question anew.
+            prompts: The questions. All are checked before the first is answered.
+            return_exceptions: Puts the error of a question in the place of its result, and answers the other
+                questions.
+            options: Options of `generate` for all questions; each question starts from the same seed.
 
         Raises:
-            ICDPOError, TypeError, ValueError: as `generate`, unless errors are returned.
+            ICDPOError, TypeError, ValueError: See `generate`; raised unless `return_exceptions` is set.
         """
         if "on_text" in options:
             raise TypeError("generate_batch() takes no on_text: ask one question by generate() or stream()")
@@ -261,24 +237,24 @@ class ICDPO(Pipeline):
         ended: bool = True,
         on_progress: OnProgress | None = None,
     ) -> ICDPOResult:
-        """Ranks answers that came from anywhere.
+        """Ranks given answers.
 
         Args:
-            prompt: a string, or messages that end where the assistant is to answer.
-            responses: the answers. A blank one is ranked last, with a score of -infinity.
-            k: how many demonstrations are shown.
-            exclude: ids of demonstrations that must not be shown.
-            ended: the answers are complete, so that the end token is scored with them, as it is with a
-                candidate that ended by itself.
-            on_progress: called after each stage.
+            prompt: A string, or messages that end where the assistant is to answer.
+            responses: The answers. A blank answer ranks last, with a score of -infinity.
+            k: The number of demonstrations shown.
+            exclude: Ids of demonstrations that must not be shown.
+            ended: Whether the answers are complete: the end token then counts, as it does for a candidate
+                that ended by itself.
+            on_progress: A function that is called after each stage.
 
         Returns:
-            The responses as candidates, best first; `index` is the place in `responses`.
+            The answers as candidates, best first; `index` is an answer's place in `responses`.
 
         Raises:
-            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: as
+            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: See
                 `generate`.
-            TypeError, ValueError: no response, or one that is not a string.
+            TypeError, ValueError: There is no response, or a response is not a string.
         """
         stages = Stages(on_progress)
         conversation = as_conversation(prompt)
@@ -290,11 +266,11 @@ class ICDPO(Pipeline):
         return replace(result, timings=stages.timings())
 
     async def agenerate(self, prompt: Conversation, **options: Any) -> ICDPOResult:
-        """`generate` in a thread; the options are the same."""
+        """Runs `generate` in a thread; takes the same options."""
         return await in_thread(self.generate, prompt, **options)
 
     def astream(self, prompt: Conversation, **options: Any) -> AsyncGenerator[AnswerChunk, None]:
-        """`stream` that never blocks the event loop; the options are the same."""
+        """Streams without blocking the event loop; takes the options of `stream`."""
         return astream(self.generate, prompt, options)
 
     @overload
@@ -310,9 +286,14 @@ class ICDPO(Pipeline):
     async def agenerate_batch(
         self, prompts: Sequence[Conversation], *, return_exceptions: bool = False, **options: Any
     ) -> list[ICDPOResult] | list[ICDPOResult | Exception]:
-        """`generate_batch` in a thread; the options are the same."""
+        """Runs `generate_batch` in a thread; takes the same options."""
         return await in_thread(self.generate_batch, prompts, return_exceptions=return_exceptions, **options)
 
     async def ascore(self, prompt: Conversation, responses: Sequence[str], **options: Any) -> ICDPOResult:
-        """`score` in a thread; the options are the same."""
+        """Runs `score` in a thread; takes the same options."""
         return await in_thread(self.score, prompt, responses, **options)
+
+
+def _name(given: object) -> str | None:
+    """The name or path of a model or store; `None` for an object."""
+    return str(given) if isinstance(given, (str, Path)) else None

@@ -1,4 +1,4 @@
-"""`Pipeline`: ICDPO's stages, one by one (arXiv 2402.09320): retrieve, sample or encode, rank, select."""
+"""`Pipeline`: the stages of ICDPO (arXiv 2402.09320): retrieve, sample or encode, rank, select."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
-from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
+from icdpo_chains.demonstrations.showable import compared_with, showable
+from icdpo_chains.errors import ContextOverflowError
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
 from icdpo_chains.policies.policy import BatchPolicy, Policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams, check_count
@@ -25,26 +26,26 @@ __all__ = ["Pipeline"]
 
 
 class Pipeline:
-    """The stages of `ICDPO`, for whoever puts something of their own between them.
+    """The stages of `ICDPO` as separate methods, for code that needs something of its own between them.
 
     Args:
-        policy: the language model.
-        retriever: finds demonstrations.
-        scorer: the instant scorer; by default against rejected answers, per token.
-        n: how many candidates are sampled, unless a call says otherwise.
-        k: how many demonstrations are shown; `None` leaves it to the retriever.
-        sampling: how candidates are sampled.
-        instructions: what stands before chosen and before rejected answers.
-        format: how texts are laid out; by default the tokenizer's chat template if it has one.
-        max_context: the most tokens that context and answer may have; the model's own limit holds as well.
-        finalists: where given, candidates that fall behind are rejected while they are sampled, until this
-            many are left: faster for a large `n`, with another answer in some cases (see `docs/speed.md`).
-        demonstrations_required: an empty result of the retriever is an error; otherwise the instructions
-            alone are shown.
-        reasoning_tags: the strings around a model's thoughts; by default those that its tokenizer knows.
+        policy: The language model.
+        retriever: Finds demonstrations.
+        scorer: The instant scorer; by default S^ per token.
+        n: The number of candidates.
+        k: The number of demonstrations shown; `None` leaves the number to the retriever.
+        sampling: How candidates are sampled.
+        instructions: The texts before chosen and before rejected answers.
+        format: The layout of texts; by default the tokenizer's chat template if it has one.
+        max_context: The most tokens of context and answer; the model's own limit holds as well.
+        finalists: Rejects candidates that fall behind while they are sampled, until this many are left. That
+            is faster for a large `n`, and changes some answers (see `docs/speed.md`).
+        demonstrations_required: Whether an empty result of the retriever is an error; otherwise the
+            instructions alone are shown.
+        reasoning_tags: The strings around a model's thoughts; by default those that its tokenizer knows.
 
     Raises:
-        TypeError, ValueError: an argument that can't be used.
+        TypeError, ValueError: An argument is of the wrong type or out of range.
     """
 
     def __init__(
@@ -106,17 +107,16 @@ class Pipeline:
         """The second stage of `generate`: samples candidates with the chosen answers in context.
 
         Args:
-            prompt: the question.
-            demonstrations: what `retrieve` found, or others, best first.
-            n: how many candidates.
-            sampling: in place of the instance's own.
-            seed: goes before the seed in `sampling`.
-            finalists: in place of the instance's own.
+            prompt: The question.
+            demonstrations: The demonstrations of `retrieve`, or others, best first.
+            n: The number of candidates.
+            sampling: Replaces the instance's sampling parameters.
+            seed: Overrides the seed in `sampling`.
+            finalists: Replaces the instance's number.
 
         Raises:
-            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: as
-                `generate`.
-            TypeError, ValueError: as `generate`.
+            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError, TypeError,
+            ValueError: See `ICDPO.generate`.
         """
         question = self.ask(prompt, demonstrations, n=n, sampling=sampling, seed=seed, finalists=finalists)
         return self.sample_questions([question])[0]
@@ -267,29 +267,7 @@ class Pipeline:
         return reader.thought_ids(reasoning, tokenizer, lambda text: self.format.answer(text, ended=False))
 
     def _shown(self, demonstrations: Sequence[RetrievedDemonstration]) -> list[RetrievedDemonstration]:
-        """Returns the demonstrations that have an answer to show."""
-        if not demonstrations and self.demonstrations_required:
-            raise NoDemonstrationsError(
-                "the retriever found no demonstration, and without any there is nothing to align with: add "
-                "some to the store (`icdpo import FILE`), or exclude fewer"
-            )
-        if demonstrations and all(found.shown.chosen is None for found in demonstrations):
-            if not self.demonstrations_required:
-                return []
-            raise NoDemonstrationsError(
-                f"none of the {len(demonstrations)} demonstrations has a chosen answer, and candidates are "
-                "sampled after chosen answers: add some to the store (thumbs up, or pairs)"
-            )
-        if self._against(demonstrations) == "rejected":
-            return list(demonstrations)
-        return [found for found in demonstrations if found.shown.chosen is not None]
-
-    def _against(self, demonstrations: Sequence[RetrievedDemonstration]) -> str:
-        """Returns what the scorer compares with, for a question that is shown these demonstrations."""
-        if self.scorer.against != "auto":
-            return self.scorer.against
-        bare = demonstrations and all(found.shown.rejected is None for found in demonstrations)
-        return "base" if bare else "rejected"
+        return showable(demonstrations, self.scorer.against, required=self.demonstrations_required)
 
     def _contexts(
         self,
@@ -308,6 +286,6 @@ class Pipeline:
             conversation,
             [found.shown for found in demonstrations],
             self.instructions,
-            with_rejected=self._against(demonstrations) == "rejected",
+            with_rejected=compared_with(self.scorer.against, demonstrations) == "rejected",
             budget=budget,
         )
