@@ -22,11 +22,11 @@ from icdpo_chains.policies.sampling import (
     MAX_CANDIDATES,
     Decoding,
     SamplingParams,
-    check_count,
     check_finalists,
 )
 from icdpo_chains.prompts.contexts import Instructions
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
+from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.retrieval import Retriever

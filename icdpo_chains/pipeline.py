@@ -13,7 +13,7 @@ from icdpo_chains.demonstrations.showable import compared_with, showable
 from icdpo_chains.errors import ContextOverflowError
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
 from icdpo_chains.policies.policy import BatchPolicy, Policy
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams, check_count
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
 from icdpo_chains.question import Question
@@ -21,6 +21,7 @@ from icdpo_chains.reasoning.tags import ReasoningTags, known_tags
 from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
 from icdpo_chains.scoring import InstantScorer
+from icdpo_chains.validation import check_count
 
 __all__ = ["Pipeline"]
 

@@ -16,8 +16,9 @@ from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count, check_finalists
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_finalists
 from icdpo_chains.scoring import InstantScorer
+from icdpo_chains.validation import check_count
 
 __all__ = ["CALL_SETTINGS", "ICDPOSettings"]
 

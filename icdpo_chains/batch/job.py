@@ -15,7 +15,7 @@ from icdpo_chains.batch.output import JobOutput
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.policies.sampling import check_count
+from icdpo_chains.validation import check_count
 
 __all__ = ["MAX_CHUNK", "JobReport", "chunks", "open_output", "run_batch_job", "with_own_store", "write_all"]
 

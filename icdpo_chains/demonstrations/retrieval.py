@@ -17,7 +17,7 @@ from icdpo_chains.demonstrations.chroma.records import embedding_text
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.sides import AnswerFilter, Side
 from icdpo_chains.messages import Conversation, as_conversation, search_text
-from icdpo_chains.policies.sampling import check_count
+from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore, Where

@@ -13,7 +13,7 @@ from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retrie
 from icdpo_chains.demonstrations.sides import AnswerFilter
 from icdpo_chains.errors import NoDemonstrationsError
 from icdpo_chains.messages import Conversation, as_conversation
-from icdpo_chains.policies.sampling import check_count
+from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration

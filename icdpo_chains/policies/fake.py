@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from icdpo_chains.policies.policy import check_fits
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams, check_count
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams
+from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import torch

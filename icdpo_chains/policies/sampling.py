@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from icdpo_chains.policies.token_stream import TokenStream
 from icdpo_chains.reasoning.thoughts import ThoughtReader
+from icdpo_chains.validation import check_count, check_number
 
 __all__ = [
     "MAX_CANDIDATES",
@@ -18,7 +18,6 @@ __all__ = [
     "Sample",
     "SampleRequest",
     "SamplingParams",
-    "check_count",
     "check_finalists",
 ]
 
@@ -27,20 +26,6 @@ FinishReason = Literal["stop", "length", "rejected"]
 
 MAX_CANDIDATES = 256
 """The most candidates that one call may ask for: a typing mistake must not fill the memory."""
-
-
-def check_count(value: object, name: str, most: int) -> int:
-    """Returns `value` if it is a whole number from 1 to `most`.
-
-    Raises:
-        TypeError: it is no integer (a bool is none).
-        ValueError: it is out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if not 1 <= value <= most:
-        raise ValueError(f"{name} is {value}, and must be from 1 to {most}")
-    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,13 +72,13 @@ class SamplingParams:
         check_count(self.max_new_tokens, "max_new_tokens", 1_000_000)
         if self.min_new_tokens != 0 or isinstance(self.min_new_tokens, (bool, float)):
             check_count(self.min_new_tokens, "min_new_tokens", self.max_new_tokens)
-        _check_number(self.temperature, "temperature", 0, 100, "0 is greedy, 1 leaves the model as it is")
-        _check_number(self.top_p, "top_p", 0, 1, "1 keeps all tokens")
+        check_number(self.temperature, "temperature", 0, 100, "0 is greedy, 1 leaves the model as it is")
+        check_number(self.top_p, "top_p", 0, 1, "1 keeps all tokens")
         if self.top_p == 0:
             raise ValueError("top_p is 0, which leaves no token: use temperature=0 for the likeliest one")
         if self.top_k is not None:
             check_count(self.top_k, "top_k", 10_000_000)
-        _check_number(self.repetition_penalty, "repetition_penalty", 0.01, 100, "1 means no penalty")
+        check_number(self.repetition_penalty, "repetition_penalty", 0.01, 100, "1 means no penalty")
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         for text in stop:
             if not isinstance(text, str):
@@ -109,8 +94,8 @@ class SamplingParams:
         if self.decoding not in get_args(Decoding):
             known = " or ".join(map(repr, get_args(Decoding)))
             raise ValueError(f"decoding={self.decoding!r} is unknown: use {known}")
-        _check_number(self.guidance, "guidance", 0, 100, "0 leaves the model as it is, 1 is usual")
-        _check_number(self.alpha, "alpha", 0, 1, "0 keeps all tokens, 1 only the likeliest")
+        check_number(self.guidance, "guidance", 0, 100, "0 leaves the model as it is, 1 is usual")
+        check_number(self.alpha, "alpha", 0, 1, "0 keeps all tokens, 1 only the likeliest")
 
     @property
     def guided(self) -> bool:
@@ -195,10 +180,3 @@ def check_finalists(finalists: int | None, sampling: SamplingParams) -> int | No
             "decoding='sample'"
         )
     return check_count(finalists, "finalists", MAX_CANDIDATES)
-
-
-def _check_number(value: Any, name: str, least: float, most: float, hint: str) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, not {value!r}")
-    if not math.isfinite(value) or not least <= value <= most:
-        raise ValueError(f"{name} is {value}, and must be from {least} to {most} ({hint})")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
+from icdpo_chains.policies.sampling import MAX_CANDIDATES
+from icdpo_chains.validation import check_count
 
 __all__ = ["ServerLimits"]
 

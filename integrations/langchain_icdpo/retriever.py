@@ -15,8 +15,8 @@ from typing_extensions import Self
 from icdpo_chains.defaults import default_retriever
 from icdpo_chains.demonstrations.retrieval import Retriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.policies.sampling import check_count
 from icdpo_chains.progress import in_thread
+from icdpo_chains.validation import check_count
 from langchain_icdpo.documents import to_document
 
 __all__ = ["DemonstrationRetriever"]

@@ -12,8 +12,8 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from icdpo_chains.defaults import default_retriever
 from icdpo_chains.demonstrations.retrieval import Retriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.policies.sampling import check_count
 from icdpo_chains.progress import in_thread
+from icdpo_chains.validation import check_count
 from llama_index_icdpo.nodes import to_node_with_score
 
 __all__ = ["DemonstrationRetriever"]

@@ -59,7 +59,7 @@ def batch(
     A failed row is written with its error; the exit code is then 1.
     """
     from icdpo_chains.batch.job import MAX_CHUNK
-    from icdpo_chains.policies.sampling import check_count
+    from icdpo_chains.validation import check_count
 
     with checked():
         check_count(chunk, "--chunk", MAX_CHUNK)

@@ -57,7 +57,8 @@ def demo(
 ) -> None:
     """Answer one question without and with demonstrations, side by side."""
     from icdpo_chains.cli.tables import candidates_table, demonstrations_table, totals
-    from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_count
+    from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams
+    from icdpo_chains.validation import check_count
 
     with checked():
         sampling = SamplingParams(max_new_tokens=max_tokens, seed=seed)

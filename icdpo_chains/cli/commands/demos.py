@@ -34,7 +34,7 @@ def list_(
     as_json: options.AsJson = False,
 ) -> None:
     """List demonstrations."""
-    from icdpo_chains.policies.sampling import check_count
+    from icdpo_chains.validation import check_count
 
     with checked():
         check_count(limit, "--limit", 1_000_000)
@@ -58,7 +58,7 @@ def search(
 ) -> None:
     """Find the demonstrations whose prompts are most similar to a text."""
     from icdpo_chains.messages import as_conversation
-    from icdpo_chains.policies.sampling import check_count
+    from icdpo_chains.validation import check_count
 
     with checked():
         check_count(limit, "--limit", 1_000_000)

@@ -72,7 +72,7 @@ def tune(
     from icdpo_chains.demonstrations.opening import is_server
     from icdpo_chains.evaluation.judges.check import Check
     from icdpo_chains.evaluation.tuning import tuning
-    from icdpo_chains.policies.sampling import check_count
+    from icdpo_chains.validation import check_count
 
     with checked():
         tuning.check(minutes, retriever or tuning.RETRIEVER_NAMES, k or tuning.KS, n or tuning.NS)

@@ -19,7 +19,8 @@ from icdpo_chains.evaluation.tuning.candidate_count import CountSearch, search_n
 from icdpo_chains.evaluation.tuning.successive_halving import SettingSearch, search_setting
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.policies.policy import Policy
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
+from icdpo_chains.policies.sampling import MAX_CANDIDATES
+from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder

@@ -15,8 +15,8 @@ from icdpo_chains.policies.sampling import (
     Sample,
     SampleRequest,
     SamplingParams,
-    check_count,
 )
+from icdpo_chains.validation import check_count
 
 __all__ = ["LlamaCppPolicy"]
 

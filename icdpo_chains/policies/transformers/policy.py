@@ -17,8 +17,8 @@ from icdpo_chains.policies.sampling import (
     Sample,
     SampleRequest,
     SamplingParams,
-    check_count,
 )
+from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import torch

@@ -14,9 +14,10 @@ from typing_extensions import Self
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.decoding import Row
 from icdpo_chains.policies.policy import check_fits
-from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams, check_count
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams
 from icdpo_chains.policies.vllm.server import VLLMServer
 from icdpo_chains.reasoning.tags import known_tags
+from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import httpx

@@ -65,7 +65,7 @@ def accuracy(
     ends the measurement and reports the pairs scored so far; the exit code is then 130.
     """
     from icdpo_chains.demonstrations.retrievers import RETRIEVERS
-    from icdpo_chains.policies.sampling import check_count
+    from icdpo_chains.validation import check_count
 
     names, ks = list(dict.fromkeys(retriever or ["two_stage", "random"])), list(dict.fromkeys(k or [2]))
     with checked():

@@ -58,7 +58,8 @@ def generate(
     stay together. The directory keeps the trained reward models and LoRA adapter.
     """
     from icdpo_chains.evaluation.comparison.experiment import SYSTEMS, VARIANTS
-    from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
+    from icdpo_chains.policies.sampling import MAX_CANDIDATES
+    from icdpo_chains.validation import check_count
 
     names = list(dict.fromkeys(system or SYSTEMS))
     with checked():

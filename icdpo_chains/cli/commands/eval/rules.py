@@ -64,7 +64,8 @@ def rules(
     from icdpo_chains.demonstrations.threshold import Threshold
     from icdpo_chains.evaluation.rules.catalog import RULES, build_rule
     from icdpo_chains.evaluation.rules.stages import DEFAULT_STAGES, check_stages
-    from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_count
+    from icdpo_chains.policies.sampling import MAX_CANDIDATES
+    from icdpo_chains.validation import check_count
 
     names = list(RULES) if rules is None else _names(rules)
     with checked():

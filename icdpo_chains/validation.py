@@ -1,0 +1,42 @@
+"""Checks of arguments: each error names the value, the limit and the remedy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+__all__ = ["check_count", "check_number"]
+
+
+def check_count(value: object, name: str, most: int) -> int:
+    """Returns `value` if it is a whole number from 1 to `most`.
+
+    Raises:
+        TypeError: it is no integer (a bool is none).
+        ValueError: it is out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number, not {value!r}")
+    if not 1 <= value <= most:
+        raise ValueError(f"{name} is {value}, and must be from 1 to {most}")
+    return value
+
+
+def check_number(value: Any, name: str, least: float, most: float, hint: str) -> None:
+    """Checks that `value` is a finite number within limits.
+
+    Args:
+        value: The value.
+        name: The name of the argument.
+        least: The least value.
+        most: The greatest value.
+        hint: The meaning of some values, for the error message.
+
+    Raises:
+        TypeError: It is no number (a bool is none).
+        ValueError: It is out of range or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not math.isfinite(value) or not least <= value <= most:
+        raise ValueError(f"{name} is {value}, and must be from {least} to {most} ({hint})")
