@@ -80,7 +80,10 @@ def stored_table(rows: Iterable[tuple[Demonstration, float | None]]) -> Table:
     table.add_column("chosen", ratio=1)
     for item, similarity in rows:
         scores = [] if similarity is None else [f"{similarity:.3f}"]
-        texts = [shortened(item.messages[-1].content, 100), shortened(item.chosen or "(none)", 100)]
+        texts = [
+            shortened(item.messages[-1].content, 100),
+            shortened(item.chosen or f"(rejected) {item.rejected}", 100),
+        ]
         table.add_row(item.id[:12], *scores, *texts)
     return table
 

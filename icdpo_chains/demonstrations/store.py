@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from icdpo_chains.demonstrations.chroma.adding import AddReport, add_batch, batches
 from icdpo_chains.demonstrations.chroma.collection import Collection, Where
+from icdpo_chains.demonstrations.chroma.directory import DamagedIndexError
 from icdpo_chains.demonstrations.chroma.http import Server
 from icdpo_chains.demonstrations.chroma.local import Directory, ReadOnlyDirectory
 from icdpo_chains.demonstrations.chroma.place import Memory, Place
@@ -159,6 +160,17 @@ class DemonstrationStore(StoredDemonstrations):
         name = self._collection.name
         with DemonstrationStore(self.path, embedder=self.embedder, collection=name) as store:
             yield store
+
+    @property
+    def fingerprint(self) -> str:
+        """A string that changes whenever the content does, whoever changes it."""
+        try:
+            return self._collection.fingerprint
+        except DamagedIndexError:
+            # Read-only, and a writer was killed at work meanwhile: opening for writing mends what it left.
+            with self.writable():
+                pass
+            return self._collection.fingerprint
 
     def add(
         self,

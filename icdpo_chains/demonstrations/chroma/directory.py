@@ -14,13 +14,17 @@ from icdpo_chains.demonstrations.chroma.loading import loads
 from icdpo_chains.demonstrations.chroma.place import Place, own_runtime
 from icdpo_chains.errors import StoreError, StoreLockedError, StoreUnavailableError
 
-__all__ = ["LocalDirectory", "Look"]
+__all__ = ["DamagedIndexError", "LocalDirectory", "Look"]
 
 _INDEX_LOCK = "icdpo-index.lock"
 _PATIENCE = 60.0
 """Seconds that one waits for another's write, or for another to load the index."""
 
 _spellings = itertools.count(1)
+
+
+class DamagedIndexError(StoreUnavailableError):
+    """The vector index can't be trusted; opening the directory for writing builds it anew."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ class LocalDirectory(Place):
             return Look(None, None)
         if self.rebuilding_mark(found.collection).exists():
             return Look(found, "building it anew was interrupted")
+        if found.log_lost:
+            return Look(found, "the database has lost its log of changes")
         if noted is None:
             # Written by an earlier version, or the note was lost.
             if found.records and not loads(self.path, name):

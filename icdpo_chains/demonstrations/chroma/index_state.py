@@ -56,6 +56,8 @@ class IndexState:
         records: how many.
         pending: how many changes the index files do not hold yet; Chroma makes them anew when it loads.
         files: size and checksum of each index file, by name; none where the files are not in use.
+        log_lost: whether the database has lost the numbers of its last changes. New changes then get numbers
+            that Chroma takes for old ones, and ignores.
     """
 
     collection: str
@@ -64,6 +66,7 @@ class IndexState:
     records: int
     pending: int
     files: Mapping[str, tuple[int, int]]
+    log_lost: bool = False
 
     @classmethod
     def found(cls, directory: Path, name: str, checksums: Checksums) -> IndexState | None:
@@ -102,6 +105,11 @@ class IndexState:
                 "SELECT count(*) FROM embeddings_queue WHERE topic LIKE ? AND seq_id > ?",
                 (f"%/{collection}", persisted[0] if persisted else -1),
             ).fetchone()
+            (log_lost,) = database.execute(
+                "SELECT EXISTS (SELECT 1 FROM max_seq_id WHERE segment_id IN (?, ?) AND seq_id > "
+                "(SELECT coalesce(max(seq_id), 0) FROM embeddings_queue))",
+                (segment, metadata),
+            ).fetchone()
         index = directory / segment
         # Before the first thousand additions, all vectors wait in the database and the files hold nothing.
         in_use = persisted is not None or (index / _PERSISTED).exists()
@@ -115,6 +123,7 @@ class IndexState:
             records=records,
             pending=pending,
             files={file.name: checksums.of(file) for file in files},
+            log_lost=bool(log_lost),
         )
 
     @classmethod
@@ -178,6 +187,8 @@ class IndexState:
             noted.revision,
         ):
             return "the database and the index are of different times"
+        if self.log_lost:
+            return "the database has lost its log of changes"
         if self.pending != noted.pending:
             return f"{noted.pending} vectors waited in the database for the index, and {self.pending} do now"
         return None

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.demonstrations.chroma.directory import LocalDirectory
+from icdpo_chains.demonstrations.chroma.directory import DamagedIndexError, LocalDirectory
 from icdpo_chains.demonstrations.chroma.index_state import DATABASE, IndexState
 from icdpo_chains.demonstrations.chroma.place import Place
 from icdpo_chains.errors import StoreError, StoreLockedError, StoreUnavailableError
@@ -187,7 +187,7 @@ class ReadOnlyDirectory(LocalDirectory):
         with self.alone():
             fault = self.look(name).fault
             if fault is not None:
-                raise StoreUnavailableError(
+                raise DamagedIndexError(
                     f"the vector index in {self} is damaged ({fault}): open the store again for writing, "
                     "which mends its index"
                 )

@@ -155,6 +155,40 @@ def test_database_and_index_of_different_times(
     assert check_store(path).whole
 
 
+def test_a_log_that_was_lost_does_not_swallow_what_is_added(tmp_path: Path, stores: dict[int, Path]) -> None:
+    """Chroma numbers changes from 1 again, and takes new ones for old ones."""
+    path = tmp_path / "store"
+    shutil.copytree(stores[50], path)
+    with sqlite3.connect(path / "chroma.sqlite3") as database:
+        database.execute("DELETE FROM embeddings_queue")
+    next(path.glob("icdpo-index-*.json")).unlink()
+    with opened(path) as store:
+        store.add([row(50), row(51)])
+        check_whole(store, 52)
+    with opened(path, read_only=True) as store:
+        check_whole(store, 52)
+
+
+def test_a_reader_mends_what_a_writer_that_was_killed_has_left(
+    tmp_path: Path, stores: dict[int, Path]
+) -> None:
+    path = tmp_path / "store"
+    shutil.copytree(stores[EARLIER], path)
+    note = next(path.glob("icdpo-index-*.json"))
+    earlier = note.read_text()
+    with opened(path, read_only=True) as reader:
+        check_whole(reader, EARLIER)
+        with opened(path) as writer:
+            writer.add(row(i) for i in range(EARLIER, COUNT))
+            mark = path / f"icdpo-writing-{writer._collection._chroma.id}"
+        note.write_text(earlier)
+        mark.touch()
+        reader.search("question", 1)
+        check_whole(reader, COUNT)
+    assert not mark.exists()
+    assert check_store(path).whole
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["noted", "without its note"])
 @pytest.mark.parametrize("how", ["emptied", "missing"])
 def test_a_database_that_was_emptied_is_no_empty_store(
