@@ -156,7 +156,9 @@ class ReadOnlyDirectory(LocalDirectory):
 
     def damaged(self, name: str) -> bool:
         """Returns whether a collection's index is damaged or half-written: a writer has to mend it."""
-        return self.fault(name) is not None or bool(self._marks)
+        # While nobody writes: a writer that lives takes its mark away before it lets go.
+        with self._quiet(name) as there:
+            return there and (self.look(name).fault is not None or bool(self._marks))
 
     def fault(self, name: str) -> str | None:
         """Returns why a collection's index can't be trusted; `None` where it can, or there is no store.
@@ -164,10 +166,17 @@ class ReadOnlyDirectory(LocalDirectory):
         Raises:
             StoreError: the database is empty or damaged, or is written throughout.
         """
+        with self._quiet(name) as there:
+            return self.look(name).fault if there else None
+
+    @contextlib.contextmanager
+    def _quiet(self, name: str) -> Iterator[bool]:
+        """Waits until nobody writes; gives whether there is a store."""
         if not (self.path / DATABASE).exists() and IndexState.noted(self.path, name) is None:
-            return None
-        with self.errors(), self.alone():  # a writer that lives takes its mark away before it lets go
-            return self.look(name).fault
+            yield False
+            return
+        with self.errors(), self.alone():
+            yield True
 
     @property
     def _marks(self) -> list[str]:
