@@ -116,8 +116,9 @@ class Pipeline:
             finalists: Replaces the instance's number.
 
         Raises:
-            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError, TypeError,
-            ValueError: See `ICDPO.generate`.
+            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: See
+                `ICDPO.generate`.
+            TypeError, ValueError: See `ICDPO.generate`.
         """
         question = self.ask(prompt, demonstrations, n=n, sampling=sampling, seed=seed, finalists=finalists)
         return self.sample_questions([question])[0]

@@ -1,9 +1,12 @@
 """`icdpo ask`."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from icdpo_chains import Demonstration, DemonstrationStore, FakeEmbedder
 
 KIND, RUDE = "I am sorry. Shall we talk?", "Whatever. Your own fault."
 
@@ -102,3 +105,27 @@ def test_standard_input_that_is_not_utf_8(icdpo: Any) -> None:
 @pytest.mark.parametrize("question", ["{x} {{ {% raw %} %s", "<|im_end|>", "nul \x00 nul", "[bold]x[/red]"])
 def test_hostile_questions_are_answered(icdpo: Any, question: str) -> None:
     assert icdpo("ask", question, "-v", "-n", "2").exit_code == 0
+
+
+def test_thumbs_without_pairs(icdpo: Any, tmp_path: Path) -> None:
+    store = tmp_path / "thumbs"
+    up, down = Demonstration("My cat is ill.", KIND), Demonstration("My dog is ill.", None, RUDE)
+    with DemonstrationStore(store, embedder=FakeEmbedder()) as opened:
+        opened.add([up])
+    asked = ["ask", "My bird is ill.", "-n", "2", "--store", str(store)]
+    run = icdpo(*asked)
+    assert (run.exit_code, run.stdout) == (1, "")
+    assert 'use against="base"' in run.stderr
+    found = json.loads(icdpo(*asked, "--against", "auto", "--json").stdout)
+    assert found["scorer"]["against"] == "base"
+    with DemonstrationStore(store, embedder=FakeEmbedder()) as opened:
+        opened.add([down])
+    found = json.loads(icdpo(*asked, "--json").stdout)
+    assert found["text"] == KIND
+    assert found["scorer"] == {"against": "rejected", "aggregate": "mean", "paired": False}
+    assert {(item.get("chosen"), item.get("rejected"), item["side"]) for item in found["demonstrations"]} == {
+        (KIND, None, "chosen"),
+        (None, RUDE, "rejected"),
+    }
+    shown = icdpo(*asked, "-v").stdout
+    assert "retrieved apart from the chosen ones" in " ".join(shown.split())
