@@ -51,6 +51,7 @@ def rules(
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Directory of the run.")] = Path("eval-rules"),
+    plot: Annotated[Path | None, typer.Option(help="Write the shares as a bar chart (.svg).")] = None,
     model: options.Model = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
@@ -73,6 +74,8 @@ def rules(
         check_count(n, "--n", MAX_CANDIDATES)
         check_count(k, "--k", 20)
         check_count(batch, "--batch", 1000)
+        if plot is not None and plot.suffix.lower() != ".svg":
+            raise ValueError(f"--plot writes SVG, and {str(plot)!r} does not end in .svg")
         threshold = Threshold(min_similarity=min_similarity, min_bm25=min_bm25, substitute=substitute)
         if not names:
             raise ValueError(f"--rules names no rule: use {', '.join(RULES)}")
@@ -123,6 +126,10 @@ def rules(
         report = report_rules(answers, settings)
         (out / "rules.md").write_text(report.markdown(), encoding="utf-8")
         (out / "rules.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    if plot is not None:
+        from icdpo_chains.evaluation.rules.chart import plot_rules
+
+        plot_rules(report, plot)
     for table in _tables(report):
         console().print(table)
     console().print(printable(f"{out / 'rules.md'} holds the table, {out / 'rules.json'} all figures"))
