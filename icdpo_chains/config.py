@@ -18,6 +18,7 @@ from icdpo_chains.demonstrations.threshold import Substitute, Threshold
 from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.jsonl import json_safe
+from icdpo_chains.network import has_credentials
 from icdpo_chains.policies.sampling import (
     MAX_CANDIDATES,
     Decoding,
@@ -40,7 +41,9 @@ Engine = Literal["transformers", "llama.cpp"]
 _MOST_SHOWN = 10_000
 _FIGURES = {"min_similarity": ("two_stage", "bm25", "embeddings"), "min_bm25": ("two_stage", "bm25")}
 """The limits of a threshold, and the retrievers that have the figure."""
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=False)
+_STRICT = ConfigDict(
+    extra="forbid", strict=True, frozen=True, validate_default=False, hide_input_in_errors=True
+)
 
 
 class SamplingConfig(BaseModel):
@@ -136,6 +139,12 @@ class ICDPOConfig(BaseModel):
     def _check(self) -> Self:
         for name, most in (("n", MAX_CANDIDATES), ("k", _MOST_SHOWN), ("pool", _MOST_SHOWN)):
             check_count(getattr(self, name), name, most)
+        for name, key in (("vllm", "VLLM_API_KEY"), ("store", "ICDPO_CHROMA_TOKEN")):
+            if has_credentials(getattr(self, name) or ""):
+                raise ValueError(
+                    f"{name} holds a user name or a password, which would stand in files and logs: leave "
+                    f"them out of the URL, and give the key in the environment ({key})"
+                )
         theirs = [name for name in ("revision", "dtype", "device") if getattr(self, name) is not None]
         if self.vllm is not None and theirs:
             raise ValueError(f"{', '.join(theirs)} are the vLLM server's own: give them to `vllm serve`")

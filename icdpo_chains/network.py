@@ -19,6 +19,7 @@ __all__ = [
     "bind",
     "declares_json",
     "from_foreign_page",
+    "has_credentials",
     "is_loopback",
     "requested_host",
 ]
@@ -108,6 +109,11 @@ def from_foreign_page(headers: Headers) -> bool:
     host = _value(headers, b"host").decode("latin-1").strip()
     sender = _address(origin)
     return sender is None or sender != _address(f"{origin.partition('://')[0]}://{host}")
+
+
+def has_credentials(url: str) -> bool:
+    """Returns whether a URL holds a user name or a password."""
+    return "@" in url.partition("://")[2].partition("/")[0]
 
 
 def _address(url: str) -> tuple[str, int | None] | None:

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from icdpo_chains.errors import ICDPOError
@@ -21,8 +22,9 @@ def load_chat_model(spec: str) -> ChatModel:
 
     Args:
         spec: `provider:model`, as LangChain's `init_chat_model` takes it, such as `openai:gpt-5-mini` or
-            `ollama:llama3.1:8b`; or `module:attribute`, a Python object that is a chat model or a function
-            that returns one. The module may be in the working directory. An existing object takes precedence.
+            `ollama:llama3.1:8b`; or a Python object that is a chat model or a function that returns one:
+            `file.py:attribute`, or `module:attribute` of an installed module. An existing object takes
+            precedence. Modules of the working directory are never found by their name alone.
 
     Raises:
         ICDPOError: the model can't be loaded: no such object exists, LangChain or the provider's package is
@@ -31,7 +33,7 @@ def load_chat_model(spec: str) -> ChatModel:
     if not all(spec.partition(":")):
         raise ICDPOError(
             f"the chat model {spec!r} is not known: give provider:model, such as openai:gpt-5-mini, or "
-            "module:attribute"
+            "file.py:attribute"
         )
     with _errors_of(spec):
         found = _python_object(spec)
@@ -45,16 +47,36 @@ def load_chat_model(spec: str) -> ChatModel:
 
 def _python_object(spec: str) -> Any:
     module, _, attribute = spec.partition(":")
-    if not attribute.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+    if not attribute.isidentifier():
         return None
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)  # last, so that no local module hides an installed one
+    if module.endswith(".py"):
+        return getattr(_module_of(Path(module)), attribute, None)
+    if not all(part.isidentifier() for part in module.split(".")):
+        return None
+    # A file of the working directory, `ollama.py` say, must not take the place of a provider.
+    here, sys.path = sys.path, [entry for entry in sys.path if entry]
     try:
         known = find_spec(module) is not None
-    except ModuleNotFoundError:  # its parent package does not exist
-        known = False
-    return getattr(import_module(module), attribute, None) if known else None
+        return getattr(import_module(module), attribute, None) if known else None
+    except ModuleNotFoundError as error:
+        if error.name and module.startswith(error.name):  # its parent package does not exist
+            return None
+        raise
+    finally:
+        sys.path = here
+
+
+def _module_of(file: Path) -> ModuleType:
+    spec = spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None or not file.is_file():
+        raise ICDPOError(f"there is no Python file {str(file)!r}: check the path")
+    loaded = sys.modules.get(file.stem)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(file):
+        return loaded
+    module = module_from_spec(spec)
+    sys.modules[file.stem] = module
+    spec.loader.exec_module(module)
+    return module
 
 
 def _langchain_model(spec: str) -> Any:

@@ -289,3 +289,18 @@ def test_a_threshold_out_of_range_is_refused() -> None:
     for retriever, name in [("random", "min_similarity"), ("embeddings", "min_bm25")]:
         with pytest.raises(ValidationError, match=f"{name} needs one of the retrievers two_stage, bm25"):
             ICDPOConfig(retriever=retriever, **{name: 0.5})
+
+
+@pytest.mark.parametrize("name", ["vllm", "store"])
+def test_a_password_never_stands_in_a_config(name: str, tmp_path: Path) -> None:
+    """Neither in the written file nor in the error that refuses the URL."""
+    url = "http://user:SECRET@127.0.0.1:8001"
+    for build in (lambda: ICDPOConfig(**{name: url}), lambda: ICDPOConfig().changed({name: url})):
+        with pytest.raises(ValueError, match=f"{name} holds a user name or a password") as caught:
+            build()
+        assert "SECRET" not in str(caught.value)
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({name: url}))
+    with pytest.raises(InvalidInputError) as refused:
+        ICDPOConfig.read(file)
+    assert "SECRET" not in str(refused.value)

@@ -39,7 +39,7 @@ def distill(
         typer.Option(
             "--teacher",
             "-t",
-            help="The teacher: provider:model of LangChain, such as openai:gpt-5-mini; or module:attribute.",
+            help="The teacher: provider:model of LangChain, such as openai:gpt-5-mini; or file.py:attribute.",
         ),
     ],
     out: Annotated[

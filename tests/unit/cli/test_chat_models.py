@@ -35,20 +35,20 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("attribute", ["instance", "factory", "Model"])
 def test_an_object_of_ones_own(module: str, attribute: str) -> None:
-    assert load_chat_model(f"{module}:{attribute}").name == "mine"  # type: ignore[attr-defined]
+    assert load_chat_model(f"{module}.py:{attribute}").name == "mine"  # type: ignore[attr-defined]
 
 
 def test_an_object_that_is_no_chat_model(module: str) -> None:
     with pytest.raises(ICDPOError, match=r":number is a int, not a chat model"):
-        load_chat_model(f"{module}:number")
+        load_chat_model(f"{module}.py:number")
 
 
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
-        ("{}:broken", "RuntimeError: no key"),
-        ("{}:nothing", "neither as a Python object nor by LangChain"),
-        ("broken_module_of_mine:x", "nothing_like_it"),
+        ("{}.py:broken", "RuntimeError: no key"),
+        ("{}.py:nothing", "neither as a Python object nor by LangChain"),
+        ("broken_module_of_mine.py:x", "nothing_like_it"),
         ("no_such_provider:x", "neither as a Python object nor by LangChain"),
         ("no.such.package:x", "neither as a Python object nor by LangChain"),
         ("-:x", "neither as a Python object nor by LangChain"),
@@ -61,6 +61,26 @@ def test_what_can_not_be_loaded_is_named(module: str, spec: str, named: str) -> 
     assert spec.format(module) in str(caught.value)
 
 
+def test_a_file_of_the_working_directory_takes_no_providers_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from langchain import chat_models
+
+    (tmp_path / "ollama.py").write_text("open('ran', 'w')\nphi3 = 7\n")
+    monkeypatch.setattr(sys, "path", ["", *sys.path])  # as `python -m` has it
+    asked: list[str] = []
+    monkeypatch.setattr(chat_models, "init_chat_model", lambda spec: asked.append(spec))
+    with pytest.raises(ICDPOError):
+        load_chat_model("ollama:phi3")
+    assert asked == ["ollama:phi3"]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_does_not_exist() -> None:
+    with pytest.raises(ICDPOError, match=r"there is no Python file 'none\.py'"):
+        load_chat_model("none.py:model")
+
+
 @pytest.mark.parametrize("spec", ["", "openai", ":x", "openai:"])
 def test_a_spec_without_both_halves(spec: str) -> None:
     with pytest.raises(ICDPOError, match="provider:model"):
@@ -70,7 +90,7 @@ def test_a_spec_without_both_halves(spec: str) -> None:
 def test_langchain_is_asked_for_the_others(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
     from langchain import chat_models
 
-    model = load_chat_model(f"{module}:instance")
+    model = load_chat_model(f"{module}.py:instance")
     monkeypatch.setattr(chat_models, "init_chat_model", {"json:llama3.1:8b": model}.__getitem__)
     assert load_chat_model("json:llama3.1:8b") is model
 

@@ -1,6 +1,7 @@
 """How candidates are shown."""
 
 import io
+import unicodedata
 from dataclasses import replace
 from typing import get_args
 
@@ -16,6 +17,7 @@ from icdpo_chains.policies.sampling import FinishReason
 from icdpo_chains.result import Usage
 
 TOKENIZER = FakePolicy().tokenizer
+BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def candidate(text: str, *, shown: str | None = None) -> Candidate:
@@ -55,6 +57,11 @@ def test_nothing_that_is_printed_controls_a_terminal(text: str) -> None:
     Console(file=out, width=80, markup=False, emoji=False).print(shortened(text, 40))
     for shown in (out.getvalue(), printable(text)):
         assert not any((ord(c) < 32 and c not in "\n\t") or 0x7F <= ord(c) < 0xA0 for c in shown)
+        assert not any(unicodedata.bidirectional(c) in BIDI for c in shown)
+
+
+def test_bidirectional_controls_are_escapes() -> None:
+    assert printable("a\u202eb\u2066c\u200fd") == "a\\u202eb\\u2066c\\u200fd"
 
 
 def test_markup_in_a_text_is_text() -> None:

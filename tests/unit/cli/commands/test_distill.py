@@ -37,7 +37,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     app = typer.Typer()
     app.callback()(lambda: None)
     distill.register(app)
-    teacher = ("--teacher", "teachers_for_a_test:Teacher", "--out", "out.jsonl")
+    teacher = ("--teacher", "teachers_for_a_test.py:Teacher", "--out", "out.jsonl")
     return lambda *arguments: CliRunner().invoke(app, ["distill", *arguments, *teacher])
 
 
@@ -53,7 +53,7 @@ def test_prompts_become_demonstrations(run: Any, fakes: list[Any]) -> None:
     assert cats.rejected
     assert cats.metadata == {
         "source": "icdpo distill",
-        "teacher": "teachers_for_a_test:Teacher",
+        "teacher": "teachers_for_a_test.py:Teacher",
         "policy": "fake",
         "seed": 4,
     }
