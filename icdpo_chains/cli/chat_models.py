@@ -71,7 +71,7 @@ def _module_of(file: Path) -> ModuleType:
     if spec is None or spec.loader is None or not file.is_file():
         raise ICDPOError(f"there is no Python file {str(file)!r}: check the path")
     loaded = sys.modules.get(file.stem)
-    if loaded is not None and getattr(loaded, "__file__", None) == str(file):
+    if loaded is not None and getattr(loaded, "__file__", None) == str(file.absolute()):
         return loaded
     module = module_from_spec(spec)
     sys.modules[file.stem] = module
