@@ -3,39 +3,43 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 import threading
 from collections.abc import Iterator
 from typing import Any
 
 from icdpo_chains.demonstrations.files.byte_source import ByteSource
-from icdpo_chains.demonstrations.files.shapes import SHAPE_COLUMNS, check_columns, is_message_list
+from icdpo_chains.demonstrations.files.shapes import fitting
 from icdpo_chains.demonstrations.files.text_lines import MAX_ROW, TextLines, check_utf8
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 __all__ = ["csv_rows"]
 
 _CSV_LIMIT_LOCK = threading.Lock()
+_HEAD = 1 << 16
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 def csv_rows(source: ByteSource, delimiter: str = ",") -> Iterator[tuple[int, Any]]:
     """Yields the records of a CSV file as dictionaries by the names in its first record.
 
-    An empty cell is `None`. `prompt`, `chosen`, `rejected` and `conversations` may hold messages, and
-    `metadata` an object, written as JSON; other text that looks like JSON stays text. A column without
-    a name is left out.
+    The header tells what stands between the cells: a comma, a semicolon, a tab or a bar; so does a line
+    `sep=;` before it. An empty cell is `None`. A column without a name is left out.
 
     Args:
         source: the file.
-        delimiter: what stands between the cells.
+        delimiter: what stands between the cells where the header does not tell.
 
     Yields:
         The line where the record begins, and the row or the `DemonstrationError` in its place.
 
     Raises:
-        UnknownFormatError: the header can't be read, names a column twice, or fits no known shape.
+        UnknownFormatError: the header can't be read, or names a column twice.
     """
     lines = TextLines(source)
+    first, delimiter = _delimiter(source.peek(_HEAD), delimiter)
+    if first:
+        next(lines)
     records = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] = []
     while True:
@@ -85,7 +89,6 @@ def _header(cells: list[str]) -> list[str]:
         raise UnknownFormatError(
             f"the CSV header names {', '.join(map(repr, doubled))} more than once: rename one"
         )
-    check_columns(header)
     return header
 
 
@@ -95,18 +98,25 @@ def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any]:
             f"it has {len(cells)} cells, but the header names {len(header)} columns: quote cells that hold a "
             "delimiter, a quote or a line break"
         )
-    return {name: _cell(name, cell) for name, cell in zip(header, cells, strict=True) if name}
+    return {name: cell or None for name, cell in zip(header, cells, strict=True) if name}
 
 
-def _cell(name: str, cell: str) -> Any:
-    if not cell:
-        return None
-    if name not in SHAPE_COLUMNS or cell.lstrip()[:1] not in ("[", "{"):
-        return cell
-    try:
-        value = json.loads(cell)
-    except (ValueError, RecursionError):
-        return cell
-    # Text that merely looks like JSON is an answer like any other.
-    meant = isinstance(value, dict) if name == "metadata" else is_message_list(value)
-    return value if meant else cell
+def _delimiter(head: bytes, default: str) -> tuple[bool, str]:
+    """Whether the file begins with a line such as `sep=;`, and what stands between the cells."""
+    text = head.decode("utf-8-sig", "replace")
+    line = text.split("\n", 1)[0].rstrip("\r")
+    if len(line) == 5 and line.startswith("sep="):
+        return True, line[4]
+    choices = dict.fromkeys((default, *_DELIMITERS))
+    headers = {choice: _first_record(text, choice) for choice in choices}
+    # The first of equals: the one that the file's name promises.
+    return False, max(choices, key=lambda choice: (fitting(headers[choice]), len(headers[choice])))
+
+
+def _first_record(text: str, delimiter: str) -> list[str]:
+    for line in text.lstrip("\r\n").split("\n", 1)[:1]:
+        try:
+            return [cell.strip() for cell in next(csv.reader(io.StringIO(line), delimiter=delimiter), [])]
+        except csv.Error:
+            return []
+    return []

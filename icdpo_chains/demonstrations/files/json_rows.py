@@ -8,24 +8,29 @@ from collections.abc import Iterator
 from typing import Any
 
 from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.documents import rows_of_document
 from icdpo_chains.demonstrations.files.text_lines import MAX_ROW, TextLines, check_utf8
 from icdpo_chains.errors import DemonstrationError
 
 __all__ = ["json_rows"]
 
 _CHUNK = 1 << 16
+_LONG = 1 << 15
+_MAX_DOCUMENT = 1 << 28
+"""How large a file may be that is one object: it is in memory as a whole."""
 _JSON_SPACE = " \t\r\n"
 
 
-def json_rows(source: ByteSource, *, may_span_lines: bool) -> Iterator[tuple[int, Any]]:
-    """Yields the rows of JSON lines, of one JSON array, or of one object written over several lines.
+def json_rows(source: ByteSource, *, may_span_lines: bool = True) -> Iterator[tuple[int, Any]]:
+    """Yields the rows of JSON lines, of one JSON array, or of objects written over several lines.
 
-    The content decides, not the file's name. After a syntax error JSON lines go on with the next line; an
-    array can't be followed any further and ends there.
+    The content decides, not the file's name. A file that is one object may hold its rows in a list, such as
+    `{"data": [...]}`, or by columns: see `rows_of_document`. After a syntax error JSON lines go on with
+    the next line; an array can't be followed any further and ends there.
 
     Args:
         source: the file.
-        may_span_lines: whether an object may be written over several lines, as in a `.json` file.
+        may_span_lines: whether a file of one long line may be one document.
 
     Yields:
         The line number (in an array the row's number), and the row or the `DemonstrationError` in its place.
@@ -33,9 +38,27 @@ def json_rows(source: ByteSource, *, may_span_lines: bool) -> Iterator[tuple[int
     head = source.peek(_CHUNK).removeprefix(codecs.BOM_UTF8).lstrip(_JSON_SPACE.encode())
     if head.startswith(b"["):
         return _json_values(source, array=True)
-    if may_span_lines and _spans_lines(head):
-        return _json_values(source, array=False)
-    return _json_lines(source)
+    if _spans_lines(head) or (
+        may_span_lines and head.startswith(b"{") and b"\n" not in head and len(head) >= _LONG
+    ):
+        return _document(_json_values(source, array=False))
+    return _document(_json_lines(source))
+
+
+def _document(rows: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+    """The rows inside of the only object of a file; the rows of any other file as they are."""
+    first = next(rows, None)
+    if first is None:
+        return
+    second = next(rows, None)
+    inner = rows_of_document(first[1]) if second is None else None
+    if inner is not None:
+        yield from enumerate(inner, 1)
+        return
+    yield first
+    if second is not None:
+        yield second
+        yield from rows
 
 
 def _json_lines(source: ByteSource) -> Iterator[tuple[int, Any]]:
@@ -53,20 +76,20 @@ def _json_lines(source: ByteSource) -> Iterator[tuple[int, Any]]:
         except DemonstrationError as error:
             row = error
         except (ValueError, RecursionError) as error:
-            if not lines.complete:
+            if not lines.complete and not _python(text):
                 reason = (
                     source.broken or f"the line breaks off, the file seems to be truncated: {_why(error)}"
                 )
                 yield lines.number, DemonstrationError(reason)
                 return
-            row = DemonstrationError(f"the line is not valid JSON: {_why(error)}")
+            row = DemonstrationError(f"the line is not valid JSON: {_why(error, text)}")
         yield lines.number, row
     if source.broken:
         yield lines.number + 1, DemonstrationError(source.broken)
 
 
 def _json_values(source: ByteSource, *, array: bool) -> Iterator[tuple[int, Any]]:
-    text = _JSONText(source)
+    text = _JSONText(source, MAX_ROW if array else max(MAX_ROW, _MAX_DOCUMENT))
     if array:
         text.next_char()
         text.position += 1
@@ -103,8 +126,9 @@ class _JSONText:
     UTF-8 ends the whole array. Here a row means the same as in JSON lines, and only that row is refused.
     """
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, limit: int) -> None:
         self._source = source
+        self._limit = limit
         self._bytes = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
         self._values = json.JSONDecoder()
         self._buffer = ""
@@ -145,8 +169,10 @@ class _JSONText:
     def _fill(self) -> bool:
         """Reads about as much again as is waiting: so that a long value is not tried over and over."""
         waiting = len(self._buffer) - self.position
-        if waiting > MAX_ROW:
-            raise DemonstrationError(f"the row is longer than {MAX_ROW:,} characters, or a quote is missing")
+        if waiting > self._limit:
+            raise DemonstrationError(
+                f"the row is longer than {self._limit:,} characters, or a quote is missing"
+            )
         chunks: list[str] = []
         wanted = max(_CHUNK, waiting)
         while wanted > 0 and not self.ended:
@@ -169,6 +195,12 @@ def _spans_lines(head: bytes) -> bool:
     return False
 
 
-def _why(error: Exception) -> str:
+def _python(text: str) -> bool:
+    return text.startswith(("{'", "['"))
+
+
+def _why(error: Exception, text: str = "") -> str:
+    if _python(text):
+        return "it is in single quotes, as Python prints a dictionary: write rows with json.dumps"
     # The error's own text counts lines within what was read last, which would mislead.
     return f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)

@@ -11,7 +11,8 @@ from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.byte_source import ByteSource
 from icdpo_chains.demonstrations.files.json_rows import json_rows
 from icdpo_chains.demonstrations.files.read import RefusedRow, read_demonstrations
-from icdpo_chains.demonstrations.files.shapes import demonstration_from_row
+from icdpo_chains.demonstrations.files.shapes import prompt_row, read_row
+from icdpo_chains.demonstrations.files.shapes.row import Vote
 from icdpo_chains.demonstrations.files.text_lines import TextLines, check_utf8
 from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message
@@ -71,10 +72,16 @@ def read_prompt_rows(
 
 
 def _demonstration(row: object) -> Demonstration:
-    if isinstance(row, Mapping) and (row.get("prompt") or row.get("conversations")):
-        # Its answers do not matter, but a demonstration has to have one.
-        row = {**row, "chosen": "any", "rejected": None}
-    return demonstration_from_row(row)
+    # Its answers do not matter, but a demonstration has to have one.
+    found = prompt_row(row) if isinstance(row, Mapping) else None
+    if found is not None:
+        return found
+    for outcome in read_row(row).outcomes:
+        if isinstance(outcome, Demonstration):
+            return outcome
+        if isinstance(outcome, Vote):
+            return Demonstration(outcome.prompt, outcome.answer, None, outcome.metadata)
+    raise DemonstrationError("the row states no preference, and has no column 'prompt'")
 
 
 def _text_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:

@@ -2,128 +2,128 @@
 
 from __future__ import annotations
 
-import codecs
-import errno
 import logging
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.byte_source import as_utf8
+from icdpo_chains.demonstrations.files.columnar_rows import arrow_rows, parquet_rows
 from icdpo_chains.demonstrations.files.csv_rows import csv_rows
 from icdpo_chains.demonstrations.files.json_rows import json_rows
-from icdpo_chains.demonstrations.files.parquet_rows import parquet_rows
-from icdpo_chains.demonstrations.files.shapes import demonstration_from_row
-from icdpo_chains.errors import DemonstrationError, UnknownFormatError
+from icdpo_chains.demonstrations.files.report import ReadReport, RefusedRow
+from icdpo_chains.demonstrations.files.rows import RowReader
+from icdpo_chains.demonstrations.files.sources import Source, sources_of
+from icdpo_chains.errors import UnknownFormatError
 
-__all__ = ["RefusedRow", "read_demonstrations"]
+__all__ = ["Convert", "ReadReport", "RefusedRow", "read_demonstrations"]
+
+Convert: TypeAlias = "Callable[[Mapping[str, Any]], Demonstration | Iterable[Demonstration] | None]"
 
 _log = logging.getLogger(__name__)
 
-_READERS: dict[str, Callable[[ByteSource], Iterator[tuple[int, Any]]]] = {
-    ".jsonl": lambda source: json_rows(source, may_span_lines=False),
-    ".ndjson": lambda source: json_rows(source, may_span_lines=False),
-    ".json": lambda source: json_rows(source, may_span_lines=True),
-    ".csv": csv_rows,
-    ".tsv": lambda source: csv_rows(source, delimiter="\t"),
-    ".parquet": parquet_rows,
-}
-_WIDE_BOMS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedRow:
-    """A row that is no demonstration, and why.
-
-    Attributes:
-        path: the file, as it was given.
-        line: where, from 1: the line in JSON lines, the line where the record begins in CSV, the row's number
-            in a JSON array and in Parquet.
-        reason: why, in one sentence.
-    """
-
-    path: str
-    line: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.reason}"
+_BINARY = {".parquet": parquet_rows, ".arrow": arrow_rows, ".feather": arrow_rows}
 
 
 def read_demonstrations(
-    path: str | os.PathLike[str], *, on_refused: Callable[[RefusedRow], None] | None = None
+    path: str | os.PathLike[str],
+    *,
+    on_refused: Callable[[RefusedRow], None] | None = None,
+    columns: Mapping[str, str] | None = None,
+    convert: Convert | None = None,
+    all_pairs: bool = False,
+    threshold: float | None = None,
+    pair_thumbs: bool = True,
+    report: ReadReport | None = None,
 ) -> Iterator[Demonstration]:
     """Reads a preference file lazily, one row at a time.
 
-    The suffix says the format: `.jsonl`, `.ndjson`, `.json` (an array, one object, or JSON lines after all),
-    `.csv`, `.tsv` or `.parquet`, each also with `.gz`; whether it is compressed, its first bytes say. Text is
-    UTF-8, with or without a byte order mark. The columns say the shape, row by row: see
-    `icdpo_chains.demonstrations.files.shapes`.
+    The suffix says the format: `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, or `.zip`
+    for an archive of them; a file without a suffix is told by its content. The first bytes say whether it is
+    compressed (gzip, xz, bzip2, zstd). Text is UTF-8, UTF-16 or UTF-32; CSV may be Windows-1252. The columns
+    say the shape, row by row: see `icdpo_chains.demonstrations.files.shapes`.
 
-    A row that can't be used is refused, and reading goes on after it. Where a file breaks off (truncated
-    gzip, an unfinished array, a damaged Parquet file), what stands before is read, and the break is
+    A row that can't be used is refused, and reading goes on after it. Where a file breaks off (a truncated
+    stream, an unfinished array, a damaged Parquet file), what stands before is read, and the break is
     refused as a row. A row may have 16 MiB; Parquet, which has to be read from its end, is unpacked to
     a temporary file.
 
     Args:
-        path: the file.
+        path: the file; or a directory, a pattern such as `"logs/*.csv"`, `-` for standard input, or the name
+            of a data set on the Hugging Face hub (needs the package `datasets`).
         on_refused: called with each refused row; without it, each is logged as a warning.
+        columns: which column holds what, for files of no known shape: `{"prompt": "question", "chosen":
+            "good", "rejected": "bad"}`. Other names are `system`, `completion` with `label` or `rating`, and
+            `response_a`, `response_b` with `preference`. A dot leads into objects:
+            `"data.question"`. Columns that are not named become metadata.
+        convert: makes demonstrations of a row itself, in place of the shapes; `None` skips the row.
+        all_pairs: whether a ranked list of answers gives all its pairs, instead of the best against the
+            worst.
+        threshold: the least rating of a good answer; lower ones are bad. Without it, the range of a file's
+            ratings tells.
+        pair_thumbs: whether ups and downs of one prompt are returned as pairs, after the file's last row;
+            else each is returned alone, as it comes. Ratings wait for the last row anyhow.
+        report: filled with the shapes that were read and the rows that were skipped.
 
     Yields:
-        The demonstrations, in the file's order. Nothing is opened before the first is asked for.
+        The demonstrations, in the file's order. Nothing is read before the first is asked for.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnknownFormatError: a directory, or an unknown suffix; these two are raised by the call itself. While
-            reading: UTF-16, or the columns of the first row (CSV: of the header, Parquet: of the schema) fit
-            no known shape, so that the others would not either. A later row of other columns is refused.
+        UnknownFormatError: an unknown format; raised by the call itself. While reading: the columns of the
+            first row fit no known shape, so that the others would not either. A later row of other columns is
+            refused. Among several files such a file is refused, and the others are read.
         OSError: the file can't be opened or read.
     """
-    file = Path(path)
-    if file.is_dir():
-        raise UnknownFormatError(f"{str(path)!r} is a directory: name one of the files in it. {_formats()}")
-    if not file.exists():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    suffix = Path(file.name.lower().removesuffix(".gz")).suffix
-    if suffix not in _READERS:
-        raise UnknownFormatError(
-            f"the format of {str(path)!r} is unknown by its suffix {suffix!r}. {_formats()}"
-        )
-    return _read(file, suffix, on_refused or _log_refused)
+    sources = sources_of(path)
+    reader = RowReader(
+        columns=columns,
+        convert=convert,
+        all_pairs=all_pairs,
+        threshold=threshold,
+        pair_thumbs=pair_thumbs,
+        report=ReadReport() if report is None else report,
+    )
+    return _read_all(sources, reader, on_refused or _log_refused)
 
 
-def _read(file: Path, suffix: str, on_refused: Callable[[RefusedRow], None]) -> Iterator[Demonstration]:
-    shape_known = False
-    with ByteSource(file) as source:
-        if suffix != ".parquet" and source.peek(4).startswith(_WIDE_BOMS):
-            raise UnknownFormatError(f"{str(file)!r} is UTF-16 or UTF-32 text: save it as UTF-8")
+def _read_all(
+    sources: list[Source], reader: RowReader, on_refused: Callable[[RefusedRow], None]
+) -> Iterator[Demonstration]:
+    for source in sources:
         try:
-            for line, row in _READERS[suffix](source):
-                try:
-                    if isinstance(row, DemonstrationError):
-                        raise row
-                    demonstration = demonstration_from_row(row)
-                except UnknownFormatError as error:
-                    if not shape_known:
-                        raise
-                    on_refused(RefusedRow(str(file), line, str(error)))
-                except DemonstrationError as error:
-                    # A row of the wrong kind, or none at all, says nothing about the columns of the others.
-                    shape_known = shape_known or isinstance(row, dict)
-                    on_refused(RefusedRow(str(file), line, str(error)))
-                else:
-                    shape_known = True
-                    yield demonstration
+            yield from reader.read(source.name, _rows(source, reader.report), on_refused)
         except UnknownFormatError as error:
-            raise UnknownFormatError(f"{str(file)!r}: {error}") from None
+            if len(sources) == 1:
+                raise UnknownFormatError(f"{source.name!r}: {error}") from None
+            on_refused(RefusedRow(source.name, 1, str(error)))
+
+
+def _rows(source: Source, report: ReadReport) -> Iterator[tuple[int, Any]]:
+    """The rows of a file with their positions, in any format."""
+    if source.open is None:
+        yield from enumerate(source.rows() if source.rows else (), 1)
+        return
+    with source.open() as data:
+        if source.suffix in _BINARY:
+            yield from _BINARY[source.suffix](data)
+            return
+        table = source.suffix in (".csv", ".tsv")
+        text, encoding = as_utf8(data, table=table)
+        if encoding is not None:
+            report.notes[f"the text was {encoding}"] += 1
+        if not table and not source.suffix:
+            head = text.peek(1 << 12).removeprefix(b"\xef\xbb\xbf").lstrip()[:4]
+            if head == b"PAR1":
+                yield from parquet_rows(data)
+                return
+            table = bool(head) and head[:1] not in (b"{", b"[")
+        if table:
+            yield from csv_rows(text, delimiter="\t" if source.suffix == ".tsv" else ",")
+        else:
+            yield from json_rows(text, may_span_lines=source.suffix not in (".jsonl", ".ndjson"))
 
 
 def _log_refused(refused: RefusedRow) -> None:
     _log.warning("refused: %s", refused)
-
-
-def _formats() -> str:
-    return f"Known formats: {', '.join(_READERS)}, each also with .gz"

@@ -7,9 +7,11 @@ import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.errors import UnknownFormatError
+from icdpo_chains.demonstrations.files.shapes import read_row
+from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 __all__ = ["write_demonstrations"]
 
@@ -34,9 +36,28 @@ def write_demonstrations(path: str | os.PathLike[str], demonstrations: Iterable[
     try:
         with part.open("x", encoding="ascii", newline="\n") as file:
             for demonstration in demonstrations:
-                file.write(json.dumps(demonstration.to_dict()) + "\n")
+                file.write(json.dumps(_row(demonstration)) + "\n")
                 count += 1
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
     return count
+
+
+def _row(demonstration: Demonstration) -> dict[str, Any]:
+    """Returns a row that is read back as this demonstration.
+
+    Texts of messages are never interpreted; so a text that looks like a transcript, like JSON or like HTML is
+    written as a message.
+    """
+    row = demonstration.to_dict()
+    try:
+        if read_row(row).outcomes == (demonstration,):
+            return row
+    except DemonstrationError:
+        pass
+    row["prompt"] = [message.to_dict() for message in demonstration.messages]
+    for side in ("chosen", "rejected"):
+        if side in row:
+            row[side] = [{"role": "assistant", "content": row[side]}]
+    return row

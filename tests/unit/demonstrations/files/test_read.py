@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
+import contextlib
 import csv
 import gzip
 import io
 import json
 import logging
+import lzma
+import sys
 import threading
 import tracemalloc
+import types
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +25,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.files import RefusedRow, csv_rows, json_rows, read_demonstrations, text_lines
+from icdpo_chains.demonstrations.files import (
+    ReadReport,
+    RefusedRow,
+    byte_source,
+    csv_rows,
+    json_rows,
+    read_demonstrations,
+    text_lines,
+)
 from icdpo_chains.errors import UnknownFormatError
+
+
+def zstd(data: bytes) -> bytes:
+    return bytes(pa.compress(data, codec="zstd", asbytes=True))
+
 
 Rows = list[dict[str, Any]]
 
@@ -60,6 +79,34 @@ SHAPES: dict[str, Rows] = {
         for d in EXPECTED
     ],
 }
+NAMES = [
+    *("prompt", "question", "chosen", "rejected", "messages", "role", "content", "from", "value", "answers"),
+    *("response_a", "response_b", "winner", "label", "completion", "data", "annotations", "result", "fields"),
+    *(
+        "responses",
+        "inputs",
+        "outputs",
+        "feedback",
+        "score",
+        "scores",
+        "rank",
+        "history",
+        "system",
+        "context",
+    ),
+    *(
+        "input",
+        "output",
+        "row",
+        "row_idx",
+        "replies",
+        "text",
+        "attributes",
+        "rating",
+        "metadata",
+        "preference",
+    ),
+]
 FORMATS = [".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet"]
 GOOD = {"prompt": "a", "chosen": "b", "rejected": "c"}
 LINE = json.dumps(GOOD).encode() + b"\n"
@@ -326,13 +373,226 @@ def test_a_row_that_is_not_utf8_is_refused_alone(tmp_path: Path, suffix: str) ->
     assert "UTF-8" in refused[0][1]
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv"])
-def test_wide_text_is_told_by_its_mark(tmp_path: Path, suffix: str, encoding: str) -> None:
-    path = tmp_path / f"x{suffix}"
-    path.write_bytes(encoded([GOOD], suffix).decode().encode(encoding))
-    with pytest.raises(UnknownFormatError, match="save it as UTF-8"):
-        list(read_demonstrations(path))
+def test_wide_text_is_told_by_its_mark_or_its_zeros(tmp_path: Path, suffix: str, encoding: str) -> None:
+    data = encoded(SHAPES["explicit"], suffix).decode().encode(encoding)
+    assert read(tmp_path / f"x{suffix}", data) == (EXPECTED, [])
+    assert read(tmp_path / f"x{suffix}.gz", gzip.compress(data)) == (EXPECTED, [])
+
+
+def test_wide_text_that_breaks_off_gives_what_stands_before(tmp_path: Path) -> None:
+    data = (LINE * 2).decode().encode("utf-16")
+    demonstrations, refused = read(tmp_path / "x.jsonl", data[:-1])
+    assert len(demonstrations) >= 1
+    assert "utf-16 from here on" in refused[-1][1]
+
+
+def test_a_table_in_windows_1252_is_read(tmp_path: Path) -> None:
+    data = "prompt;chosen;rejected\nOù ?;Là-bas – à gauche;Non\n".encode("cp1252")
+    report = ReadReport()
+    (tmp_path / "x.csv").write_bytes(data)
+    (found,) = read_demonstrations(tmp_path / "x.csv", report=report)
+    assert (found.prompt, found.chosen) == ("Où ?", "Là-bas – à gauche")
+    assert report.notes == {"the text was cp1252": 1}
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("mark", ["", "sep", "bom"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ""])
+def test_the_delimiter_is_told_by_the_header(tmp_path: Path, delimiter: str, mark: str, suffix: str) -> None:
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter).writerows([GOOD.keys(), ["a; b, c\td|e", "b", "c"]])
+    data = text.getvalue().encode()
+    data = {"": b"", "sep": f"sep={delimiter}\r\n".encode(), "bom": b"\xef\xbb\xbf"}[mark] + data
+    assert read(tmp_path / f"x{suffix}", data) == ([Demonstration("a; b, c\td|e", "b", "c")], [])
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"version": 1, "data": [GOOD, GOOD]},
+        {"train": [GOOD], "test": [GOOD]},
+        {"features": [], "rows": [{"row_idx": i, "row": GOOD} for i in range(2)]},
+        {name: [value, value] for name, value in GOOD.items()},
+        {name: {"0": value, "1": value} for name, value in GOOD.items()},
+        {"0": GOOD, "1": GOOD},
+        {"columns": list(GOOD), "index": [0, 1], "data": [list(GOOD.values())] * 2},
+    ],
+    ids=["data", "splits", "viewer", "columns", "pandas", "pandas index", "pandas split"],
+)
+@pytest.mark.parametrize("indent", [None, 1])
+@pytest.mark.parametrize("suffix", [".json", ".jsonl"])
+def test_a_document_that_holds_the_rows(
+    tmp_path: Path, document: Any, indent: int | None, suffix: str
+) -> None:
+    data = json.dumps(document, indent=indent).encode()
+    assert read(tmp_path / f"x{suffix}", data) == ([Demonstration("a", "b", "c")] * 2, [])
+
+
+def test_objects_over_several_lines_one_after_the_other(tmp_path: Path) -> None:
+    data = "\n".join(json.dumps(GOOD, indent=2) for _ in range(3)).encode()
+    assert read(tmp_path / "x.jsonl", data) == ([Demonstration("a", "b", "c")] * 3, [])
+
+
+def test_single_quotes_are_named(tmp_path: Path) -> None:
+    demonstrations, refused = read(tmp_path / "x.jsonl", repr(GOOD).encode())
+    assert demonstrations == []
+    assert "single quotes" in refused[0][1]
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_compression_is_told_by_its_first_bytes(tmp_path: Path, suffix: str, pack: Any) -> None:
+    data = encoded(SHAPES["explicit"], suffix)
+    assert read(tmp_path / f"x{suffix}", pack(data)) == (EXPECTED, [])
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_a_truncated_stream_of_any_kind_is_one_refusal_at_most(tmp_path: Path, pack: Any) -> None:
+    packed = pack(
+        b"".join(json.dumps({**GOOD, "prompt": f"{i * 7919}"}).encode() + b"\n" for i in range(2_000))
+    )
+    demonstrations, refused = read(tmp_path / "x.jsonl", packed[: len(packed) // 2])
+    assert len(demonstrations) < 2_000
+    assert len(refused) == 1
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress, zstd])
+def test_a_bomb_is_stopped(tmp_path: Path, pack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_source, "_BOMB_BYTES", 1 << 20)
+    packed = pack(LINE + b" " * (8 << 20) + b"\n" + LINE)
+    demonstrations, refused = read(tmp_path / "x.jsonl", packed)
+    assert len(demonstrations) == 1
+    assert "times its size" in refused[0][1]
+
+
+def archive(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, data in members.items():
+            made.writestr(name, data)
+    return path
+
+
+def test_an_archive_is_read_member_by_member(tmp_path: Path) -> None:
+    members = {f"rows/x{suffix}": encoded(SHAPES["explicit"], suffix) for suffix in FORMATS}
+    others = {"README.md": b"# rows", "__MACOSX/._x.jsonl": b"\x00", "y.jsonl": b'{"a": 1}\n'}
+    path = archive(tmp_path / "x.zip", {**members, **others})
+    refused: list[RefusedRow] = []
+    demonstrations = list(read_demonstrations(path, on_refused=refused.append))
+    assert [d.id for d in demonstrations] == [d.id for d in EXPECTED] * len(FORMATS)
+    assert [row.path for row in refused] == [f"{path}/y.jsonl"]
+    assert "no known shape" in refused[0].reason
+
+
+def test_a_bomb_in_an_archive_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(byte_source, "_BOMB_BYTES", 1 << 20)
+    path = archive(tmp_path / "x.zip", {"x.jsonl": LINE + b" " * (8 << 20) + b"\n" + LINE})
+    refused: list[RefusedRow] = []
+    assert len(list(read_demonstrations(path, on_refused=refused.append))) == 1
+    assert "times its size" in refused[0].reason
+
+
+def test_an_archive_without_rows_or_under_another_name_is_refused_by_its_kind(tmp_path: Path) -> None:
+    with pytest.raises(UnknownFormatError, match="holds no file of a known format"):
+        read_demonstrations(archive(tmp_path / "x.zip", {"a.txt": b"a"}))
+    with pytest.raises(UnknownFormatError, match="zip archive or an Excel workbook"):
+        read_demonstrations(archive(tmp_path / "x.jsonl", {"a.jsonl": LINE}))
+    (tmp_path / "y.zip").write_bytes(b"PK\x03\x04" + b"\0" * 40)
+    with pytest.raises(UnknownFormatError, match="no zip archive"):
+        read_demonstrations(tmp_path / "y.zip")
+    (tmp_path / "y.xlsx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(UnknownFormatError, match="Excel workbook"):
+        read_demonstrations(tmp_path / "y.xlsx")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_arrow_file_is_read(tmp_path: Path, stream: bool) -> None:
+    table = pa.Table.from_pylist(SHAPES["conversational"])
+    buffer = io.BytesIO()
+    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(buffer, table.schema) as writer:
+        writer.write_table(table)
+    demonstrations, refused = read(tmp_path / "x.arrow", buffer.getvalue())
+    assert [d.id for d in demonstrations] == [d.id for d in EXPECTED]
+    assert refused == []
+
+
+def test_a_directory_and_a_pattern_give_the_files_in_them(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name in ("a/1.jsonl", "a/b/2.jsonl", "a/.hidden.jsonl", "a/notes.md"):
+        (tmp_path / name).write_bytes(LINE)
+    assert len(list(read_demonstrations(tmp_path / "a"))) == 2
+    assert len(list(read_demonstrations(f"{tmp_path}/a/*.jsonl"))) == 1
+    assert len(list(read_demonstrations(f"{tmp_path}/a/**/*.jsonl"))) == 2
+
+
+def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stdin:
+        buffer = io.BytesIO(LINE)
+
+    monkeypatch.setattr("sys.stdin", Stdin)
+    assert len(list(read_demonstrations("-"))) == 1
+
+
+def test_a_data_set_of_the_hub_is_streamed_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def load_dataset(name: str, **options: Any) -> list[dict[str, Any]]:
+        asked.append((name, options["split"]))
+        return [GOOD]
+
+    monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
+    assert len(list(read_demonstrations("some-org/some-data"))) == 1
+    assert len(list(read_demonstrations("some-org/some-data@test"))) == 1
+    assert asked == [("some-org/some-data", "train"), ("some-org/some-data", "test")]
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UnknownFormatError, match="pip install datasets"):
+        list(read_demonstrations("some-org/some-data"))
+
+
+def test_columns_say_what_holds_what(tmp_path: Path) -> None:
+    row = {"q": {"text": "a"}, "yes": "b", "no": "c", "chosen": "not this", "n": 1}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row) + "\n")
+    columns = {"prompt": "q.text", "chosen": "yes", "rejected": "no"}
+    (found,) = read_demonstrations(tmp_path / "x.jsonl", columns=columns)
+    assert found == Demonstration("a", "b", "c", {"chosen": "not this", "n": 1})
+    with pytest.raises(UnknownFormatError, match="there is no column 'maybe'"):
+        list(read_demonstrations(tmp_path / "x.jsonl", columns={"prompt": "maybe"}))
+
+
+def test_a_function_of_the_callers_reads_a_row(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_text('{"a": "1"}\n{"a": "2"}\n{"a": ""}\n')
+
+    def convert(row: Any) -> list[Demonstration] | None:
+        return [Demonstration(row["a"], "b")] * 2 if row["a"] != "2" else None
+
+    refused: list[RefusedRow] = []
+    found = list(read_demonstrations(tmp_path / "x.jsonl", convert=convert, on_refused=refused.append))
+    assert found == [Demonstration("1", "b")] * 2
+    assert [row.line for row in refused] == [3]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@given(
+    st.lists(st.dictionaries(st.sampled_from(NAMES), values, min_size=1, max_size=6), min_size=1, max_size=3)
+)
+def test_no_row_whatever_it_holds_is_more_than_an_error(tmp_path: Path, rows: Rows) -> None:
+    with contextlib.suppress(UnknownFormatError):
+        read(tmp_path / "x.jsonl", "\n".join(map(json.dumps, rows)).encode())
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@given(st.binary(max_size=200), st.sampled_from([*FORMATS, "", ".arrow", ".zip", ".jsonl.gz"]), st.booleans())
+def test_no_bytes_are_more_than_an_error(tmp_path: Path, data: bytes, suffix: str, wide: bool) -> None:
+    with contextlib.suppress(UnknownFormatError):
+        read(tmp_path / f"x{suffix}", b"\xff\xfe" + data if wide else data)
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
@@ -459,26 +719,32 @@ def test_unknown_columns_are_an_error_that_names_them(tmp_path: Path, suffix: st
 
 
 @pytest.mark.parametrize(
-    "header", [b"prompt,chosen,chosen", b'"prompt,chosen', b"\xff,chosen", b"prompt;chosen"]
+    "data",
+    [b"prompt,chosen,chosen\na,b,c", b'"prompt,chosen\na,b', b"\xff,chosen\na,b", b"query;reply\na;b"],
 )
-def test_a_csv_header_that_can_not_be_used(tmp_path: Path, header: bytes) -> None:
+def test_a_csv_header_that_can_not_be_used(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.csv"
-    path.write_bytes(header + b"\na,b,c\n")
+    path.write_bytes(data)
     with pytest.raises(UnknownFormatError):
         list(read_demonstrations(path))
 
 
-@pytest.mark.parametrize("name", ["x.txt", "x", "x.gz", "x.jsonl.bz2", ".jsonl"])
+@pytest.mark.parametrize("name", ["x.txt", "x", "x.gz", "x.jsonl.bz2", ".jsonl", "x.log.1"])
+def test_json_under_another_name_is_told_by_its_content(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path / name, LINE) == ([Demonstration("a", "b", "c")], [])
+
+
+@pytest.mark.parametrize("name", ["x.txt", "x.doc", "x.pkl"])
 def test_an_unknown_suffix_is_named_next_to_the_known_ones(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(LINE)
+    (tmp_path / name).write_bytes(b"any text")
     with pytest.raises(UnknownFormatError) as caught:
         read_demonstrations(tmp_path / name)
     assert name in str(caught.value)
     assert ".jsonl, .ndjson, .json, .csv, .tsv, .parquet" in str(caught.value)
 
 
-def test_a_directory_and_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UnknownFormatError, match="is a directory"):
+def test_a_directory_without_rows_and_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UnknownFormatError, match="holds no file of a known format"):
         read_demonstrations(tmp_path)
     with pytest.raises(FileNotFoundError) as caught:
         read_demonstrations(str(tmp_path / "none.jsonl"))

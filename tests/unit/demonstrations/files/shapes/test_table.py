@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.files.shapes import check_columns, demonstration_from_row
+from icdpo_chains.demonstrations.files.shapes import check_columns, read_row
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 HI, GOOD, BAD = "How are you?", "Well, thank you. And you?", "Go away."
@@ -21,6 +21,12 @@ DIALOGUE = [
     {"role": "assistant", "content": "Well."},
     {"role": "user", "content": "Really?"},
 ]
+
+
+def demonstration_from_row(row: object) -> Demonstration:
+    (outcome,) = read_row(row).outcomes
+    assert isinstance(outcome, Demonstration)
+    return outcome
 
 
 def said(text: str) -> list[dict[str, str]]:
@@ -105,6 +111,16 @@ def test_a_transcript_of_several_turns_is_split_at_its_markers_only() -> None:
     assert (demonstration.chosen, demonstration.rejected) == (GOOD, BAD)
 
 
+@pytest.mark.parametrize("prompt", [HI, [USER], f"\n\nHuman: {HI}\n\nAssistant:"])
+@pytest.mark.parametrize("row", [{"rejected": BAD}, {"rejected": BAD, "chosen": None}])
+def test_a_rejected_answer_may_stand_alone(prompt: Any, row: dict[str, Any]) -> None:
+    assert demonstration_from_row({"prompt": prompt, **row}).id == Demonstration(HI, None, BAD).id
+
+
+def test_a_blank_rejected_answer_is_none() -> None:
+    assert demonstration_from_row({"prompt": HI, "chosen": GOOD, "rejected": " "}).rejected is None
+
+
 @pytest.mark.parametrize(
     "text", [" leading", "trailing \n\n", "\x00{x} {{ {% raw %} <|im_end|>", "🦊\u2028é"]
 )
@@ -153,13 +169,15 @@ def test_metadata_that_is_no_object_is_kept_under_its_name() -> None:
     [
         ([1], "the row is a list"),
         (None, "the row is a NoneType"),
-        ({"prompt": HI, "chosen": None, "rejected": None}, "neither a chosen nor"),
         ({"prompt": HI, "chosen": GOOD, "rejected": GOOD}, "the same"),
         ({"prompt": HI, "chosen": " ", "rejected": BAD}, "chosen answer is blank"),
-        ({"prompt": HI, "chosen": GOOD, "rejected": ""}, "rejected answer is blank"),
+        ({"prompt": HI, "chosen": "", "rejected": BAD}, "chosen answer is blank"),
+        ({"prompt": HI, "chosen": GOOD, "rejected": GOOD + " "}, "differ in white space alone"),
+        ({"prompt": HI, "chosen": GOOD, "rejected": math.nan}, "rejected must be a text"),
+        ({"prompt": HI, "chosen": None, "rejected": None}, "no value to use in 'chosen', 'rejected'"),
         ({"prompt": " \n", "chosen": GOOD}, "question is blank"),
-        ({"prompt": 7, "chosen": GOOD}, "prompt must be a list of messages, not int"),
-        ({"prompt": HI, "chosen": 7}, "chosen must be a list of messages, not int"),
+        ({"prompt": 7, "chosen": GOOD}, "prompt must be a text or a list of messages, not int"),
+        ({"prompt": HI, "chosen": 7}, "names its answers by 7"),
         ({"prompt": [], "chosen": GOOD}, "prompt is an empty list"),
         ({"prompt": [*DIALOGUE, *said("x")], "chosen": GOOD}, "ends with an assistant turn"),
         ({"prompt": [USER], "chosen": [*said("a"), *said("b")]}, "chosen answer holds 2 messages"),
@@ -172,9 +190,8 @@ def test_metadata_that_is_no_object_is_kept_under_its_name() -> None:
         ({"prompt": HI, "chosen": "\ud800"}, "lone surrogate"),
         ({"prompt": HI, "chosen": GOOD, "source": "\udfff"}, "metadata"),
         ({"prompt": HI, "chosen": GOOD, "metadata": {"raw": b""}}, "metadata"),
-        ({"chosen": GOOD, "rejected": BAD}, "does not begin with 'Human:'"),
-        ({"chosen": [USER, *said(GOOD)], "rejected": None}, "no rejected dialogue"),
-        ({"chosen": [USER, *said(GOOD)], "rejected": [USER]}, "rejected dialogue ends with a user turn"),
+        ({"chosen": [USER, *said(GOOD)], "rejected": None}, "no value to use in 'rejected'"),
+        ({"chosen": [USER, *said(GOOD)], "rejected": [USER]}, "rejected answer is a user turn"),
         ({"chosen": said(GOOD), "rejected": said(BAD)}, "question is blank"),
         ({"chosen": [*DIALOGUE, *said(GOOD)], "rejected": [USER, *said(BAD)]}, "differ from turn 1 on"),
         (
@@ -214,7 +231,7 @@ def test_nesting_beyond_the_stack_is_a_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    "columns", [[], ["prompt"], ["chosen"], ["question", "answer"], ["Prompt", "Chosen"]]
+    "columns", [[], ["prompt"], ["chosen"], ["question", "answer"], ["prompt", "output", "time"]]
 )
 def test_unknown_columns_are_named_next_to_the_known_shapes(columns: list[str]) -> None:
     with pytest.raises(UnknownFormatError) as caught:
@@ -223,3 +240,13 @@ def test_unknown_columns_are_named_next_to_the_known_shapes(columns: list[str]) 
     assert all(repr(column) in message for column in columns)
     assert "prompt + chosen" in message
     assert "conversations + chosen" in message
+
+
+def test_texts_whose_prompt_can_not_be_told_are_no_shape_at_all() -> None:
+    with pytest.raises(UnknownFormatError, match="can't be told from the answer"):
+        read_row({"chosen": f"{HI} {GOOD}", "rejected": f"{HI} {BAD}"})
+
+
+def test_the_nearest_shape_says_what_to_rename() -> None:
+    with pytest.raises(UnknownFormatError, match=r"--columns chosen=choosen,rejected=rejekted"):
+        check_columns(["prompt", "choosen", "rejekted"])

@@ -1,0 +1,94 @@
+"""`parquet_rows`, `arrow_rows`: the rows of Parquet files and of Arrow files."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.errors import DemonstrationError
+
+__all__ = ["arrow_rows", "parquet_rows"]
+
+_BATCH = 256
+
+
+def parquet_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
+    """Yields the rows of a Parquet file as dictionaries, a small batch at a time.
+
+    A Parquet file is read from its end, so a compressed one is unpacked into a temporary file first.
+    Columns that hold bytes, such as images, are not read at all.
+
+    Args:
+        source: the file, of which nothing was read yet.
+
+    Yields:
+        The row's number, and the row or the `DemonstrationError` in its place.
+    """
+    import pyarrow.parquet as pq
+
+    def batches(file: Any) -> Iterator[Any]:
+        table = pq.ParquetFile(file)
+        columns = [field.name for field in table.schema_arrow if not _holds_bytes(field.type)]
+        yield from table.iter_batches(_BATCH, columns=columns)
+
+    return _rows(source, batches, "Parquet")
+
+
+def arrow_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
+    """Yields the rows of an Arrow file or stream (also Feather), as `parquet_rows` does."""
+    import pyarrow as pa
+
+    def batches(file: Any) -> Iterator[Any]:
+        try:
+            opened = pa.ipc.open_file(file)
+            found: Iterator[Any] = (opened.get_batch(i) for i in range(opened.num_record_batches))
+        except pa.ArrowInvalid:
+            file.seek(0)
+            found = iter(pa.ipc.open_stream(file))
+        for batch in found:
+            kept = [field.name for field in batch.schema if not _holds_bytes(field.type)]
+            yield batch.select(kept)
+
+    return _rows(source, batches, "Arrow")
+
+
+def _rows(source: ByteSource, batches: Any, kind: str) -> Iterator[tuple[int, Any]]:
+    import pyarrow as pa
+
+    number = 0
+    with tempfile.TemporaryFile() as unpacked:
+        if source.plain_file is None:
+            shutil.copyfileobj(source, unpacked)
+            unpacked.seek(0)
+        if source.broken:
+            yield 1, DemonstrationError(source.broken)
+            return
+        try:
+            for batch in batches(source.plain_file or unpacked):
+                for row in _batch_rows(batch):
+                    number += 1
+                    yield number, row
+        except (pa.ArrowException, OSError, ValueError) as error:
+            yield number + 1, DemonstrationError(f"the {kind} file can't be read from here on: {error}")
+
+
+def _holds_bytes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    if pa.types.is_nested(kind):
+        return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _batch_rows(batch: Any) -> Iterator[Any]:
+    try:
+        yield from batch.to_pylist()
+    except ValueError:  # one value is not UTF-8, or a date Python can't hold: find out which row
+        for i in range(batch.num_rows):
+            try:
+                yield batch.slice(i, 1).to_pylist()[0]
+            except ValueError as error:
+                yield DemonstrationError(f"the row can't be read: {error}")

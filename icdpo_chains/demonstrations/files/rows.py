@@ -1,0 +1,151 @@
+"""`RowReader`: the rows of one file as demonstrations; votes wait for the file's end where they have to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files.report import ReadReport, RefusedRow
+from icdpo_chains.demonstrations.files.shapes import Reading, read_row
+from icdpo_chains.demonstrations.files.shapes.row import Skipped, Vote
+from icdpo_chains.demonstrations.files.shapes.thumbs import Scale
+from icdpo_chains.demonstrations.pairing import regrouped
+from icdpo_chains.errors import DemonstrationError, InvalidInputError, UnknownFormatError
+
+__all__ = ["RowReader"]
+
+
+class RowReader:
+    """Turns the rows of a file into demonstrations; see `read_demonstrations` for the options."""
+
+    def __init__(
+        self,
+        *,
+        columns: Mapping[str, str] | None,
+        convert: Callable[[Mapping[str, Any]], Any] | None,
+        all_pairs: bool,
+        threshold: float | None,
+        pair_thumbs: bool,
+        report: ReadReport,
+    ) -> None:
+        self.report = report
+        self._columns = columns
+        self._convert = convert
+        self._all_pairs = all_pairs
+        self._threshold = threshold
+        self._pair_thumbs = pair_thumbs
+
+    def read(
+        self, name: str, rows: Iterable[tuple[int, Any]], on_refused: Callable[[RefusedRow], None]
+    ) -> Iterator[Demonstration]:
+        """Yields the demonstrations of a file.
+
+        Raises:
+            UnknownFormatError: the columns of the first row fit no shape, or the scale of ratings is unknown.
+        """
+        shape_known = False
+        votes: list[tuple[int, Vote]] = []
+        for line, row in rows:
+            try:
+                if isinstance(row, DemonstrationError):
+                    raise row
+                reading = self._reading(row)
+            except UnknownFormatError as error:
+                if not shape_known:
+                    raise
+                on_refused(RefusedRow(name, line, str(error)))
+            except DemonstrationError as error:
+                # A row of the wrong kind, or none at all, says nothing about the columns of the others.
+                shape_known = shape_known or isinstance(row, dict)
+                on_refused(RefusedRow(name, line, str(error)))
+            else:
+                shape_known = True
+                self.report.shapes[reading.shape] += 1
+                self.report.notes.update(reading.notes)
+                for outcome in reading.outcomes:
+                    if isinstance(outcome, Demonstration):
+                        yield outcome
+                    elif isinstance(outcome, Skipped):
+                        self.report.skipped[outcome.reason] += 1
+                    elif isinstance(outcome.value, bool) and not self._pair_thumbs:
+                        yield from self._thumbs(name, [(line, outcome)], on_refused)
+                    else:
+                        votes.append((line, outcome))
+        thumbs = self._thumbs(name, votes, on_refused)
+        yield from _paired(thumbs) if self._pair_thumbs else thumbs
+
+    def _reading(self, row: Any) -> Reading:
+        if self._convert is not None:
+            made = self._convert(row)
+            if made is None:
+                return Reading("your function", (Skipped("left out by your function"),))
+            return Reading("your function", (made,) if isinstance(made, Demonstration) else tuple(made))
+        if self._columns is not None:
+            reading = read_row(_renamed(row, self._columns), all_pairs=self._all_pairs)
+            return Reading(f"{reading.shape}, by --columns", reading.outcomes, reading.notes)
+        return read_row(row, all_pairs=self._all_pairs)
+
+    def _thumbs(
+        self, name: str, votes: list[tuple[int, Vote]], on_refused: Callable[[RefusedRow], None]
+    ) -> Iterator[Demonstration]:
+        """Votes as demonstrations with one answer."""
+        ratings: dict[str, list[float]] = {}
+        for _, vote in votes:
+            if not isinstance(vote.value, bool):
+                ratings.setdefault(vote.column, []).append(vote.value)
+        try:
+            scales = {column: Scale.of(column, values, self._threshold) for column, values in ratings.items()}
+        except DemonstrationError as error:
+            raise UnknownFormatError(str(error)) from None
+        for line, vote in votes:
+            rating = None if isinstance(vote.value, bool) else vote.value
+            up = vote.value if rating is None else scales[vote.column].thumb(rating)
+            if up is None:
+                self.report.skipped["a rating between good and bad"] += 1
+                continue
+            metadata = {**vote.metadata, "thumb": "up" if up else "down"}
+            if rating is not None:
+                metadata[vote.column] = rating
+            try:
+                yield Demonstration(
+                    vote.prompt, vote.answer if up else None, None if up else vote.answer, metadata
+                )
+            except (InvalidInputError, DemonstrationError) as error:
+                on_refused(RefusedRow(name, line, str(error)))
+
+
+def _paired(thumbs: Iterable[Demonstration]) -> Iterator[Demonstration]:
+    """Pairs of ups and downs of each prompt, and the votes that are left."""
+    prompts: dict[str, list[Demonstration]] = {}
+    for thumb in thumbs:
+        prompts.setdefault(thumb.prompt_id, []).append(thumb)
+    for arrivals in prompts.values():
+        yield from regrouped((), arrivals).demonstrations
+
+
+def _renamed(row: Any, columns: Mapping[str, str]) -> Any:
+    """The row with the caller's names; columns without one become metadata."""
+    if not isinstance(row, Mapping):
+        return row
+    renamed = {wanted: _value(row, column) for wanted, column in columns.items()}
+    others = {
+        name: value
+        for name, value in row.items()
+        if name not in columns.values() and isinstance(value, (str, int, float, bool))
+    }
+    given = renamed.get("metadata", row.get("metadata"))
+    return {**renamed, "metadata": {**others, **(given if isinstance(given, Mapping) else {})}}
+
+
+def _value(row: Mapping[str, Any], column: str) -> Any:
+    if column in row:
+        return row[column]
+    value: Any = row
+    for part in column.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            raise UnknownFormatError(
+                f"there is no column {column!r}: the row has {', '.join(map(repr, list(row)[:20]))}"
+            )
+        value = value[part]
+    return value

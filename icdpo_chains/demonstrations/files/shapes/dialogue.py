@@ -1,0 +1,160 @@
+r"""Dialogues that are written as one text: `dialogue_of` splits the text at the marks of its style.
+
+One row a style in `_STYLES`: `\n\nHuman: ... \n\nAssistant: ...`, ChatML, Llama, Gemma, Mistral and so on. A
+text is a dialogue if it begins with a mark; only the marks of the same style split it.
+"""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from typing import Any
+
+from icdpo_chains.messages import Message
+
+__all__ = ["dialogue_of", "text_of_html", "unescaped", "value_of", "without_end"]
+
+_ROLES = {
+    "human": "user",
+    "user": "user",
+    "prompter": "user",
+    "[inst]": "user",
+    "instruction": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+    "[/inst]": "assistant",
+    "response": "assistant",
+    "system": "system",
+    "tool": "tool",
+}
+_END = re.compile(
+    r"(?:<\|(?:im_end|eot_id|endoftext|end_of_text|end|eom_id)\|>|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>)\s*\Z"
+)
+_BEGIN = re.compile(r"\A\s*(?:<\|begin_of_text\|>|<s>|<bos>|<\|endoftext\|>)?\s*")
+_SYSTEM = re.compile(r"\A\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
+_LONGEST, _DEEPEST = 1 << 20, 50
+
+
+@dataclass(frozen=True)
+class _Style:
+    """How a dialogue is written: a mark before each turn, with the role as its group.
+
+    `alone` says whether one mark is enough: nobody writes a control string by chance, but a question may
+    begin with `Human:`.
+    """
+
+    mark: re.Pattern[str]
+    alone: bool = True
+
+
+_STYLES = (
+    _Style(re.compile(r"(?:\A|\n\n)(Human|Assistant):"), alone=False),
+    _Style(re.compile(r"(?:\A|\n\n?)(User|Assistant|System):"), alone=False),
+    _Style(re.compile(r"(?:\A|\n\n?)(USER|ASSISTANT|SYSTEM):"), alone=False),
+    _Style(re.compile(r"<\|im_start\|>(system|user|assistant|tool)\n?")),
+    _Style(re.compile(r"<\|start_header_id\|>(system|user|assistant|tool)<\|end_header_id\|>")),
+    _Style(re.compile(r"<\|(system|user|assistant)\|>")),
+    _Style(re.compile(r"<start_of_turn>(user|model)\n?")),
+    _Style(re.compile(r"(\[/?INST\])")),
+    _Style(re.compile(r"<\|(prompter|assistant)\|>")),
+    _Style(re.compile(r"(?:\A|\n)### (Instruction|Response):\n?"), alone=False),
+)
+
+
+def dialogue_of(text: str) -> tuple[Message, ...] | None:
+    """Returns the turns of a text that is a dialogue, or `None` for any other text.
+
+    White space around a turn, and strings that end it, are no part of it.
+    """
+    body = _BEGIN.sub("", text, count=1)
+    for style in _STYLES:
+        if not style.mark.match(body):
+            continue
+        _, *parts = style.mark.split(body)
+        roles = [_ROLES[role.lower()] for role in parts[::2]]
+        if not style.alone and "assistant" not in roles:
+            continue
+        turns: list[Message] = []
+        for role, turn in zip(roles, parts[1::2], strict=True):
+            system = _SYSTEM.match(turn)
+            if system:
+                turns.append(Message("system", system[1].strip()))
+                turn = turn[system.end() :]
+            turns.append(Message(role, without_end(turn).strip()))  # type: ignore[arg-type]
+        return tuple(turns)
+    return None
+
+
+def without_end(text: str) -> str:
+    """Returns a text without the strings that end a turn, such as `<|im_end|>`."""
+    while found := _END.search(text[-64:]):
+        text = text[: max(len(text) - 64, 0) + found.start()]
+    return text
+
+
+def value_of(text: str) -> Any:
+    """Returns the list or object that a cell holds as JSON or as Python's `repr`, or `None`.
+
+    Arrays that NumPy has printed have no commas between their objects; they are read all the same.
+    """
+    body = text.strip()
+    if body[:1] not in ("[", "{") or body[-1:] not in ("]", "}"):
+        return None
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        pass
+    if len(body) > _LONGEST or not _shallow(body):
+        return None
+    for source in (body, re.sub(r"\}\s*\n\s*\{", "}, {", body)):
+        try:
+            return ast.literal_eval(source)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            continue
+    return None
+
+
+def unescaped(text: str) -> str:
+    """Returns a text with its HTML entities undone."""
+    return html.unescape(text)
+
+
+def text_of_html(text: str) -> str:
+    """Returns the text of an HTML fragment: paragraphs apart, code as it stands."""
+    parser = _Text()
+    parser.feed(text)
+    parser.close()
+    return re.sub(r"\n{3,}", "\n\n", "".join(parser.parts)).strip()
+
+
+class _Text(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.parts.append(data)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.parts.append({"br": "\n", "li": "\n- "}.get(tag, ""))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("p", "pre", "blockquote", "ul", "ol", "h1", "h2", "h3", "div"):
+            self.parts.append("\n\n")
+
+
+def _shallow(text: str) -> bool:
+    depth = deepest = 0
+    for char in text:
+        if char in "[{(":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif char in "]})":
+            depth -= 1
+    return deepest <= _DEEPEST

@@ -1,0 +1,88 @@
+"""`prompt_of`: the prompt of a row, with its system message, context and history."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from icdpo_chains.demonstrations.files.shapes.row import Row
+from icdpo_chains.demonstrations.files.shapes.values import Prompt, is_message_list, prompt_from
+from icdpo_chains.messages import Message, Role, as_conversation
+
+__all__ = ["PROMPT", "TURNS", "has_prompt", "prompt_of", "with_system"]
+
+PROMPT = (
+    *("prompt", "question", "query", "instruction", "user_prompt", "user_message", "user_input"),
+    *("user_query", "input", "inputs", "request", "user", "prompt_text", "input_text", "full_prompt"),
+)
+TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "prompt_messages", "turns")
+_LAST = ("context", "history", "post")
+"""Beside another column the context or the history of the question; alone the question."""
+_TURN: tuple[Role, Role] = ("user", "assistant")
+_SYSTEM = ("system", "system_prompt", "system_message")
+
+
+def has_prompt(row: Row, *, filled: bool = False) -> bool:
+    """Whether a row has a column that may hold the prompt; `filled`: one that is not null."""
+    names = (*PROMPT, *TURNS, *_LAST)
+    return row.first(*names) is not None if filled else row.has(*names)
+
+
+def prompt_of(row: Row) -> tuple[Prompt | None, bool]:
+    """Returns the prompt, and whether marks were undone in it; `None` where no column holds a prompt.
+
+    Alpaca's `input` follows its `instruction`. A system column becomes a system message, and so does
+    a context that is a text; a history comes before the question.
+
+    Raises:
+        DemonstrationError: the value of the column can't be a prompt.
+    """
+    name = row.first(*PROMPT, *TURNS, *_LAST)
+    if name is None:
+        return None, False
+    prompt, marked = prompt_from(row.take(name), name)
+    if name == "instruction" and isinstance(prompt, str):
+        more = row.take_text("input")
+        prompt = f"{prompt}\n\n{more}" if more else prompt
+    before: tuple[Message, ...] = ()
+    context: str | None = None
+    if name not in _LAST:
+        history = row.peek("history")
+        if history is not None:
+            before = _history(history)
+            row.take("history")
+        if is_message_list(row.peek("context")):
+            turns, _ = prompt_from(row.take("context"), "context")
+            before += as_conversation(turns) if isinstance(turns, str) else turns
+        else:
+            context = row.take_text("context")
+    if before:
+        prompt = (*before, *as_conversation(prompt))
+    return with_system(prompt, row, context), marked
+
+
+def with_system(prompt: Prompt, row: Row, context: str | None = None) -> Prompt:
+    """Puts the row's system message before a prompt that has none, and the context into it."""
+    turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
+    has_system = bool(turns) and turns[0].role == "system"
+    system = None if has_system else row.take_text(*_SYSTEM)
+    parts = [part for part in (turns[0].content if has_system else system, context) if part]
+    if not parts or (has_system and not context):
+        return prompt
+    return (Message("system", "\n\n".join(parts)), *(turns[1:] if has_system else turns))
+
+
+def _history(value: Any) -> tuple[Message, ...]:
+    """Turns before the question: messages, a text of turns, or pairs of a question and its answer."""
+    if isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
+        for pair in value
+    ):
+        return tuple(Message(role, text) for pair in value for role, text in zip(_TURN, pair, strict=True))
+    if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
+        return tuple(Message("assistant" if i % 2 else "user", text) for i, text in enumerate(value))
+    if not value or (isinstance(value, str) and not value.strip()):
+        return ()
+    turns, _ = prompt_from(value, "history")
+    if isinstance(turns, str):
+        return (Message("user", turns),)
+    return turns

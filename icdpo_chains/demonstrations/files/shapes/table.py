@@ -1,0 +1,232 @@
+"""`read_row`: the shape of a row, found in one table, and the demonstrations that the row becomes."""
+
+from __future__ import annotations
+
+import difflib
+import html
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
+from icdpo_chains.demonstrations.files.shapes.exports import EXPORTS, unwrapped
+from icdpo_chains.demonstrations.files.shapes.lists import LISTS, TREE, AnswerList, Tree
+from icdpo_chains.demonstrations.files.shapes.pairs import PAIRS, Pair
+from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of
+from icdpo_chains.demonstrations.files.shapes.row import Outcome, Row, normal
+from icdpo_chains.demonstrations.files.shapes.thumbs import THUMBS, Thumbs
+from icdpo_chains.demonstrations.files.shapes.verdicts import VERDICTS, Verdict
+from icdpo_chains.errors import DemonstrationError, InvalidInputError, UnknownFormatError
+
+__all__ = ["SHAPES", "Reading", "check_columns", "fitting", "prompt_row", "read_row", "recognized"]
+
+Shape = Pair | Verdict | AnswerList | Tree | Thumbs
+
+SHAPES: tuple[Shape, ...] = (TREE, *LISTS[:1], *VERDICTS, *PAIRS, *LISTS[1:], *THUMBS)
+"""All shapes; the first whose columns are there and not null counts."""
+
+_NESTED = frozenset(
+    (
+        *(
+            "answers",
+            "completions",
+            "responses",
+            "generations",
+            "candidates",
+            "outputs",
+            "options",
+            "summaries",
+        ),
+        *("ranks", "rankings", "scores", "ratings", "rewards", "metadata", "data", "annotations", "fields"),
+        *(
+            "inputs",
+            "feedback_stats",
+            "feedback",
+            "attributes",
+            "span_annotations",
+            "preference",
+            "pw",
+            "history",
+        ),
+        *("info", "context", "choose_best"),
+    )
+)
+"""Columns that may hold lists or objects as text; in others, text that looks like JSON stays text."""
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
+
+
+_EXPLICIT = next(shape for shape in PAIRS if shape.alone)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a row became.
+
+    Attributes:
+        shape: the name of its shape, with the tool that it was exported from.
+        outcomes: demonstrations, votes and reasons to skip the row.
+        notes: what was changed in its texts.
+    """
+
+    shape: str
+    outcomes: tuple[Outcome, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_row(row: object, *, all_pairs: bool = False) -> Reading:
+    """Reads one row of a preference file, whatever its shape.
+
+    Text is kept exactly as it stands, with two exceptions. Where a prompt is a text with the marks of turns,
+    the marks are undone and its answers lose the white space and the strings at their ends. In a text with
+    HTML entities, the entities are undone; tags stay.
+
+    Args:
+        row: the row's values by column.
+        all_pairs: whether a ranked list gives all its pairs, instead of the best against the worst.
+
+    Raises:
+        UnknownFormatError: the columns fit no shape.
+        DemonstrationError: a value can't be used: a missing, blank or doubled answer, an unknown role, two
+            dialogues that do not share their prompt, a verdict that names neither answer, and so on.
+    """
+    if not isinstance(row, Mapping):
+        raise DemonstrationError(
+            f"the row is a {type(row).__name__}, not an object with columns: {row!r:.60}"
+        )
+    try:
+        values, notes = _without_entities(_opened(row))
+        tool, flat = unwrapped(Row(values))
+        fits = _fits(tuple(flat.names))
+        if not fits and not TREE.complete(flat):
+            raise UnknownFormatError(_unknown(row))
+        shape = next((shape for shape in (TREE, *fits) if shape.complete(flat)), None)
+        if shape is None:
+            raise DemonstrationError(_incomplete(flat, fits[0]))
+        if isinstance(shape, (AnswerList, Tree)):
+            outcomes = shape.read(flat, all_pairs=all_pairs)
+        else:
+            outcomes = shape.read(flat)
+    except (InvalidInputError, TypeError) as error:
+        raise DemonstrationError(str(error)) from None
+    except RecursionError:
+        raise DemonstrationError("the row is nested too deeply") from None
+    return Reading(f"{tool}: {shape.name}" if tool else shape.name, tuple(outcomes), notes)
+
+
+def fitting(columns: Iterable[str]) -> bool:
+    """Whether rows with these columns can be demonstrations."""
+    row = Row(dict.fromkeys(columns))
+    names = set(row.names)
+    if _fits(tuple(row.names)):
+        return True
+    nested = ({"data", "annotations"}, {"fields", "responses"}, {"inputs", "outputs"}, {"row_idx", "row"})
+    more = ({"info", "summaries"}, {"input", "output", "scores"}, {"attributes"}, {"attributes_input_value"})
+    return any(wanted <= names for wanted in (*nested, *more))
+
+
+def recognized(row: Mapping[str, Any]) -> bool:
+    """Whether an object is a row: by its columns, or as a tree of messages."""
+    return fitting(map(str, row)) or TREE.complete(Row(row))
+
+
+def check_columns(columns: Iterable[str]) -> None:
+    """Checks that rows with these columns can be demonstrations.
+
+    Raises:
+        UnknownFormatError: they fit no known shape; the message names the nearest one.
+    """
+    names = list(columns)
+    if not fitting(names):
+        raise UnknownFormatError(_unknown(dict.fromkeys(names)))
+
+
+def prompt_row(row: Mapping[str, Any]) -> Demonstration | None:
+    """Returns the prompt of a row, with its metadata and an answer that means nothing, or `None`."""
+    flat = Row({name: value for name, value in row.items() if name not in ("chosen", "rejected")})
+    if flat.first("prompt", "conversations", "messages") is None or not has_prompt(flat, filled=True):
+        return None
+    try:
+        prompt, _ = prompt_of(flat)
+        return None if prompt is None else Demonstration(prompt, "any", None, flat.metadata())
+    except (InvalidInputError, TypeError) as error:
+        raise DemonstrationError(str(error)) from None
+    except RecursionError:
+        raise DemonstrationError("the row is nested too deeply") from None
+
+
+@lru_cache(maxsize=1024)
+def _fits(names: tuple[str, ...]) -> tuple[Shape, ...]:
+    row = Row(dict.fromkeys(names))
+    return tuple(shape for shape in SHAPES if shape.fits(row))
+
+
+def _opened(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Opens lists and objects that are written as text, as in the cells of a CSV file."""
+    opened = {
+        name: parsed
+        for name, value in row.items()
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and normal(str(name)) in _NESTED
+        if (parsed := value_of(value)) is not None
+        if name != "metadata" or isinstance(parsed, Mapping)
+    }
+    return {**row, **opened} if opened else row
+
+
+def _without_entities(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Undoes HTML entities in the row's texts; texts in messages stay as they are."""
+    escaped = {
+        name: html.unescape(value)
+        for name, value in row.items()
+        if isinstance(value, str) and "&" in value and _ENTITY.search(value) and value != html.unescape(value)
+    }
+    if not escaped:
+        return row, ()
+    return {**row, **escaped}, ("HTML entities such as &amp; were undone",)
+
+
+def _incomplete(row: Row, shape: Shape) -> str:
+    null = [name for name in row.names if row.peek(name) is None]
+    where = ", ".join(map(repr, null[:5])) or "its columns"
+    return f"the row has no value to use in {where}: {shape.name!r} needs {shape.columns}"
+
+
+def _unknown(row: Mapping[str, Any]) -> str:
+    names = [str(name) for name in row]
+    seen = ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")
+    shape, renames = _nearest(names)
+    advice = f"The nearest is {shape.name!r}: {shape.columns}"
+    renamed = ", ".join(f"{new}={old}" for new, old in renames.items())
+    if renamed:
+        advice += f". Rename the columns, for instance by --columns {renamed.replace(', ', ',')}"
+    else:
+        advice += ". Say which columns hold what: --columns prompt=...,chosen=...,rejected=..."
+    tools = ", ".join(export.name for export in EXPORTS)
+    return (
+        f"the columns fit no known shape: {seen or 'none at all'}. {advice}. Known are: "
+        "prompt + chosen (+ rejected), conversations + chosen (ShareGPT), two answers and a verdict, ranked "
+        f"lists, thumbs, exports of {tools}"
+    )
+
+
+def _nearest(names: list[str]) -> tuple[Shape, dict[str, str]]:
+    """The shape that most of the columns resemble, and which of them to rename."""
+    given = {normal(name): name for name in names}
+    row = Row(dict.fromkeys(names))
+    renames: dict[str, str] = {}
+    for wanted in ("prompt", "chosen", "rejected"):
+        if wanted not in given:
+            near = difflib.get_close_matches(wanted, list(given), n=1, cutoff=0.7)
+            if near:
+                renames[wanted] = given[near[0]]
+    if len(names) == 3 and has_prompt(row) and not renames:
+        return _EXPLICIT, {}
+    if (
+        not renames
+        and has_prompt(row)
+        and any(n in given for n in ("answer", "response", "completion", "output"))
+    ):
+        return THUMBS[0], {}
+    return _EXPLICIT, renames

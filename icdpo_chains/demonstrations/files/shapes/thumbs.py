@@ -1,0 +1,237 @@
+"""Shapes with one answer and what a person thinks of it: `THUMBS`; `Scale` turns ratings into thumbs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from icdpo_chains.demonstrations.files.shapes.prompts import PROMPT, TURNS, prompt_of
+from icdpo_chains.demonstrations.files.shapes.row import Outcome, Row, Skipped, Vote
+from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined
+from icdpo_chains.errors import DemonstrationError
+
+__all__ = ["THUMBS", "Scale", "Thumbs"]
+
+_ANSWER = (
+    *("completion", "response", "answer", "output", "reply", "generation", "assistant", "model_output"),
+    *("bot_response", "model_response", "ai_response", "prediction", "generated_text", "outputs", "result"),
+)
+_LABEL = (
+    *("label", "thumbs", "thumb", "feedback", "user_feedback", "vote", "reaction", "liked", "kto_tag"),
+    *("is_good", "good", "helpful", "is_helpful", "is_positive", "sentiment", "upvoted", "accepted"),
+    *("is_correct", "desirable", "is_desirable", "thumbs_up", "thumb_up", "verdict", "annotation"),
+)
+_RATING = (
+    *("rating", "stars", "score", "user_score", "user_rating", "feedback_score", "feedback_rating"),
+    *("overall_rating", "overall_score", "helpfulness", "quality", "grade", "reward"),
+)
+_COUNTS = (("thumbs_up", "thumbs_down"), ("upvotes", "downvotes"), ("likes", "dislikes"), ("up", "down"))
+_UP = frozenset(
+    (
+        *("up", "thumbs_up", "thumbsup", "thumb_up", "positive", "good", "like", "liked"),
+        *("yes", "true", "desirable", "accepted", "accept", "helpful", "correct", "upvote"),
+        *("upvoted", "pass", "great", "chosen", "satisfied", "1", "y"),
+    )
+)
+_DOWN = frozenset(
+    (
+        *("down", "thumbs_down", "thumbsdown", "thumb_down", "negative", "bad", "dislike", "disliked"),
+        *("no", "false", "undesirable", "rejected", "reject", "unhelpful", "not_helpful", "incorrect"),
+        *("downvote", "downvoted", "fail", "poor", "wrong", "unsatisfied", "0", "n"),
+    )
+)
+_NEUTRAL = frozenset((*("neutral", "none", "unsure", "mixed", "skip", "skipped", "unknown", "no_feedback"),))
+_SIGNS = {
+    "👍": True,
+    "👎": False,
+    "+1": True,
+    "-1": False,
+    "❤️": True,
+    "✅": True,
+    "❌": False,
+    "+": True,
+    "-": False,
+}
+_INNER = ("score", "value", "rating", "label", "thumb", "thumbs", "vote", "type", "avg")
+
+
+@dataclass(frozen=True)
+class Thumbs:
+    """A prompt, one answer, and a label or a rating of it.
+
+    Attributes:
+        name: what the shape is called.
+        columns: what its rows look like, for the documentation.
+        label: names of the column that says what a person thinks of the answer.
+        dialogue: whether the answer is the last message of the conversation.
+    """
+
+    name: str
+    columns: str
+    label: tuple[str, ...]
+    dialogue: bool = False
+
+    def fits(self, row: Row) -> bool:
+        """Whether the row has the columns."""
+        if not self._label(row, row.has):
+            return False
+        return row.has(*TURNS) if self.dialogue else row.has(*_ANSWER) and row.has(*PROMPT, *TURNS, "context")
+
+    def complete(self, row: Row) -> bool:
+        """Whether they are not null; a missing label is a row without feedback, see `read`."""
+        if self.dialogue:
+            return row.first(*TURNS) is not None and row.first(*_ANSWER) is None
+        return row.first(*_ANSWER) is not None and row.first(*PROMPT, *TURNS, "context") is not None
+
+    def read(self, row: Row) -> list[Outcome]:
+        """Returns the vote, or why there is none.
+
+        Raises:
+            DemonstrationError: the label is not understood, or a value can't be used.
+        """
+        value, column = self._value(row)
+        if value is None:
+            return [Skipped("no feedback, or neutral feedback")]
+        if self.dialogue:
+            prompt, (before, answer) = None, answer_from(row.take(row.first(*TURNS) or ""), "messages")
+            whole = joined(prompt, {"answer": before})
+        else:
+            prompt, marked = prompt_of(row)
+            name = row.first(*_ANSWER) or ""
+            before, answer = answer_from(row.take(name), name, marked=marked)
+            whole = joined(prompt, {"answer": before})
+        return [Vote(whole, answer, value, column, row.metadata(answer))]
+
+    def _value(self, row: Row) -> tuple[bool | float | None, str]:
+        for up, down in _COUNTS:
+            if up in self.label and row.has(up) and row.has(down):
+                ups, downs = (_amount(row.take(name), name) for name in (up, down))
+                return (None if ups == downs else ups > downs), up
+        column = row.first(*self.label)
+        if column is None:
+            return None, ""
+        return thumb_of(row.take(column), column), column
+
+    def _label(self, row: Row, has: Any) -> bool:
+        return bool(has(*self.label))
+
+
+def thumb_of(value: Any, column: str) -> bool | float | None:
+    """Returns a thumb, a rating, or `None` for feedback that is neutral.
+
+    Raises:
+        DemonstrationError: the value says neither.
+    """
+    if isinstance(value, list):
+        value = next((item for item in value if item is not None), None)
+    if isinstance(value, Mapping):
+        inner = next((value[name] for name in _INNER if value.get(name) is not None), None)
+        return None if inner is None else thumb_of(inner, column)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        if math.isfinite(value):
+            return float(value)
+        return None
+    if isinstance(value, str):
+        text = value.strip()
+        if text.rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff") in _SIGNS:
+            return _SIGNS[text.rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")]
+        word = text.lower().replace("-", "_").replace(" ", "_").strip(":_")
+        try:
+            return float(text)
+        except ValueError:
+            pass
+        if word in _UP or word in _DOWN:
+            return word in _UP
+        if not word or word in _NEUTRAL:
+            return None
+    raise DemonstrationError(
+        f"{value!r:.40} in the column {column!r} says neither up nor down: use true and false, 'up' and "
+        "'down', or a number"
+    )
+
+
+def _amount(value: Any, column: str) -> float:
+    thumb = thumb_of(value, column)
+    return float(thumb or 0)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Above which rating an answer is good, and below which it is bad; between them it is neither.
+
+    Attributes:
+        up: the least rating of a good answer.
+        down: the greatest rating of a bad one.
+    """
+
+    up: float
+    down: float
+
+    @classmethod
+    def of(cls, column: str, ratings: Iterable[float], threshold: float | None = None) -> Scale:
+        """Returns the scale of a file's ratings, told by their range.
+
+        -1 to 1, and 0 to 1: above and below the middle. To 5: from 4 up (Helpsteer's 0 to 4: from 3) and to 2
+        (to 1) down. To 10, and to 100: from 7 (70) and to 4 (40).
+
+        Args:
+            column: the column of the ratings.
+            ratings: all of them.
+            threshold: the least rating of a good answer, where the caller says so.
+
+        Raises:
+            DemonstrationError: the range fits none of these.
+        """
+        values = set(ratings)
+        if threshold is not None:
+            return cls(threshold, math.nextafter(threshold, -math.inf))
+        low, high = min(values), max(values)
+        whole = all(value.is_integer() for value in values)
+        # A reward model's scores have no ends, so that their middle means nothing.
+        rated = column in _RATING and (whole or column not in ("score", "reward", "overall_score"))
+        if values <= {-1.0, 0.0, 1.0} and low < 0:
+            return cls(1.0, -1.0)
+        if low >= 0 and high <= 1 and not (column in ("rating", "stars") and values == {1.0}):
+            return cls(math.nextafter(0.5, 1), math.nextafter(0.5, 0))
+        if column == "helpfulness" and whole and low >= 0 and high <= 4:
+            return cls(3.0, 1.0)
+        if rated and low >= 0 and 1 < high <= 5:
+            return cls(4.0, 2.0) if low >= 1 or high == 5 else cls(3.0, 1.0)
+        if rated and whole and low >= 0 and 5 < high <= 10:
+            return cls(7.0, 4.0)
+        if rated and whole and low >= 0 and 10 < high <= 100:
+            return cls(70.0, 40.0)
+        raise DemonstrationError(
+            f"the numbers in the column {column!r} go from {low:g} to {high:g}, and nothing says which are "
+            "good: give the least good one (--threshold, or threshold= in Python)"
+        )
+
+    def thumb(self, rating: float) -> bool | None:
+        """Returns whether a rating is good, or `None` for one between good and bad."""
+        return True if rating >= self.up else False if rating <= self.down else None
+
+
+THUMBS = (
+    Thumbs(
+        "thumbs",
+        "prompt; completion, response, answer, ...; label, thumbs, feedback, vote, ... (up or down)",
+        _LABEL,
+    ),
+    Thumbs("thumbs on a conversation", "messages that end with the answer; label", _LABEL, dialogue=True),
+    Thumbs("ratings", "prompt; response, answer, ...; rating, score, stars, helpfulness, ...", _RATING),
+    Thumbs(
+        "ratings of a conversation",
+        "messages that end with the answer; rating, score, ...",
+        _RATING,
+        dialogue=True,
+    ),
+    Thumbs(
+        "counted thumbs",
+        "prompt; response; thumbs_up; thumbs_down (or up- and downvotes)",
+        ("upvotes", "likes", "up"),
+    ),
+)

@@ -1,0 +1,205 @@
+"""Values of a row as messages and answers: `prompt_from`, `answer_from`, `joined`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from icdpo_chains.demonstrations.files.shapes.dialogue import dialogue_of, value_of, without_end
+from icdpo_chains.errors import DemonstrationError
+from icdpo_chains.messages import Message, as_conversation
+
+__all__ = ["Prompt", "Turns", "answer_from", "is_message_list", "joined", "prompt_from"]
+
+Turns: TypeAlias = tuple[Message, ...]
+Prompt: TypeAlias = "str | Turns"
+
+_ROLES = {
+    "human": "user",
+    "prompter": "user",
+    "gpt": "assistant",
+    "chatgpt": "assistant",
+    "bot": "assistant",
+    "ai": "assistant",
+    "model": "assistant",
+    "function_call": "assistant",
+    "tool_call": "assistant",
+    "observation": "tool",
+    "function": "tool",
+    "function_response": "tool",
+    "tool_response": "tool",
+}
+_MESSAGES = ("messages", "conversation", "conversations", "chat_history")
+_TEXTS = (
+    *("content", "text", "full_text", "value", "question", "query", "prompt", "input", "instruction"),
+    *("answer", "response", "output", "completion", "generation", "result"),
+)
+
+
+def is_message_list(value: object) -> bool:
+    """Whether `value` is one message, or a list of at least one, in either way of writing them."""
+    items = value if isinstance(value, list) else [value]
+    return bool(items) and all(
+        isinstance(item, Mapping) and ({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys())
+        for item in items
+    )
+
+
+def prompt_from(value: Any, name: str) -> tuple[Prompt, bool]:
+    """Returns a prompt, and whether it was a text with marks, which were undone.
+
+    Args:
+        value: a text, messages, an object that holds either, or any of them as JSON in a string.
+        name: the column, for an error message.
+
+    Raises:
+        DemonstrationError: the value is none of these.
+    """
+    if isinstance(value, str):
+        parsed = value_of(value)
+        if parsed is not None and _holds_messages(parsed):
+            return _turns(parsed, name), False
+        turns = dialogue_of(value)
+        if turns is None:
+            return value, False
+        if turns[-1].role == "assistant" and not turns[-1].content.strip() and len(turns) > 1:
+            turns = turns[:-1]
+        return (turns[0].content if len(turns) == 1 and turns[0].role == "user" else turns), True
+    if isinstance(value, Mapping) and not _holds_messages(value):
+        return prompt_from(_only_text(value, name), name)
+    return _turns(value, name), False
+
+
+def answer_from(value: Any, name: str, *, marked: bool = False) -> tuple[Turns, str]:
+    """Returns the turns before an answer, where the value holds them, and the answer.
+
+    Args:
+        value: a text, a message, a whole dialogue as messages or as one text, or any of them as JSON.
+        name: the column, for an error message.
+        marked: whether the prompt was a text with marks, so that the answer may end with one.
+
+    Raises:
+        DemonstrationError: the value is none of these, or its last turn is not the assistant's.
+    """
+    if value is None:
+        raise DemonstrationError(f"the row has no {name} answer")
+    turns: Turns | None
+    if isinstance(value, str):
+        parsed = value_of(value)
+        if parsed is not None and _holds_messages(parsed):
+            return answer_from(parsed, name)
+        turns = dialogue_of(value)
+        if turns is None:
+            return (), without_end(value).strip() if marked else value
+    elif isinstance(value, Mapping) and not _holds_messages(value):
+        return (), _only_text(value, name)
+    else:
+        turns = _turns(value, name)
+    if turns[-1].role != "assistant":
+        what = "dialogue ends with" if len(turns) > 1 else "answer is"
+        raise DemonstrationError(f"the {name} {what} a {turns[-1].role} turn: it must be the assistant's")
+    return turns[:-1], turns[-1].content
+
+
+def joined(prompt: Prompt | None, before: Mapping[str, Turns]) -> Prompt:
+    """Returns the prompt of answers that may each bring the turns before them.
+
+    UltraFeedback and its kin repeat the whole dialogue in each answer, next to a prompt that is one of its
+    turns.
+
+    Args:
+        prompt: the prompt of the row, where it has one.
+        before: the turns before each answer, by the answer's name.
+
+    Raises:
+        DemonstrationError: the answers do not share the turns before them, or these lack the prompt.
+    """
+    given = {name: turns for name, turns in before.items() if turns}
+    if not given:
+        if prompt is None:
+            raise DemonstrationError("the question is blank: the row has answers, and no turn before them")
+        return prompt
+    (name, turns), *others = given.items()
+    for other, theirs in others:
+        if turns != theirs:
+            differing = zip(turns, theirs, strict=False)
+            turn = next((i for i, (a, b) in enumerate(differing) if a != b), min(len(turns), len(theirs)))
+            raise DemonstrationError(
+                f"the {name} dialogue ({len(turns) + 1} turns) and the {other} one ({len(theirs) + 1} turns) "
+                f"differ from turn {turn + 1} on: they must share everything before the last answer"
+            )
+    if prompt is None:
+        return turns
+    wanted = as_conversation(prompt)
+    if turns == wanted:
+        return prompt
+    there = {(turn.role, turn.content.strip()) for turn in turns}
+    if not all((turn.role, turn.content.strip()) in there for turn in wanted):
+        raise DemonstrationError(
+            f"the {name} answer holds {len(turns) + 1} messages, which lack the prompt: give one assistant "
+            "message, or the prompt's own messages and then one"
+        )
+    return turns
+
+
+def _holds_messages(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(is_message_list(value.get(name)) for name in _MESSAGES) or is_message_list(value)
+    return is_message_list(value)
+
+
+def _only_text(value: Mapping[str, Any], name: str) -> str:
+    """The text in an object such as `{"text": ...}` or `{"question": ...}`."""
+    found = [value[key] for key in _TEXTS if isinstance(value.get(key), str)]
+    texts = [text for text in value.values() if isinstance(text, str)]
+    if found and ("role" not in value or len(texts) > 1):
+        return str(found[0])
+    if len(texts) == 1 and "role" not in value:
+        return str(texts[0])
+    raise DemonstrationError(f"{name} is an object without a text: it has {', '.join(map(repr, value))}")
+
+
+def _turns(value: Any, name: str) -> Turns:
+    if isinstance(value, Mapping):
+        inner = next((value[key] for key in _MESSAGES if is_message_list(value.get(key))), [value])
+        value = inner if isinstance(inner, list) else [inner]
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise DemonstrationError(
+            f"{name} must be a text or a list of messages, not {type(value).__name__}: {value!r:.60}"
+        )
+    if not value:
+        raise DemonstrationError(f"{name} is an empty list: give at least one message")
+    return tuple(_message(item, f"message {i + 1} of {name}") for i, item in enumerate(value))
+
+
+def _message(item: object, what: str) -> Message:
+    if not isinstance(item, Mapping):
+        raise DemonstrationError(f"{what} must be an object, not {type(item).__name__}: {item!r:.60}")
+    if item.get("from") is not None:
+        role, content = item["from"], item.get("value")
+    else:
+        role, content = item.get("role"), item.get("content")
+    if isinstance(role, str):
+        role = _ROLES.get(role.lower().replace("-", "_"), role.lower())
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        content = _parts(content, what)
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise DemonstrationError(
+            f"{what} needs 'role' and 'content', or 'from' and 'value', as strings; it has: "
+            + (", ".join(f"{key!r} ({type(part).__name__})" for key, part in item.items()) or "nothing")
+        )
+    return Message(role, content)  # type: ignore[arg-type]  # which checks the role
+
+
+def _parts(parts: Sequence[Any], what: str) -> str:
+    """The text of content parts; what is no text can't be shown in a demonstration."""
+    texts = []
+    for part in parts:
+        text = part
+        if isinstance(part, Mapping):
+            text = next((part[key] for key in ("text", "value") if isinstance(part.get(key), str)), None)
+        if not isinstance(text, str):
+            kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+            raise DemonstrationError(f"{what} holds a part of the type {kind!r}: only text can be shown")
+        texts.append(text)
+    return "\n".join(texts)

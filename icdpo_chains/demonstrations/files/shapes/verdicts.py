@@ -1,0 +1,245 @@
+"""Shapes with two answers and a verdict that says which is better; one entry of `VERDICTS` a shape."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
+from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of, with_system
+from icdpo_chains.demonstrations.files.shapes.row import Outcome, Row, Skipped
+from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined
+from icdpo_chains.errors import DemonstrationError
+
+__all__ = ["VERDICTS", "Verdict", "has_two_answers"]
+
+_STEMS = (
+    *("response", "answer", "output", "completion", "candidate", "conversation", "generation", "reply"),
+    *("text", "option", "human_ref", "summary", "model_output", "assistant", "message", "result"),
+)
+_ENDS = (("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("first", "second"), ("x", "y"))
+_ANSWERS = tuple(
+    (f"{stem}{link}{one}", f"{stem}{link}{other}")
+    for one, other in _ENDS
+    for stem in _STEMS
+    for link in ("_", "")
+)
+_COLUMNS = (
+    *("winner", "verdict", "preference", "preferred", "better", "better_response_id", "better_response"),
+    *("preferred_response", "preferred_answer", "overall_preference", "human_preference", "choice"),
+    *("chosen", "best", "best_response", "selected", "vote", "label", "labels", "judgement", "judgment"),
+    *("choose_best", "safer_response_id", "annotation", "pw", "pairwise"),
+)
+_TIES = frozenset(
+    (
+        *("tie", "draw", "both", "neither", "equal", "same", "none", "no_preference"),
+        *("both_good", "both_bad", "bothbad", "tie_bothbad", "tied"),
+    )
+)
+_SIDES = {"left": 0, "first": 0, "right": 1, "second": 1}
+_NAMED = re.compile(r"(?:[a-z_]*?_)?([a-z]+|\d+)\Z")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Two answers, and a column that says which of them is better.
+
+    Attributes:
+        name: what the shape is called.
+        columns: what its rows look like, for the documentation.
+        answers: pairs of columns that may hold the answers.
+        verdict: names of the column that decides.
+        decide: returns 0 or 1, the better answer's position, or `None` for a tie.
+    """
+
+    name: str
+    columns: str
+    answers: tuple[tuple[str, str], ...] = _ANSWERS
+    verdict: tuple[str, ...] = _COLUMNS
+    decide: Callable[[Row, str, tuple[str, str]], int | None] = lambda row, name, answers: _by_name(
+        row, name, answers
+    )
+
+    def fits(self, row: Row) -> bool:
+        """Whether the row has the columns."""
+        return any(row.has(one) and row.has(other) for one, other in self.answers) and row.has(*self.verdict)
+
+    def complete(self, row: Row) -> bool:
+        """Whether they are not null, and no pair of chosen and rejected answers is there instead."""
+        verdict = row.first(*self.verdict)
+        return (
+            self._pair(row) is not None
+            and verdict is not None
+            and not (verdict in ("chosen", "winner") and row.first("rejected", "loser") is not None)
+        )
+
+    def read(self, row: Row) -> list[Outcome]:
+        """Returns a demonstration, or nothing but the reason for a tie.
+
+        Raises:
+            DemonstrationError: the verdict names neither answer, or a value can't be used.
+        """
+        answers, column = self._pair(row) or ("", ""), row.first(*self.verdict) or ""
+        best = self.decide(row, column, answers)
+        if best is None:
+            return [Skipped("a tie")]
+        row.take(column)
+        values = [_single(row.take(name)) for name in answers]
+        prompt, marked = prompt_of(row) if has_prompt(row, filled=True) else (None, False)
+        if isinstance(prompt, str):
+            prompt = _single(prompt)
+        sides = {"chosen": values[best], "rejected": values[1 - best]}
+        read = {side: answer_from(value, side, marked=marked) for side, value in sides.items()}
+        whole = joined(prompt, {side: turns for side, (turns, _) in read.items()})
+        if prompt is None:
+            whole = with_system(whole, row)
+        chosen, rejected = read["chosen"][1], read["rejected"][1]
+        if chosen.strip() == rejected.strip():
+            return [Skipped("the two answers are the same")]
+        return [Demonstration(whole, chosen, rejected, row.metadata(chosen, rejected))]
+
+    def _pair(self, row: Row) -> tuple[str, str] | None:
+        for one, other in self.answers:
+            if row.peek(one) is not None and row.peek(other) is not None:
+                return one, other
+        return None
+
+
+def has_two_answers(names: Iterable[str]) -> bool:
+    """Whether two of the columns hold the answers to compare."""
+    row = Row(dict.fromkeys(names))
+    return any(row.has(one) and row.has(other) for one, other in _ANSWERS)
+
+
+def _by_name(row: Row, column: str, answers: tuple[str, str]) -> int | None:
+    """A verdict that names the answer: by its letter or number, its column, its model, or its text."""
+    value = row.peek(column)
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, Mapping):  # Argilla's and Label Studio's flat exports
+        value = value.get("selected", value.get("value", value.get("choice")))
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    for position, name in enumerate(answers):
+        if isinstance(value, str) and len(value) > 1 and value == row.peek(name):
+            return position
+    ends = [re.search(r"_?([a-z]+|\d)\Z", name)[1] for name in answers]  # type: ignore[index]
+    ends = next(
+        (list(pair) for pair in _ENDS if all(n.endswith(e) for n, e in zip(answers, pair, strict=True))), ends
+    )
+    for position, end in enumerate(ends):
+        model = row.peek(f"model_{end}")
+        if isinstance(value, str) and isinstance(model, str) and value == model:
+            return position
+    if not isinstance(value, bool) and isinstance(value, (str, int)):
+        word = re.sub(r"[\W_]+", "_", str(value)).strip("_").lower()
+        if word in _TIES:
+            return None
+        found = _NAMED.match(word)
+        last = found[1] if found else word
+        joined_end = re.sub(r"\A[a-z]+(?=\d)", "", last)
+        for end in (last, joined_end):
+            if end in ends:
+                return ends.index(end)
+        if last in _SIDES and ends[0] not in ("x",):
+            return _SIDES[last]
+        if ends[0].isalpha() and last in ("0", "1") and word == last:
+            return int(last)
+    raise DemonstrationError(
+        f"the verdict {value!r:.40} in the column {column!r} names neither {answers[0]!r} nor {answers[1]!r}"
+    )
+
+
+def _shp(row: Row, column: str, answers: tuple[str, str]) -> int | None:
+    """SHP's `labels`: 1 says that the first answer is preferred."""
+    value = row.peek(column)
+    if value not in (0, 1):
+        raise DemonstrationError(f"the verdict {value!r:.40} in the column {column!r} is neither 0 nor 1")
+    return 1 - int(value)
+
+
+def _signed(row: Row, column: str, answers: tuple[str, str]) -> int | None:
+    """HelpSteer3's `overall_preference`: -3 to 3, below 0 for the first answer."""
+    value = _number(row.peek(column), column)
+    return None if value == 0 else int(value > 0)
+
+
+def _scores(row: Row, column: str, answers: tuple[str, str]) -> int | None:
+    """A score for each answer: the higher one is better."""
+    first, second = (name for pair in _SCORES if column in pair for name in pair)
+    scores = [_number(row.take(name), name) for name in (first, second)]
+    return None if scores[0] == scores[1] else int(scores[1] > scores[0])
+
+
+def _flags(row: Row, column: str, answers: tuple[str, str]) -> int | None:
+    """A column for each answer that is 1 if the answer wins, and maybe one for ties."""
+    flags = [_number(row.take(name), name) for name in ("winner_model_a", "winner_model_b")]
+    row.take("winner_tie")
+    return None if flags[0] == flags[1] else int(flags[1] > flags[0])
+
+
+def _number(value: Any, column: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise DemonstrationError(f"{value!r:.40} in the column {column!r} is no number")
+    return number
+
+
+def _single(value: Any) -> Any:
+    """The text in a list of one text, also where the list is written as JSON (LMSYS)."""
+    parsed = value_of(value) if isinstance(value, str) else value
+    if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], str):
+        return parsed[0]
+    if isinstance(parsed, list) and parsed and all(isinstance(text, str) for text in parsed):
+        raise DemonstrationError(
+            f"the row has {len(parsed)} turns in lists of texts: only a single turn can be read"
+        )
+    return value
+
+
+_SCORES = tuple(
+    (f"{word}_{one}", f"{word}_{other}")
+    for word in ("score", "rating", "votes", "upvotes", "reward", "overall_score")
+    for one, other in _ENDS
+)
+
+VERDICTS = (
+    Verdict(
+        "two answers and flags (LMSYS)",
+        "prompt; response_a; response_b; winner_model_a; winner_model_b; winner_tie",
+        verdict=("winner_model_a",),
+        decide=_flags,
+    ),
+    Verdict(
+        "SHP",
+        "history; human_ref_A; human_ref_B; labels (1: A)",
+        answers=(("human_ref_a", "human_ref_b"),),
+        verdict=("labels", "label"),
+        decide=_shp,
+    ),
+    Verdict(
+        "HelpSteer3",
+        "context or prompt; response1; response2; overall_preference (-3 to 3; below 0: the first)",
+        answers=(("response1", "response2"), ("response_1", "response_2")),
+        verdict=("overall_preference", "preference_strength"),
+        decide=_signed,
+    ),
+    Verdict(
+        "two answers and a verdict",
+        "prompt; response_a and response_b (answer_0, output_1, conversation_a, ...); winner, preference, "
+        "chosen, better_response_id, ...",
+    ),
+    Verdict(
+        "two answers and two scores",
+        "prompt; answer_0; answer_1; score_0; score_1 (WebGPT)",
+        verdict=tuple(first for first, _ in _SCORES),
+        decide=_scores,
+    ),
+)

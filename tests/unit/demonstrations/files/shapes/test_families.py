@@ -1,0 +1,478 @@
+"""One row of each shape, as published data sets and tools for feedback write it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files import ReadReport, read_demonstrations
+
+ASK, GOOD, BAD = "Where is my parcel?", "On its way: it left on Monday.", "Dunno."
+Rows = Callable[[], "list[dict[str, Any]]"]
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
+
+
+def said(text: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": text}
+
+
+def parts(text: str, key: str = "text") -> list[dict[str, Any]]:
+    return [{"type": "text", key: text}]
+
+
+def chatml(*turns: str) -> str:
+    roles = ["user", "assistant"] * 2
+    return "".join(
+        f"<|im_start|>{role}\n{turn}<|im_end|>\n" for role, turn in zip(roles, turns, strict=False)
+    )
+
+
+PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
+    "question": ("explicit", {"question": ASK, "chosen": GOOD, "rejected": BAD}),
+    "alpaca": ("explicit", {"instruction": ASK, "input": "", "chosen": GOOD, "rejected": BAD}),
+    "responses": ("explicit", {"instruction": ASK, "chosen_response": GOOD, "rejected_response": BAD}),
+    "camel case": ("explicit", {"Prompt": ASK, "ChosenResponse": GOOD, "RejectedResponse": BAD}),
+    "messages": ("explicit", {"messages": [user(ASK)], "chosen": said(GOOD), "rejected": said(BAD)}),
+    "messages twice": (
+        "explicit",
+        {"messages": [user(ASK), said(GOOD)], "chosen": GOOD, "rejected": BAD},
+    ),
+    "swift": ("messages with", {"messages": [user(ASK), said(GOOD)], "rejected_response": BAD}),
+    "swift messages": (
+        "messages with",
+        {"messages": [user(ASK), said(GOOD)], "rejected_messages": [user(ASK), said(BAD)]},
+    ),
+    "openai": (
+        "preferred output",
+        {
+            "input": {"messages": [user(ASK)], "tools": []},
+            "preferred_output": [said(GOOD)],
+            "non_preferred_output": [said(BAD)],
+        },
+    ),
+    "content parts": (
+        "explicit",
+        {
+            "prompt": [{"role": "user", "content": parts(ASK)}],
+            "chosen": [{"role": "assistant", "content": parts(GOOD)}],
+            "rejected": [{"role": "assistant", "content": parts(BAD, "value")}],
+        },
+    ),
+    "chosen messages": (
+        "implicit",
+        {"chosen_messages": [user(ASK), said(GOOD)], "rejected_messages": [user(ASK), said(BAD)]},
+    ),
+    "dialogue beside a prompt": (
+        "explicit",
+        {"prompt": ASK, "chosen": [user(ASK), said(GOOD)], "rejected": [user(ASK), said(BAD)]},
+    ),
+    "transcript beside a prompt": (
+        "explicit",
+        {
+            "prompt": ASK,
+            "chosen": f"\n\nHuman: {ASK}\n\nAssistant: {GOOD}",
+            "rejected": f"\n\nHuman: {ASK}\n\nAssistant: {BAD}",
+        },
+    ),
+    "transcript as a prompt": (
+        "explicit",
+        {"prompt": f"\n\nHuman: {ASK}\n\nAssistant:", "chosen": f" {GOOD}", "rejected": f" {BAD}"},
+    ),
+    "chatml": (
+        "explicit",
+        {
+            "prompt": chatml(ASK) + "<|im_start|>assistant\n",
+            "chosen": GOOD + "<|im_end|>",
+            "rejected": BAD + "<|im_end|>\n",
+        },
+    ),
+    "chatml dialogues": ("implicit", {"chosen": chatml(ASK, GOOD), "rejected": chatml(ASK, BAD)}),
+    "mistral": (
+        "explicit",
+        {"prompt": f"<s>[INST] {ASK} [/INST]", "chosen": f" {GOOD}</s>", "rejected": f" {BAD}</s>"},
+    ),
+    "llama 3": (
+        "explicit",
+        {
+            "prompt": f"<|begin_of_text|><|start_header_id|>user<|end_header_id|>\n\n{ASK}<|eot_id|>"
+            "<|start_header_id|>assistant<|end_header_id|>\n\n",
+            "chosen": GOOD + "<|eot_id|>",
+            "rejected": BAD,
+        },
+    ),
+    "json in a string": (
+        "explicit",
+        {
+            "prompt": ASK,
+            "chosen": json.dumps([user(ASK), said(GOOD)]),
+            "rejected": json.dumps([user(ASK), said(BAD)]),
+        },
+    ),
+    "repr in a string": (
+        "explicit",
+        {"prompt": repr([user(ASK)]), "chosen": repr([said(GOOD)]), "rejected": repr([said(BAD)])},
+    ),
+    "numpy in a string": (
+        "explicit",
+        {
+            "prompt": ASK,
+            "chosen": f"[{user(ASK)}\n {said(GOOD)}]",
+            "rejected": f"[{user(ASK)}\n {said(BAD)}]",
+        },
+    ),
+    "preferred": ("preferred output", {"prompt": ASK, "preferred": GOOD, "other": BAD}),
+    "winner": ("winner and loser", {"prompt": ASK, "winner": GOOD, "loser": BAD}),
+    "good": ("good and bad", {"prompt": ASK, "good": GOOD, "bad": BAD}),
+    "stack exchange pairs": ("Stack Exchange", {"question": ASK, "response_j": GOOD, "response_k": BAD}),
+    "correction": ("correction", {"question": ASK, "answer": BAD, "thumbs": "down", "correction": GOOD}),
+    "chosen names a model": (
+        "explicit",
+        {"prompt": ASK, "chosen": "m-1", "rejected": "m-2", "answers": {"m-1": GOOD, "m-2": BAD}},
+    ),
+    "chosen names a column": (
+        "explicit",
+        {"prompt": ASK, "m-1": GOOD, "m-2": BAD, "chosen": "m-1", "rejected": "m-2"},
+    ),
+    "chosen names an entry": (
+        "explicit",
+        {
+            "prompt": ASK,
+            "answers": [{"model": "m-1", "text": GOOD}, {"model": "m-2", "text": BAD}],
+            "chosen": "m-1",
+            "rejected": "m-2",
+        },
+    ),
+    "chosen is a letter": (
+        "two answers and a verdict",
+        {"prompt": ASK, "response_a": BAD, "response_b": GOOD, "chosen": "b"},
+    ),
+    "chosen is a number": (
+        "two answers and a verdict",
+        {"prompt": ASK, "response_a": GOOD, "response_b": BAD, "chosen": 0},
+    ),
+    "chosen is a position": (
+        "a list of answers",
+        {"prompt": ASK, "responses": [BAD, GOOD], "chosen": 1},
+    ),
+    "pku": (
+        "two answers and a verdict",
+        {
+            "prompt": ASK,
+            "response_0": BAD,
+            "response_1": GOOD,
+            "better_response_id": 1,
+            "safer_response_id": 0,
+        },
+    ),
+    "alpacafarm": (
+        "two answers and a verdict",
+        {"instruction": ASK, "input": "", "output_1": BAD, "output_2": GOOD, "preference": 2},
+    ),
+    "helpsteer3": (
+        "HelpSteer3",
+        {"context": [user(ASK)], "response1": BAD, "response2": GOOD, "overall_preference": 2},
+    ),
+    "shp": ("SHP", {"history": ASK, "human_ref_A": GOOD, "human_ref_B": BAD, "labels": 1, "score_A": 9}),
+    "webgpt": (
+        "two scores",
+        {
+            "question": {"full_text": ASK, "id": "1"},
+            "answer_0": BAD,
+            "answer_1": GOOD,
+            "score_0": -1,
+            "score_1": 1,
+        },
+    ),
+    "arena": (
+        "two answers and a verdict",
+        {
+            "winner": "model_b",
+            "conversation_a": [user(ASK), said(BAD)],
+            "conversation_b": [user(ASK), {"role": "assistant", "content": parts(GOOD)}],
+        },
+    ),
+    "lmsys": (
+        "flags",
+        {
+            "prompt": json.dumps([ASK]),
+            "response_a": json.dumps([BAD]),
+            "response_b": json.dumps([GOOD]),
+            "winner_model_a": 0,
+            "winner_model_b": 1,
+            "winner_tie": 0,
+        },
+    ),
+    "winner names a model": (
+        "two answers and a verdict",
+        {"prompt": ASK, "model_a": "x", "model_b": "y", "answer_a": BAD, "answer_b": GOOD, "winner": "y"},
+    ),
+    "nectar": (
+        "ranked or rated",
+        {
+            "prompt": f"\n\nHuman: {ASK}\n\nAssistant: ",
+            "answers": [
+                {"answer": BAD, "rank": 7.0},
+                {"answer": "Hm.", "rank": 2.0},
+                {"answer": GOOD, "rank": 1.0},
+            ],
+        },
+    ),
+    "ultrafeedback": (
+        "ranked or rated",
+        {
+            "instruction": ASK,
+            "completions": [
+                {"response": BAD, "overall_score": 2.0},
+                {"response": GOOD, "overall_score": 9.0},
+            ],
+        },
+    ),
+    "stack exchange": (
+        "ranked or rated",
+        {
+            "question": f"<p>{ASK}</p>",
+            "answers": [
+                {"text": f"<p>{BAD}</p>", "pm_score": 0},
+                {"text": f"<p>{GOOD}</p>\n", "pm_score": 4},
+            ],
+        },
+    ),
+    "distilabel": ("ranked or rated", {"instruction": ASK, "generations": [BAD, GOOD], "ratings": [1, 5]}),
+    "ranks": ("ranked or rated", {"prompt": ASK, "responses": [BAD, GOOD], "ranks": [2, 1]}),
+    "open assistant": (
+        "Open Assistant",
+        {
+            "message_tree_id": "1",
+            "prompt": {
+                "text": ASK,
+                "role": "prompter",
+                "replies": [
+                    {"text": BAD, "role": "assistant", "rank": 1, "replies": []},
+                    {"text": GOOD, "role": "assistant", "rank": 0, "replies": []},
+                ],
+            },
+        },
+    ),
+    "summaries": (
+        "summarize_from_feedback",
+        {"info": {"post": ASK}, "summaries": [{"text": BAD}, {"text": GOOD}], "choice": 1},
+    ),
+    "label studio": (
+        "Label Studio: two",
+        {
+            "data": {"prompt": ASK, "answer1": BAD, "answer2": GOOD},
+            "annotations": [{"result": [{"type": "pairwise", "value": {"selected": "right"}}]}],
+        },
+    ),
+    "label studio, flat": (
+        "two answers and a verdict",
+        {"prompt": ASK, "answer1": GOOD, "answer2": BAD, "pw": {"selected": "left"}},
+    ),
+    "argilla": (
+        "Argilla: two",
+        {
+            "fields": {"prompt": ASK, "response-1": BAD, "response-2": GOOD},
+            "responses": {"choose-best": [{"value": "response-2", "user_id": "1"}]},
+        },
+    ),
+    "argilla 1": (
+        "Argilla: two",
+        {
+            "fields": {"prompt": ASK, "response-1": BAD, "response-2": GOOD},
+            "responses": [
+                {
+                    "status": "submitted",
+                    "values": {
+                        "ranking": {
+                            "value": [{"value": "response-1", "rank": 2}, {"value": "response-2", "rank": 1}]
+                        }
+                    },
+                }
+            ],
+        },
+    ),
+    "argilla, flat": (
+        "two answers and a verdict",
+        {
+            "prompt": ASK,
+            "response-1": BAD,
+            "response-2": GOOD,
+            "preference": [{"value": "response-2", "status": "submitted"}],
+        },
+    ),
+    "viewer": ("viewer", {"row_idx": 0, "row": {"prompt": ASK, "chosen": GOOD, "rejected": BAD}}),
+}
+
+
+def read(
+    path: Path, rows: list[dict[str, Any]], **options: Any
+) -> tuple[list[Demonstration], ReadReport, list[Any]]:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    refused: list[Any] = []
+    report = ReadReport()
+    found = list(read_demonstrations(path, on_refused=refused.append, report=report, **options))
+    return found, report, refused
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_row_of_every_shape_is_the_pair(tmp_path: Path, name: str) -> None:
+    shape, row = PAIRS[name]
+    found, report, refused = read(tmp_path / "x.jsonl", [row])
+    assert (found, refused) == ([found[0]], []) if found else pytest.fail(str(refused))
+    assert found[0].id == Demonstration(ASK, GOOD, BAD).id
+    assert all(shape in seen for seen in report.shapes)
+
+
+THUMBS: dict[str, tuple[dict[str, Any], str, Any, Any]] = {
+    "kto": ({"prompt": ASK}, "completion", {"label": True}, {"label": False}),
+    "words": ({"question": ASK, "time": "9:00"}, "answer", {"thumbs": "up"}, {"thumbs": "down"}),
+    "signs": ({"input": ASK}, "output", {"feedback": "👍🏽"}, {"feedback": "👎"}),
+    "plus and minus": ({"user": ASK}, "assistant", {"vote": 1}, {"vote": -1}),
+    "stars": ({"userMessage": ASK}, "botResponse", {"stars": "4"}, {"stars": "1"}),
+    "score": ({"query": ASK}, "response", {"score": 0.9}, {"score": 0.2}),
+    "helpfulness": ({"prompt": ASK}, "response", {"helpfulness": 3}, {"helpfulness": 1}),
+    "counts": ({"question": ASK}, "answer", {"upvotes": 3, "downvotes": 1}, {"upvotes": 0, "downvotes": 1}),
+    "langsmith": (
+        {},
+        "",
+        {"inputs": {"question": ASK}, "outputs": {"output": GOOD}, "feedback_stats": {"user": {"avg": 1.0}}},
+        {"inputs": {"question": ASK}, "outputs": {"output": BAD}, "feedback_stats": {"user": {"avg": 0.0}}},
+    ),
+    "langfuse": (
+        {"input": {"messages": [user(ASK)]}},
+        "output",
+        {"scores": [{"name": "user-feedback", "value": 1}]},
+        {"scores": [{"name": "user-feedback", "value": 0}]},
+    ),
+    "phoenix": (
+        {"attributes.input.value": ASK},
+        "attributes.output.value",
+        {"annotations": [{"name": "user feedback", "result": {"label": "thumbs-up"}}]},
+        {"annotations": [{"name": "user feedback", "result": {"label": "thumbs-down"}}]},
+    ),
+    "conversation": (
+        {},
+        "",
+        {"messages": [user(ASK), said(GOOD)], "label": True},
+        {"messages": [user(ASK), said(BAD)], "label": False},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", THUMBS)
+def test_thumbs_in_every_form_are_paired_by_their_prompt(tmp_path: Path, name: str) -> None:
+    shared, column, up, down = THUMBS[name]
+    rows = [
+        {**shared, **({column: text} if column else {}), **label} for text, label in ((GOOD, up), (BAD, down))
+    ]
+    found, _, refused = read(tmp_path / "x.jsonl", rows)
+    assert refused == []
+    assert [d.id for d in found] == [Demonstration(ASK, GOOD, BAD).id]
+    alone, _, _ = read(tmp_path / "x.jsonl", rows, pair_thumbs=False)
+    assert {(d.chosen, d.rejected) for d in alone} == {(GOOD, None), (None, BAD)}
+    assert {d.metadata["thumb"] for d in alone} == {"up", "down"}
+
+
+def test_a_lone_up_and_a_lone_down_are_kept(tmp_path: Path) -> None:
+    rows = [
+        {"prompt": "One?", "completion": GOOD, "label": True},
+        {"prompt": "Two?", "completion": BAD, "label": False},
+    ]
+    found, _, _ = read(tmp_path / "x.jsonl", rows)
+    assert [(d.prompt, d.chosen, d.rejected) for d in found] == [("One?", GOOD, None), ("Two?", None, BAD)]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": "tie"},
+        {"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": "tie (bothbad)"},
+        {"context": [user(ASK)], "response1": GOOD, "response2": BAD, "overall_preference": 0},
+        {"question": {"full_text": ASK}, "answer_0": GOOD, "answer_1": BAD, "score_0": 0.5, "score_1": 0.5},
+        {"prompt": ASK, "answers": [{"answer": GOOD, "rank": 1}, {"answer": BAD, "rank": 1}]},
+        {"prompt": ASK, "response": GOOD, "thumbs": None},
+        {"prompt": ASK, "response": GOOD, "thumbs": "neutral"},
+    ],
+)
+def test_what_states_no_preference_is_skipped_and_counted(tmp_path: Path, row: dict[str, Any]) -> None:
+    pair = {"prompt": ASK, "chosen": GOOD, "rejected": BAD}
+    found, report, refused = read(tmp_path / "x.jsonl", [row, pair])
+    assert (len(found), refused) == (1, [])
+    assert sum(report.skipped.values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": "c"}, "names neither"),
+        ({"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": 2}, "names neither"),
+        ({"prompt": ASK, "response_1": GOOD, "response_2": BAD, "preference": 0}, "names neither"),
+        ({"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": True}, "names neither"),
+        ({"prompt": ASK, "chosen": 0, "rejected": 1}, "no column holds them"),
+        ({"prompt": ASK, "answers": [GOOD, BAD]}, "no ranks and no scores"),
+        ({"prompt": ASK, "response": GOOD, "label": "perhaps"}, "neither up nor down"),
+        ({"prompt": ASK, "chosen": [user("Else?"), said(GOOD)], "rejected": BAD}, "lack the prompt"),
+    ],
+)
+def test_what_is_not_understood_is_refused(tmp_path: Path, row: dict[str, Any], reason: str) -> None:
+    found, _, refused = read(tmp_path / "x.jsonl", [row])
+    assert found == []
+    assert reason in refused[0].reason
+
+
+@pytest.mark.parametrize(
+    "row", [{"system": "Be kind."}, {"system_prompt": "Be kind."}, {"context": "Be kind."}]
+)
+@pytest.mark.parametrize("prompt", [ASK, [user(ASK)]])
+def test_a_system_or_a_context_column_is_a_system_message(
+    tmp_path: Path, row: dict[str, Any], prompt: Any
+) -> None:
+    found, _, _ = read(tmp_path / "x.jsonl", [{**row, "prompt": prompt, "chosen": GOOD, "rejected": BAD}])
+    assert [(m.role, m.content) for m in found[0].messages] == [("system", "Be kind."), ("user", ASK)]
+    assert found[0].metadata == {}
+
+
+@pytest.mark.parametrize(
+    "history",
+    [[["Hi", "Hello"]], [user("Hi"), said("Hello")], ["Hi", "Hello"], "\n\nHuman: Hi\n\nAssistant: Hello"],
+)
+def test_a_history_comes_before_the_question(tmp_path: Path, history: Any) -> None:
+    found, _, _ = read(
+        tmp_path / "x.jsonl", [{"history": history, "prompt": ASK, "chosen": GOOD, "rejected": BAD}]
+    )
+    assert [m.content for m in found[0].messages] == ["Hi", "Hello", ASK]
+
+
+def test_several_rejected_answers_give_several_pairs(tmp_path: Path) -> None:
+    found, _, _ = read(tmp_path / "x.jsonl", [{"prompt": ASK, "chosen": GOOD, "rejected": [BAD, "Hm."]}])
+    assert [(d.chosen, d.rejected) for d in found] == [(GOOD, BAD), (GOOD, "Hm.")]
+
+
+def test_all_pairs_of_a_ranked_list(tmp_path: Path) -> None:
+    row = PAIRS["nectar"][1]
+    found, _, _ = read(tmp_path / "x.jsonl", [row], all_pairs=True)
+    assert {(d.chosen, d.rejected) for d in found} == {(GOOD, "Hm."), (GOOD, BAD), ("Hm.", BAD)}
+
+
+def test_ratings_between_good_and_bad_are_counted(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{i}?", "response": GOOD, "rating": i} for i in range(1, 6)]
+    found, report, _ = read(tmp_path / "x.jsonl", rows)
+    assert [d.chosen is not None for d in found] == [False, False, True, True]
+    assert report.skipped == {"a rating between good and bad": 1}
+    by_hand, _, _ = read(tmp_path / "x.jsonl", rows, threshold=3)
+    assert [d.chosen is not None for d in by_hand] == [False, False, True, True, True]
+
+
+def test_entities_are_undone_with_a_note(tmp_path: Path) -> None:
+    row = {"prompt": "Is 1 &lt; 2?", "chosen": "Yes&hellip;", "rejected": "<p>No&#33;</p>"}
+    found, report, _ = read(tmp_path / "x.jsonl", [row])
+    assert (found[0].prompt, found[0].chosen, found[0].rejected) == ("Is 1 < 2?", "Yes…", "<p>No!</p>")
+    assert sum(report.notes.values()) == 1
