@@ -82,7 +82,9 @@ Substitute: TypeAlias = Annotated[
 ]
 Against: TypeAlias = Annotated[
     Literal["rejected", "base", "auto"],
-    typer.Option(help="What the score compares with: rejected answers, the bare model, or what there is."),
+    typer.Option(
+        help="What the score compares with: rejected answers, the bare model, or what the store has."
+    ),
 ]
 Aggregate: TypeAlias = Annotated[
     Literal["mean", "sum"], typer.Option(help="The score per token, or summed over the answer.")

@@ -82,11 +82,18 @@ class Collection:
         """Gives `call` for methods that change the collection; records that where others can see it."""
         self.place.check_process()
         with self.lock, self._errors(), self.place.writing(self._chroma):
-            yield self._request
-            self._request("modify", metadata={**self._chroma.metadata, REVISION: secrets.token_hex(8)})
+            try:
+                yield self._request
+            except BaseException:
+                with contextlib.suppress(
+                    Exception
+                ):  # a part of the change may be there: readers have to look
+                    self._new_revision()
+                raise
+            self._new_revision()
 
     def rebuilt(self) -> None:
-        """Takes note that everything is embedded again, after the index was lost."""
+        """Records that the vector index is whole again, after it was lost."""
         with self.lock, self._errors():
             self.place.rebuilt(self._chroma)
 
@@ -146,6 +153,9 @@ class Collection:
         with self.lock:
             self._closed = True
             self.place.close()
+
+    def _new_revision(self) -> None:
+        self._request("modify", metadata={**self._chroma.metadata, REVISION: secrets.token_hex(8)})
 
     def _request(self, request: str, **arguments: Any) -> Any:
         return self.place.request(getattr(self._chroma, request), **arguments)

@@ -74,7 +74,7 @@ class Directory(LocalDirectory):
             return collection
 
     def rebuilt(self, collection: Any) -> None:
-        """Takes the mark away that the index is built anew: it is whole."""
+        """Removes the marks of an index that was being built anew, and notes its state."""
         with self.alone():
             self._note(collection.name)
             for mark in (self.writing_mark, self.rebuilding_mark):

@@ -109,7 +109,7 @@ class Place(ABC):
         return collection, ""
 
     def rebuilt(self, collection: Any) -> None:
-        """Takes note that everything is embedded again."""
+        """Records that the vector index is whole again."""
         self.index_lost = False
 
     @contextlib.contextmanager

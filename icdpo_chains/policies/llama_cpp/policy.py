@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.concurrency import check_cancelled
+from icdpo_chains.concurrency import Owner, check_cancelled
+from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import (
@@ -96,6 +97,7 @@ class LlamaCppPolicy:
             "Give the model's own tokenizer (a hub name or a directory) as tokenizer",
         )
         self._lock = threading.RLock()
+        self._owner = Owner()
         self._engine = LlamaEngine(model, options, prefix_cache)
         self._batches = MicroBatches(
             self._sample_together,
@@ -184,6 +186,7 @@ class LlamaCppPolicy:
         Raises:
             ValueError: as `Policy.sample`; then nothing is sampled.
         """
+        self._owner.check(f"the model {self.name}", PolicyError)
         for request in requests:
             check_count(request.n, "n", MAX_CANDIDATES)
             check_fits(self, request.context, request.sampling.max_new_tokens)
@@ -205,6 +208,7 @@ class LlamaCppPolicy:
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
+        self._owner.check(f"the model {self.name}", PolicyError)
         check_fits(self, context, max(map(len, continuations), default=0))
         with self._lock:
             check_cancelled()  # the wait for the lock may have been long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -132,6 +133,29 @@ def test_reading_sees_what_is_written_and_writes_nothing(tmp_path: Path) -> None
                     write()
             reader.close()
         assert list(writer) == rows[1:]
+
+
+def test_reading_sees_a_change_that_was_interrupted(tmp_path: Path) -> None:
+    up, down = Demonstration("question", "good"), Demonstration("question", None, "bad")
+    with DemonstrationStore(tmp_path, embedder=FakeEmbedder()) as writer:
+        writer.add([up])
+        with DemonstrationStore(tmp_path, embedder=FakeEmbedder(), read_only=True) as reader:
+            assert list(reader) == [up]
+            before, request = reader.fingerprint, writer._collection._request
+
+            def interrupted(name: str, **arguments: Any) -> Any:
+                if name == "delete":  # the pair is there, and the thumb as well
+                    raise KeyboardInterrupt
+                return request(name, **arguments)
+
+            writer._collection._request = interrupted  # type: ignore[method-assign]
+            with pytest.raises(KeyboardInterrupt):
+                writer.add([down])
+            writer._collection._request = request  # type: ignore[method-assign]
+            assert reader.fingerprint != before
+            assert len(reader.search("question")) == len(reader) == 2
+            writer.add([down])
+            assert [item.id for item in reader] == [Demonstration("question", "good", "bad").id]
 
 
 def test_reading_where_there_is_nothing(tmp_path: Path) -> None:
