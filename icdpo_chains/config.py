@@ -1,4 +1,4 @@
-"""`ICDPOConfig`: the settings of an `ICDPO` in a file, as `icdpo tune` writes and everything else reads."""
+"""`ICDPOConfig`: the settings of an `ICDPO`. `icdpo tune` writes a file of them; every way in reads it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _STRICT = ConfigDict(
 
 
 class SamplingConfig(BaseModel):
-    """How candidates are sampled, under the names that chat models use; see `SamplingParams`."""
+    """How candidates are sampled, in the names that chat models use; see `SamplingParams`."""
 
     model_config = _STRICT
 
@@ -63,17 +63,17 @@ class SamplingConfig(BaseModel):
     alpha: float = 0.1
 
     def params(self) -> SamplingParams:
-        """Returns them as the core's parameters.
+        """Returns the core's parameters.
 
         Raises:
-            TypeError, ValueError: a value out of range.
+            TypeError, ValueError: A value is out of range.
         """
         fields = self.model_dump()
         return SamplingParams(max_new_tokens=fields.pop("max_tokens"), **fields)
 
 
 class InstructionsConfig(BaseModel):
-    """What stands before chosen and before rejected answers; see `Instructions`."""
+    """The texts before chosen and before rejected answers; see `Instructions`."""
 
     model_config = _STRICT
 
@@ -82,34 +82,34 @@ class InstructionsConfig(BaseModel):
 
 
 class ICDPOConfig(BaseModel):
-    """The settings of an `ICDPO`; a file of them is JSON, and may leave out any.
+    """The settings of an `ICDPO`. A file of them is JSON and may leave out any setting.
 
     Attributes:
-        model: a Hugging Face model's name or path; the tiny default model where not given.
-        revision: its branch, tag or commit on the hub.
-        dtype: of the model, such as `"float32"`.
-        device: of the model, such as `"cuda"`.
-        engine: what computes the model: `"transformers"`, or `"llama.cpp"`, which reads GGUF files; see
-            `LlamaCppPolicy`.
-        vllm: the base URL of a vLLM server that runs the model, which `model` then names there.
-        store: the demonstrations' directory, in a file relative to that file, or the address of a Chroma
-            server, see `open_store`; the user's own by default.
-        retriever: which demonstrations are shown; see `RETRIEVERS`.
-        k: how many.
-        pool: how many the first of two stages passes on.
-        against: see `InstantScorer`.
-        aggregate: see `InstantScorer`.
-        n: how many candidates are sampled.
-        finalists: how many of them to their end; see `ICDPO`.
-        sampling: how.
-        instructions: what stands before chosen and before rejected answers.
-        min_similarity: demonstrations below this cosine to the question are not shown; see `Threshold`.
-        min_bm25: demonstrations below this BM25 score are not shown.
-        substitute: what is shown where all demonstrations are below: `"general"` or `"none"`.
-        note: where the settings come from; any JSON values, without effect.
+        model: The name or path of a model; the default is the small packaged model.
+        revision: The model's branch, tag or commit on the hub.
+        dtype: The dtype of the weights, such as `"float32"`.
+        device: The device of the model, such as `"cuda"`.
+        engine: The library that computes the model: `"transformers"`, or `"llama.cpp"`, which reads GGUF
+            files (see `LlamaCppPolicy`).
+        vllm: The base URL of a vLLM server that runs the model; `model` is then the model's name there.
+        store: The directory of the demonstrations (in a file, relative to the file), or the address of a
+            Chroma server (see `open_store`). The default is the user's own store.
+        retriever: The name of the retriever; see `RETRIEVERS`.
+        k: The number of demonstrations shown.
+        pool: The number of demonstrations that the first of two retrieval stages keeps.
+        against: The other side of the score; see `InstantScorer`.
+        aggregate: How the score adds up tokens; see `InstantScorer`.
+        n: The number of candidates.
+        finalists: The number of candidates that are sampled to their end; see `Pipeline`.
+        sampling: How candidates are sampled.
+        instructions: The texts before chosen and before rejected answers.
+        min_similarity: Demonstrations below this cosine to the question are not shown; see `Threshold`.
+        min_bm25: Demonstrations below this BM25 score are not shown.
+        substitute: What is shown if all demonstrations are below a limit: `"general"` or `"none"`.
+        note: The origin of the settings; any JSON values, without effect.
 
     Raises:
-        ValueError: a setting out of range, of the wrong type, or unknown (pydantic's `ValidationError`).
+        ValueError: A setting is out of range, of the wrong type, or unknown (pydantic's `ValidationError`).
     """
 
     model_config = _STRICT
@@ -172,11 +172,12 @@ class ICDPOConfig(BaseModel):
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ICDPOConfig:
-        """Reads a file; a relative `store` becomes one relative to that file.
+        """Reads a file. A relative `store` is relative to the file.
 
         Raises:
-            InvalidInputError: it is no JSON object of these settings; names file, field and value.
-            OSError: it can't be read.
+            InvalidInputError: The file holds no JSON object of these settings; the message names the file,
+                the field and the value.
+            OSError: The file can't be read.
         """
         path = Path(path)
         try:
@@ -184,7 +185,7 @@ class ICDPOConfig(BaseModel):
         except UnicodeDecodeError as error:
             raise InvalidInputError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
         except (ValueError, RecursionError) as error:
-            raise InvalidInputError(f"{path} is no JSON: {error}") from None
+            raise InvalidInputError(f"{path} is not JSON: {error}") from None
         if not isinstance(fields, dict):
             raise InvalidInputError(f"{path} must hold a JSON object of settings, not {fields!r:.60}")
         try:
@@ -198,10 +199,10 @@ class ICDPOConfig(BaseModel):
         )
 
     def changed(self, changes: Mapping[str, Any]) -> ICDPOConfig:
-        """Returns the settings with others over them; the names of `sampling` may stand beside the rest.
+        """Returns a copy with other settings. The settings of `sampling` may be given by their own names.
 
         Raises:
-            ValueError: an unknown name, or a value that can't be used.
+            ValueError: A name is unknown, or a value can't be used.
         """
         fields = self.model_dump()
         for name, value in changes.items():
@@ -212,10 +213,10 @@ class ICDPOConfig(BaseModel):
             raise ValueError(_in_words(error)) from None
 
     def write(self, path: str | os.PathLike[str]) -> None:
-        """Writes a file that `read` reads; it appears whole or not at all.
+        """Writes a file for `read`. The file appears whole or not at all.
 
         Raises:
-            OSError: it can't be written.
+            OSError: The file can't be written.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -233,12 +234,12 @@ class ICDPOConfig(BaseModel):
         """Opens the store for reading.
 
         Raises:
-            StoreError: it can't be opened.
+            StoreError: The store can't be opened.
         """
         return open_store(self.store, read_only=True)
 
     def build_policy(self) -> Policy:
-        """Loads the model by its engine, or connects to the vLLM server that has it.
+        """Loads the model by its engine, or connects to its vLLM server.
 
         Raises:
             PolicyError, WeightsError: see `TransformersPolicy.from_pretrained`, `LlamaCppPolicy` and
@@ -273,7 +274,7 @@ class ICDPOConfig(BaseModel):
         """Builds the threshold of the retriever.
 
         Raises:
-            TypeError, ValueError: a limit out of range.
+            TypeError, ValueError: A limit is out of range.
         """
         return Threshold(
             min_similarity=self.min_similarity, min_bm25=self.min_bm25, substitute=self.substitute
@@ -289,7 +290,7 @@ class ICDPOConfig(BaseModel):
 
 
 def _in_words(error: ValidationError) -> str:
-    """What is wrong with which field, in one line."""
+    """Names each field and its fault, in one line."""
     parts = []
     for item in error.errors(include_url=False):
         field, reason = ".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")

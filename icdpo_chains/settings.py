@@ -1,4 +1,4 @@
-"""`ICDPOSettings`: which ICDPO answers and how, under the names that chat models of agent frameworks use."""
+"""`ICDPOSettings`: the settings that the chat models and LLMs of agent frameworks share."""
 
 from __future__ import annotations
 
@@ -36,45 +36,46 @@ _SAMPLING = {
     "guidance": "guidance",
     "alpha": "alpha",
 }
-"""The frameworks' name of each sampling setting, and that in `SamplingParams`."""
+"""The frameworks' name of each sampling setting, and its name in `SamplingParams`."""
 
 CALL_SETTINGS = ("n", "k", "finalists", *_SAMPLING)
 """The settings that a single call may change."""
 
 
 class ICDPOSettings(BaseModel):
-    """The settings of a framework's model that answers by ICDPO; the model's class inherits them.
+    """The settings of a framework's model that answers by ICDPO. The model's class inherits them.
 
-    A setting that is `None` is left to the ICDPO.
+    `None` leaves a setting to the ICDPO.
 
     Attributes:
-        icdpo: the core's object; the other settings that build one can't be given with it.
-        config: a file of settings, such as `icdpo tune` writes; likewise.
-        model: the name or path of the model; by default what `ICDPO_MODEL` says.
-        revision: its branch, tag or commit on the hub.
-        store: a demonstration store or the directory of one; by default what `ICDPO_STORE` says.
-        against: what the scorer compares with, `"rejected"`, `"base"` or `"auto"`; see `InstantScorer`.
-        aggregate: how it adds tokens up, `"mean"` or `"sum"`.
-        dtype: of the model, such as `"float32"`.
-        device: of the model, such as `"cuda"`.
-        engine: what computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file.
-        n: how many candidates are sampled.
-        k: how many demonstrations are shown.
-        finalists: how many candidates are sampled to their end; see `ICDPO`.
-        max_tokens: the longest answer, in tokens.
-        min_tokens: the shortest.
-        temperature: 0 always takes the likeliest token, so that all candidates are the same.
-        top_p: only the likeliest tokens that together reach this probability.
-        top_k: only this many of the likeliest tokens.
-        repetition_penalty: above 1, tokens that occurred become less likely.
-        stop: strings that end an answer; not part of it.
-        seed: makes the answers reproducible.
+        icdpo: An ICDPO of the core. It excludes the settings that build one.
+        config: A file of settings, such as the file that `icdpo tune` writes. It excludes the same settings.
+        model: The name or path of the model; the default is `ICDPO_MODEL`.
+        revision: The model's branch, tag or commit on the hub.
+        store: A demonstration store or its directory; the default is `ICDPO_STORE`.
+        against: The other side of the score: `"rejected"`, `"base"` or `"auto"`.
+        aggregate: How the score adds up tokens: `"mean"` or `"sum"`.
+        dtype: The dtype of the weights, such as `"float32"`.
+        device: The device of the model, such as `"cuda"`.
+        engine: The library that computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file.
+        n: The number of candidates.
+        k: The number of demonstrations shown.
+        finalists: The number of candidates that are sampled to their end; see `Pipeline`.
+        max_tokens: The longest answer, in tokens.
+        min_tokens: The shortest answer, in tokens.
+        temperature: 0 always takes the likeliest token: all candidates are then the same.
+        top_p: Keeps the likeliest tokens that together reach this probability.
+        top_k: Keeps this many of the likeliest tokens.
+        repetition_penalty: Above 1, makes tokens that occurred less likely.
+        stop: Strings that end an answer; they are not part of it.
+        seed: Makes the answers reproducible.
         decoding: `"sample"`, or `"guided"` by the demonstrations at each token; see `SamplingParams`.
-        guidance: beta of guided decoding.
-        alpha: the least share of the likeliest token's probability in guided decoding.
+        guidance: The weight beta of guided decoding.
+        alpha: The least share of the likeliest token's probability in guided decoding.
 
     Raises:
-        ValueError: a setting out of range, unknown, or at odds with another (pydantic's `ValidationError`).
+        ValueError: A setting is out of range, unknown, or contradicts another setting (pydantic's
+            `ValidationError`).
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
@@ -163,7 +164,7 @@ class ICDPOSettings(BaseModel):
 
     @property
     def core(self) -> ICDPO:
-        """The ICDPO that answers; built at its first use."""
+        """The ICDPO that answers. The first use builds it."""
         if self.icdpo is not None:
             return self.icdpo
         if self._built is None:
@@ -179,13 +180,13 @@ class ICDPOSettings(BaseModel):
         return ICDPOConfig().changed(named)
 
     def sampling(self, given: Mapping[str, Any] | None = None) -> SamplingParams:
-        """Returns the sampling parameters of a call; does not build the core where there is none yet.
+        """Returns the sampling parameters of a call, without building the core.
 
         Args:
-            given: the settings of this call, which go before its own; other names are not looked at.
+            given: The settings of the call, which override the model's; other names are ignored.
 
         Raises:
-            TypeError, ValueError: see `SamplingParams`.
+            TypeError, ValueError: See `SamplingParams`.
         """
         built = self.icdpo or self._built
         if built is not None:
@@ -201,14 +202,14 @@ class ICDPOSettings(BaseModel):
         return replace(sampling, **{"min_new_tokens": least, **changes})
 
     def options(self, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Returns the options that `ICDPO.generate` takes, for one call.
+        """Returns the options of `ICDPO.generate` for one call.
 
         Args:
-            given: the settings of this call, and `exclude`, ids of demonstrations that must not be shown;
-                other names are not looked at.
+            given: The settings of the call, and `exclude`, ids of demonstrations that must not be shown;
+                other names are ignored.
 
         Raises:
-            TypeError, ValueError: a setting out of range.
+            TypeError, ValueError: A setting is out of range.
         """
         _ = self.core  # its sampling parameters are what the settings change
         given = given or {}

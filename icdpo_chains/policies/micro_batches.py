@@ -1,4 +1,4 @@
-"""`MicroBatches`: what several threads ask for at the same time is sampled together."""
+"""`MicroBatches`: samples the requests of several threads together."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ class _Job:
 
 
 class MicroBatches:
-    """A queue without a thread of its own: whoever finds the model free works for all that wait.
+    """A queue without a thread of its own: a caller that finds the model free runs the next batch.
 
-    Requests are taken in the order in which they came, as many as fit into a batch. So nobody waits for a
-    batch to fill up, and nobody is overtaken.
+    A batch takes the waiting requests in the order of their arrival, as many as fit. No request waits for a
+    batch to fill, and none overtakes another.
 
     Args:
-        run: samples for requests together; the results do not depend on what is run together.
-        max_rows: how many candidates one batch may have; a request with more is run alone.
-        lock: held while the model works.
-        max_waiting: where so many requests wait, no more are taken; those of one call are never torn apart.
+        run: Samples for requests together; the results do not depend on the batch.
+        max_rows: The most candidates of a batch; a request with more candidates runs alone.
+        lock: The lock of the model.
+        max_waiting: The most requests that may wait. The requests of one call are never split.
 
     Attributes:
-        on_batch: where given, called with the numbers of requests and of candidates before each batch; from
-            any thread, and must not raise.
+        on_batch: A function that receives the numbers of requests and of candidates before each batch. It is
+            called from any thread and must not raise.
     """
 
     on_batch: Callable[[int, int], None] | None = None
@@ -61,9 +61,9 @@ class MicroBatches:
         """Returns the samples of each request.
 
         Raises:
-            CancelledError: the event in `cancellation` was set.
-            QueueFullError: too many requests wait already.
-            Exception: what `run` raises for one of these requests by itself.
+            CancelledError: The event in `cancellation` was set.
+            QueueFullError: Too many requests wait already.
+            Exception: `run` raises it for one of these requests alone.
         """
         cancelled = cancellation.get() or threading.Event()
         waiting = len(self._waiting)
@@ -82,7 +82,7 @@ class MicroBatches:
                             self._work()
         finally:
             for job in jobs:
-                if not job.done:  # interrupted: nobody waits for it any more
+                if not job.done:  # interrupted: no caller waits for it any more
                     job.abandoned.set()
         if cancelled.is_set():
             raise CancelledError
@@ -96,7 +96,7 @@ class MicroBatches:
     def _work(self) -> None:
         """Runs the next batch."""
         batch = self._next_batch()
-        if not batch:  # all that waited were abandoned
+        if not batch:  # all waiting requests were abandoned
             return
         if self.on_batch is not None:
             self.on_batch(len(batch), sum(job.request.n for job in batch))
@@ -108,12 +108,12 @@ class MicroBatches:
             if len(batch) == 1:
                 batch[0].error = error
                 return
-            for job in batch:  # the others have nothing to do with it
+            for job in batch:  # the error belongs to one of them
                 try:
                     (job.samples,) = self._run([job.request])
                 except Exception as own_error:
                     job.error = own_error
-        except BaseException:  # Ctrl-C in this thread: the others' work is taken up by another one
+        except BaseException:  # Ctrl-C in this thread: another thread takes up the others' requests
             self._waiting.extendleft(reversed([job for job in batch if not job.done]))
             raise
 

@@ -1,4 +1,4 @@
-"""`Policy`: what a language model has to do for ICDPO. Token ids in and out, text never."""
+"""`Policy`: the protocol of a language model. Token ids go in and out; text never does."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Policy(Protocol):
     """A language model that samples and scores token ids. Implementations are thread-safe.
 
     Attributes:
-        name: what the model is called in results.
-        tokenizer: its Hugging Face tokenizer.
-        eos_token_ids: the ids at which it ends an answer.
-        max_context: the most tokens that context and answer may have together; `None` for no limit.
+        name: The model's name in results.
+        tokenizer: The model's Hugging Face tokenizer.
+        eos_token_ids: The ids that end an answer.
+        max_context: The most tokens of context and answer together; `None` for no limit.
     """
 
     @property
@@ -34,13 +34,14 @@ class Policy(Protocol):
         """Samples n continuations of a context.
 
         Args:
-            context: token ids, at least one.
-            n: how many, from 1 to `MAX_CANDIDATES`.
-            sampling: how; with a seed the result is reproducible, and a smaller n gives the first of them.
+            context: Token ids, at least one.
+            n: The number of continuations, from 1 to `MAX_CANDIDATES`.
+            sampling: The sampling parameters. A seed makes the result reproducible, and a smaller n gives the
+                first continuations of a larger n.
 
         Raises:
-            ValueError: an empty context, one that leaves no room for `max_new_tokens`, or guided decoding,
-                which needs a contrast context (see `BatchPolicy`).
+            ValueError: The context is empty or leaves no room for `max_new_tokens`, or the decoding is
+                guided, which needs a contrast context (see `BatchPolicy`).
         """
         ...
 
@@ -48,44 +49,44 @@ class Policy(Protocol):
         """Returns log pi(token | context, earlier tokens of the continuation), for each token of each.
 
         Args:
-            context: token ids, at least one.
-            continuations: token ids; an empty one gives an empty list.
+            context: Token ids, at least one.
+            continuations: Token ids; an empty continuation gives an empty list.
 
         Raises:
-            ValueError: an empty context, or a continuation that does not fit behind it.
+            ValueError: The context is empty, or a continuation does not fit behind it.
         """
         ...
 
 
 @runtime_checkable
 class BatchPolicy(Policy, Protocol):
-    """A policy that samples for several contexts together; one that does not is asked one by one."""
+    """A policy that samples for several contexts together. Other policies are called once per context."""
 
     def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
-        """Samples for several contexts; equal to one `sample` each.
+        """Samples for several contexts; the results equal those of `sample` for each.
 
         Args:
-            requests: the contexts, and what is sampled for each.
+            requests: The contexts, and the continuations to sample for each.
 
         Raises:
-            ValueError: as `sample`, or guided decoding by a policy that can't do it; then nothing is sampled.
+            ValueError: See `sample`; or the policy can't do guided decoding. Nothing is sampled then.
         """
         ...
 
 
 def check_fits(policy: Policy, context: Sequence[int], new_tokens: int) -> None:
-    """Checks that a policy can read a context and go on from it.
+    """Checks that a policy can read a context and continue it.
 
     Args:
-        policy: its `max_context` counts.
-        context: token ids.
-        new_tokens: how many follow at most.
+        policy: The policy with its `max_context`.
+        context: Token ids.
+        new_tokens: The most tokens that follow.
 
     Raises:
-        ValueError: the context is empty, or leaves no room for them.
+        ValueError: The context is empty, or leaves no room for the tokens.
     """
     if len(context) == 0:
-        raise ValueError("the context is empty: a model needs at least one token to go on from")
+        raise ValueError("the context is empty: a model needs at least one token to continue")
     if policy.max_context is not None and len(context) + new_tokens > policy.max_context:
         raise ValueError(
             f"{len(context)} tokens of context and {new_tokens} new ones exceed the {policy.max_context} "

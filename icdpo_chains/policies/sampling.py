@@ -1,4 +1,4 @@
-"""`SamplingParams`, `SampleRequest` and `Sample`: what is to be sampled, and what was."""
+"""`SamplingParams` and `SampleRequest` say what to sample; a `Sample` is one sampled continuation."""
 
 from __future__ import annotations
 
@@ -33,26 +33,25 @@ class SamplingParams:
     """How candidates are sampled. The defaults are the paper's (arXiv 2402.09320): top-p 0.8, 128 tokens.
 
     Attributes:
-        max_new_tokens: the longest answer, in tokens.
-        min_new_tokens: the end of the answer is not sampled before this many tokens.
-        temperature: divides the logits; 0 always takes the likeliest token.
-        top_p: only the likeliest tokens that together reach this probability; 1 for all.
-        top_k: only this many of the likeliest tokens; `None` for all.
-        repetition_penalty: above 1, tokens that occur in the context or the answer become less likely
-            (arXiv 1909.05858, as `transformers` does it).
-        stop: strings that end an answer; not part of it.
-        seed: makes the candidates reproducible; candidate i depends on the seed and i alone, not on n.
-        decoding: `"sample"` samples from the model, `"guided"` from the contrast of the good demonstrations
-            with the scorer's other context at each token (arXiv 2509.26169); see `Guidance`.
-        guidance: beta, the weight of that contrast; 0 is the same as `"sample"`.
-        alpha: of that contrast, tokens less likely than this share of the likeliest one's probability are
-            never chosen.
-        reasoning: tells thoughts from answers: stop strings end an answer, never a thought. `ICDPO` sets it
-            for each context.
+        max_new_tokens: The longest answer, in tokens.
+        min_new_tokens: The fewest tokens of an answer: no end token is sampled before.
+        temperature: Divides the logits; 0 always takes the likeliest token.
+        top_p: Keeps the likeliest tokens that together reach this probability; 1 keeps all.
+        top_k: Keeps this many of the likeliest tokens; `None` keeps all.
+        repetition_penalty: Above 1, makes tokens of the context and the answer less likely (arXiv 1909.05858,
+            as in transformers).
+        stop: Strings that end an answer; they are not part of it.
+        seed: Makes the candidates reproducible: candidate i depends on the seed and i alone, not on n.
+        decoding: `"sample"` samples from the model. `"guided"` samples from the contrast of the two contexts
+            of the score at each token (arXiv 2509.26169); see `Guidance`.
+        guidance: The weight beta of the contrast; 0 equals `"sample"`.
+        alpha: Guided decoding never chooses tokens below this share of the likeliest token's probability.
+        reasoning: Tells thoughts from answers: stop strings end an answer, never a thought. `ICDPO` sets this
+            attribute for each context.
 
     Raises:
-        TypeError: a value of the wrong type.
-        ValueError: a value out of range.
+        TypeError: A value is of the wrong type.
+        ValueError: A value is out of range.
     """
 
     max_new_tokens: int = 128
@@ -105,21 +104,20 @@ class SamplingParams:
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """What a policy is to sample: n continuations of a context.
+    """A request for n continuations of a context.
 
     Attributes:
-        context: token ids.
-        n: how many continuations.
-        sampling: how.
-        cancelled: where it is set, no more is sampled.
-        finalists: where given, candidates that fall behind by the instant score are rejected while they are
-            sampled, until this many are left; a policy that can't do that samples all to the end.
-        contrast: the other context of the score, which `finalists` and guided decoding need.
-        stream: where given, it is told the tokens of the only continuation as they are sampled. A policy may
-            leave that out.
+        context: Token ids.
+        n: The number of continuations.
+        sampling: The sampling parameters.
+        cancelled: Setting this event ends the sampling.
+        finalists: Rejects candidates that fall behind by the instant score while they are sampled, until this
+            many are left. A policy that can't reject candidates samples all of them to the end.
+        contrast: The other context of the score, which `finalists` and guided decoding need.
+        stream: Receives the tokens of the only continuation as they are sampled. A policy may ignore it.
 
     Raises:
-        ValueError: guided decoding without a contrast context or together with `finalists`, or a stream of
+        ValueError: Guided decoding has no contrast context or is combined with `finalists`, or a stream has
             several continuations.
     """
 
@@ -149,13 +147,13 @@ class Sample:
     """One sampled continuation.
 
     Attributes:
-        token_ids: what was sampled, the end token included if the model ended by itself.
-        logprobs: one a token: its log-probability under the model's unmodified distribution, that is before
+        token_ids: The sampled tokens, with the end token if the model ended by itself.
+        logprobs: The log-probability of each token in the model's unmodified distribution: before
             temperature, top-p, top-k and penalties; natural logarithm.
-        text: the text of these tokens without control tokens, cut before a stop string.
-        finish_reason: `"stop"` (the model ended, or a stop string came), `"length"`, or `"rejected"`.
-        contrast_logprobs: the log-probabilities in the request's `contrast`, where `finalists` or guided
-            decoding had them read.
+        text: The text of the tokens without control tokens, cut before a stop string.
+        finish_reason: `"stop"` (an end token or a stop string), `"length"`, or `"rejected"`.
+        contrast_logprobs: The log-probabilities in the request's `contrast`, if `finalists` or guided
+            decoding read them.
     """
 
     token_ids: tuple[int, ...]

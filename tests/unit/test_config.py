@@ -162,9 +162,9 @@ def test_model_and_store_are_those_that_the_file_names(
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"", "no JSON"),
-        (b"{", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
         (b"\xff\xfe{}", "not UTF-8"),
         (b"[1]", r"object of settings, not \[1\]"),
         (b'{"n": 0}', "n is 0"),

@@ -81,7 +81,7 @@ def test_score_and_chat_take_it_as_well(icdpo: Any, file: str, fakes: list[dict[
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [("{", "no JSON"), ('{"n": 0}', "n is 0"), ('{"x": 1}', "no such")]
+    ("content", "says"), [("{", "not JSON"), ('{"n": 0}', "n is 0"), ('{"x": 1}', "no such")]
 )
 def test_a_file_that_holds_no_settings_is_one_line(
     icdpo: Any, tmp_path: Path, fakes: list[Any], content: str, says: str
