@@ -49,7 +49,7 @@ def regrouped(existing: Iterable[Demonstration], arrivals: Sequence[Demonstratio
 
     Args:
         existing: all demonstrations of this prompt, in the order in which they came.
-        arrivals: thumbs: demonstrations of the same prompt with one answer.
+        arrivals: demonstrations of the same prompt for which `is_thumbs` holds.
     """
     answers: dict[str, _Answer] = {}
     whole: dict[tuple[Thumb, str], str] = {}
@@ -63,13 +63,15 @@ def regrouped(existing: Iterable[Demonstration], arrivals: Sequence[Demonstratio
             answers.setdefault(text, _Answer(part.prompt, text)).take(thumb, part.metadata)
     outcomes: list[Outcome] = []
     for item in arrivals:
-        side = _side(item)
-        if side in whole and side[1] not in answers:
-            outcomes.append("unchanged")  # a pair says it already
-            continue
-        outcomes.append(
-            answers.setdefault(side[1], _Answer(item.prompt, side[1])).take(side[0], item.metadata)
-        )
+        done: set[Outcome] = set()
+        for part in _parts(item):
+            side = _side(part)
+            if side in whole and side[1] not in answers:
+                done.add("unchanged")  # a pair says it already
+                continue
+            answer = answers.setdefault(side[1], _Answer(part.prompt, side[1]))
+            done.add(answer.take(side[0], part.metadata))
+        outcomes.append("added" if "added" in done else "updated" if "updated" in done else "unchanged")
     made, place_of = _paired(list(answers.values()))
     places = {item.id: place_of[text] for item in existing if (text := _side(item)[1]) in place_of}
     for item in arrivals:

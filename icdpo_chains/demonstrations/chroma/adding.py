@@ -104,13 +104,13 @@ def add_batch(
     Raises:
         StoreError: the collection can't be written.
     """
-    pairs = {item.id: item for item in batch if item.is_pair}
+    pairs = {item.id: item for item in batch if not is_thumbs(item)}
     # Each vote counts; of other doubles, the last metadata stay.
     thumbs = list(
         {
-            (item.id, position if is_vote(item) else None): item
+            (item.id, position if is_vote(item) or item.is_pair else None): item
             for position, item in enumerate(batch)
-            if not item.is_pair
+            if is_thumbs(item)
         }.values()
     )
     with collection.lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from icdpo_chains.demonstrations.chroma.adding import AddReport
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.files import read_demonstrations
-from icdpo_chains.demonstrations.pairing import votes_of
+from icdpo_chains.demonstrations.pairing import is_tie, votes_of
 from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 
@@ -124,6 +125,34 @@ def test_a_vote_takes_a_pair_apart_again(store: DemonstrationStore) -> None:
     (pair,) = store
     assert (pair.chosen, pair.rejected) == ("Ahoy!", "No idea.")
     assert [vote["user"] for vote in pair.metadata["thumbs"]] == [1, 3, 4]
+
+
+def test_a_pair_that_a_file_made_of_thumbs_is_two_thumbs(store: DemonstrationStore, tmp_path: Path) -> None:
+    logs = [
+        [("Ahoy!", "up", 1)],
+        [("Ahoy!", "up", 2), ("No idea.", "down", 2)],
+        [("Ahoy!", "down", 3), ("No idea.", "up", 3), ("Aye!", "up", 3)],
+        [("Ahoy!", "down", 4), ("Ahoy!", "down", 5)],
+    ]
+    held = []
+    for number, log in enumerate(logs):
+        path = tmp_path / f"{number}.jsonl"
+        rows = [
+            {"prompt": PROMPT, "completion": answer, "label": thumb == "up", "user": user}
+            for answer, thumb, user in log
+        ]
+        path.write_text("\n".join(map(json.dumps, rows)))
+        for _ in range(2):
+            report = store.add(read_demonstrations(path))
+            assert report.total == len(list(read_demonstrations(path)))
+        assert report.added == 0
+        held.append(
+            {(item.chosen, item.rejected) for item in store if len(set(votes_of(item).values())) == 2}
+        )
+    assert held[0] == {("Ahoy!", None)}
+    assert held[1] == {("Ahoy!", "No idea.")}
+    assert held[2] == {("Ahoy!", None), ("Aye!", None)}  # of "No idea." the votes are a tie
+    assert held[3] == {("Aye!", "Ahoy!")}
 
 
 def test_thumbs_that_are_not_marked_contradict_each_other_once(store: DemonstrationStore) -> None:
