@@ -191,8 +191,9 @@ class Scale:
             return cls(threshold, math.nextafter(threshold, -math.inf))
         low, high = min(values), max(values)
         whole = all(value.is_integer() for value in values)
-        # A reward model's scores have no ends, so that their middle means nothing.
-        rated = column in _RATING and (whole or column not in ("score", "reward", "overall_score"))
+        # Scores may have no ends, as a forum's; only good and bad ones together tell them.
+        spread = whole and high <= 10 and low <= high / 2 < high
+        rated = column in _RATING and (spread or column not in ("score", "reward", "overall_score"))
         if values <= {-1.0, 0.0, 1.0} and low < 0:
             return cls(1.0, -1.0)
         if low >= 0 and high <= 1 and not (column in ("rating", "stars") and values == {1.0}):

@@ -32,7 +32,9 @@ def test_the_second_time_adds_none(icdpo: Any, file: Path) -> None:
 
 def test_json(icdpo: Any, file: Path) -> None:
     report = json.loads(icdpo("import", str(file), "--json").stdout)
-    assert report["files"] == [{"file": str(file), "read": 2, "added": 2, "updated": 0, "already_there": 0}]
+    counts = {"read": 2, "added": 2, "updated": 0, "already_there": 0}
+    shapes = {"shapes": {"explicit prompt (TRL)": 2}, "skipped": {}, "notes": {}}
+    assert report["files"] == [{"file": str(file), **counts, **shapes, "failure": None}]
     assert [row["line"] for row in report["refused"]] == [2]
 
 
@@ -61,13 +63,65 @@ def test_a_name_misspelt_imports_nothing(icdpo: Any, tmp_path: Path, file: Path)
     assert "sky" not in icdpo("demos", "list").stdout
 
 
-def test_what_was_written_before_an_error_is_reported(icdpo: Any, tmp_path: Path, file: Path) -> None:
-    unknown = tmp_path / "unknown.jsonl"
-    unknown.write_text('{"a": 1}')
-    run = icdpo("import", str(file), str(unknown))
+def test_a_file_of_an_unknown_shape_is_refused_once_and_the_others_are_read(
+    icdpo: Any, tmp_path: Path, file: Path
+) -> None:
+    unknown, sheet = tmp_path / "unknown.jsonl", tmp_path / "sheet.xlsx"
+    unknown.write_text('{"a": 1}\n{"a": 2}\n')
+    sheet.write_bytes(b"PK\x03\x04")
+    run = icdpo("import", str(unknown), str(sheet), str(file))
     assert run.exit_code == 1
     assert "2 added" in run.stdout
-    assert "no known shape" in run.stderr
+    assert run.stderr.count("no known shape") == 1
+    assert "Excel workbook" in run.stderr
+    assert "sky" in icdpo("demos", "list").stdout
+
+
+def test_every_import_says_which_shape_it_read(icdpo: Any, file: Path) -> None:
+    assert "shape: explicit prompt (TRL) (2 rows)" in icdpo("import", str(file)).stdout
+
+
+def test_a_dry_run_shows_the_first_demonstration_and_stores_nothing(icdpo: Any, tmp_path: Path) -> None:
+    path = tmp_path / "thumbs.jsonl"
+    rows = [
+        ("Why?", "So.\x1b[2J", "up"),
+        ("Why?", "No.", "down"),
+        ("Who?", "You.", "up"),
+        ("Who?", "Hm.", None),
+    ]
+    path.write_text(
+        "\n".join(json.dumps(dict(zip(["question", "answer", "thumbs"], row, strict=True))) for row in rows)
+    )
+    run = icdpo("import", str(path), "--dry-run")
+    assert run.exit_code == 0
+    assert "1 pairs, 1 chosen answers alone, 0 rejected answers alone, 0 refused" in run.stdout
+    for line in (
+        "shape: thumbs (4 rows)",
+        "skipped: no feedback",
+        "user: Why?",
+        "chosen: So.",
+        "rejected: No.",
+    ):
+        assert line in run.stdout
+    assert "\x1b" not in run.stdout
+    report = json.loads(icdpo("import", str(path), "--dry-run", "--json").stdout)
+    assert report["files"][0]["first"]["chosen"] == "So.\x1b[2J"
+    assert "Why" not in icdpo("demos", "list").stdout
+    icdpo("import", str(path))
+    stored = json.loads(icdpo("demos", "list", "--json").stdout)
+    answers = {row["prompt"]: (row.get("chosen"), row.get("rejected")) for row in stored}
+    assert (answers["Why?"], answers["Who?"]) == (("So.\x1b[2J", "No."), ("You.", None))
+
+
+def test_columns_and_a_threshold(icdpo: Any, tmp_path: Path) -> None:
+    path = tmp_path / "odd.jsonl"
+    path.write_text('{"q": "Why?", "fine": "So.", "poor": "No."}')
+    run = icdpo("import", str(path), "--dry-run", "--columns", "prompt=q,chosen=fine,rejected=poor")
+    assert "1 pairs" in run.stdout
+    assert icdpo("import", str(path), "--columns", "prompt").exit_code == 2
+    path.write_text('{"prompt": "Why?", "response": "So.", "score": 17}')
+    assert "--threshold" in icdpo("import", str(path), "--dry-run").stderr
+    assert "1 chosen" in icdpo("import", str(path), "--dry-run", "--threshold", "10").stdout
 
 
 def test_a_truncated_file_keeps_what_stands_before(icdpo: Any, tmp_path: Path) -> None:
