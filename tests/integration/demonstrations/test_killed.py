@@ -150,7 +150,12 @@ class FailingEmbedder(FakeEmbedder):
 
 @pytest.mark.parametrize(
     ("error", "after"),
-    [(KeyboardInterrupt(), 1_200), (ValueError("no vectors"), 300), (SystemExit(), 0), (OSError("x"), 1_200)],
+    [
+        (KeyboardInterrupt(), 1_200),
+        (ValueError("no vectors"), 300),
+        pytest.param(SystemExit(), 0, marks=pytest.mark.slow),
+        pytest.param(OSError("x"), 1_200, marks=pytest.mark.slow),
+    ],
     ids=repr,
 )
 def test_a_half_built_index_is_never_taken_for_a_whole_one(

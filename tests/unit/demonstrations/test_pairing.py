@@ -89,7 +89,7 @@ def votes(thumbs: str) -> list[Demonstration]:
 
 
 @given(st.text("ud", min_size=1, max_size=7), st.randoms())
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 def test_the_majority_decides_and_a_tie_is_not_shown(thumbs: str, draw: random.Random) -> None:
     given = votes(thumbs)
     draw.shuffle(given)
@@ -180,7 +180,7 @@ def test_metadata_at_the_limit_of_nesting_are_no_obstacle(store: DemonstrationSt
 
 
 @given(st.lists(st.tuples(st.sampled_from("ud"), st.sampled_from("abc"), st.integers(0, 2)), max_size=8))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 def test_an_export_imports_back_to_the_same_store(rows: list[tuple[str, str, int]]) -> None:
     given = [
         (up if side == "u" else down)(answer, thumb="up" if side == "u" else "down", user=user)

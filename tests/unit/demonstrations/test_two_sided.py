@@ -30,7 +30,7 @@ def two_sided(store: DemonstrationStore, k: int = 2) -> TwoSidedRetriever:
     return TwoSidedRetriever(store, partial(TwoStageRetriever, store, k))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=20)
 @given(st.sets(st.sampled_from(list(ROWS))), st.integers(1, 4))
 def test_it_is_two_retrievals(names: set[str], k: int) -> None:
     with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
