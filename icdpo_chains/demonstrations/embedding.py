@@ -18,6 +18,7 @@ from icdpo_chains.errors import StoreError
 __all__ = ["Embedder", "FakeEmbedder", "SentenceTransformerEmbedder", "embed_checked"]
 
 Vectors = NDArray[np.float32]
+_MANY, _BATCH = 32, 64
 
 
 class Embedder(Protocol):
@@ -38,6 +39,9 @@ class Embedder(Protocol):
 class SentenceTransformerEmbedder:
     """A sentence-transformers model; loaded when it is first used.
 
+    Many texts at once, as in an import, are embedded in bfloat16 where the hardware computes in it, and a
+    few, such as a question, in float32. The cosine between the two is above 0.999.
+
     Args:
         name: a packaged model (the default `all-minilm-l6-v2`), a hub name or a directory.
         device: `"cuda"`, `"cpu"`, ...; sentence-transformers' own choice where not given.
@@ -49,6 +53,7 @@ class SentenceTransformerEmbedder:
         self.name = name or catalog.DEFAULT_EMBEDDER
         self._device = device
         self._model: Any = None
+        self._fast: Any = None
         self._loaded: Owner | None = None
         self._lock = threading.Lock()
 
@@ -64,10 +69,17 @@ class SentenceTransformerEmbedder:
         with self._lock:
             if self._model is None:
                 self._model, self._loaded = self._load(), Owner()
-            vectors: Vectors = self._model.encode(
-                list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+            many = len(texts) >= _MANY
+            if many and self._fast is None:
+                self._fast = _in_bfloat16(self._model)
+            encoded = (self._fast if many else self._model).encode(
+                list(texts), batch_size=_BATCH if many else 32, convert_to_numpy=True, show_progress_bar=False
             )
-        return vectors.astype(np.float32, copy=False)
+        vectors: Vectors = encoded.astype(np.float32, copy=False)
+        # Not by the model: a norm in bfloat16 is off by up to 0.4 %.
+        length = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.where(length > 0, length, 1)
+        return vectors
 
     def _load(self) -> Any:
         from sentence_transformers import SentenceTransformer
@@ -87,6 +99,19 @@ class SentenceTransformerEmbedder:
                 f"the embedding model {self.name!r} can't be loaded: {error}. Give a directory or a hub name "
                 "of a sentence-transformers model with safetensors weights"
             ) from error
+
+
+def _in_bfloat16(model: Any) -> Any:
+    """A copy of the model in bfloat16, or the model itself where bfloat16 is not faster."""
+    import copy
+
+    import torch
+
+    from icdpo_chains.policies.transformers.loading import default_dtype
+
+    if default_dtype(torch.device(model.device)) != torch.bfloat16:
+        return model
+    return copy.deepcopy(model).to(torch.bfloat16)
 
 
 class FakeEmbedder:

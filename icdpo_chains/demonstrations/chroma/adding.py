@@ -21,7 +21,7 @@ __all__ = ["AddReport", "add_batch", "batches"]
 
 # What was acknowledged survives a crash: so an import is written in small steps. And a server refuses
 # requests above 40 MB.
-_MOST, _MOST_CHARACTERS = 128, 4_000_000
+_MOST, _MOST_CHARACTERS = 256, 4_000_000
 
 
 @dataclass(frozen=True)

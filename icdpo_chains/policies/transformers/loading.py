@@ -11,7 +11,7 @@ from icdpo_chains.errors import PolicyError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["load"]
+__all__ = ["default_dtype", "load"]
 
 
 def load(
@@ -84,8 +84,13 @@ def _dtype(wanted: str | torch.dtype | None, device: torch.device) -> torch.dtyp
         if not isinstance(named, torch.dtype) or not named.is_floating_point:
             raise PolicyError(f"the dtype {wanted!r} is unknown: use 'float32', 'bfloat16' or 'float16'")
         return named
-    if wanted is not None:
-        return wanted
+    return default_dtype(device) if wanted is None else wanted
+
+
+def default_dtype(device: torch.device) -> torch.dtype:
+    """Returns the floating-point type that a device computes in fastest without a loss that matters."""
+    import torch
+
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if device.type == "mps":

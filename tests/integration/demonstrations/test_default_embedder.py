@@ -49,3 +49,26 @@ def test_real_pairs_import_once_and_answer_to_their_subject(tmp_path: Path) -> N
         path = tmp_path / "all.jsonl"
         assert store.export(path) == len(store)
         assert list(read_demonstrations(path)) == list(store)
+
+
+@pytest.mark.slow
+def test_texts_that_are_embedded_in_bulk_rank_as_those_that_are_embedded_one_by_one() -> None:
+    subjects = [
+        "boil an egg",
+        "mend a bicycle chain",
+        "write to my landlord",
+        "learn the violin",
+        "grow beans",
+    ]
+    texts = [
+        f"How do I {subject}, {detail}?"
+        for subject in subjects
+        for detail in ["in a hurry", "at night", "alone", "well", "cheaply", "with a child", "for free"]
+    ]
+    embedder = SentenceTransformerEmbedder()
+    alone = [embedder.embed([text])[0] for text in texts]
+    bulk = embedder.embed(texts)
+    for one, (single, many) in enumerate(zip(alone, bulk, strict=True)):
+        assert float(single @ many) > 0.999
+        assert abs(float(many @ many) - 1) < 1e-5
+        assert int((bulk @ single).argmax()) == one

@@ -21,7 +21,7 @@ def test_an_import_goes_on_where_the_server_was_killed(server: ChromaServer) -> 
     with server.connect("imported") as store:
 
         def on_batch(report: AddReport) -> None:
-            if report.total // 128 in (4, 11, 19):  # between two requests, or within one
+            if report.total // 256 in (2, 5, 9):  # between two requests, or within one
                 threading.Timer(
                     0.02 * len(restarts), lambda: restarts.append(server.restart_after(1))
                 ).start()

@@ -26,7 +26,7 @@ def test_each_batch_is_reported_and_read_lazily(store: DemonstrationStore) -> No
     assert (
         store.add(reading(), on_batch=lambda report: reports.append((report.added, len(taken)))).total == 300
     )
-    assert reports == [(128, 128), (256, 256), (300, 300)]
+    assert reports == [(256, 256), (300, 300)]
 
 
 def test_a_progress_bar_is_shown_where_asked_for(
