@@ -5,6 +5,7 @@
 # make test-scale  the tests on real servers and a Ray cluster, all on this machine
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
 # make test-llama-cpp   the tests on llama.cpp, in an environment of its own (the first run compiles it)
+# make fuzz   the property tests with a large budget
 # make docs   builds the documentation site into site/, and fails on a broken link or reference
 # make eval   compares ICDPO with its rivals on preferences, and writes a report (about twenty minutes)
 # make eval-rules  house rules that demonstrations alone show, with the default model (MODEL= names another one)
@@ -20,7 +21,7 @@ QUESTION ?= I am nervous about my first day at a new job. Any advice?
 PREFERENCES ?= $(firstword $(wildcard ../shared/data/hh_harmless_dev.jsonl.gz) icdpo_chains/demonstrations/starter.jsonl)
 EVAL ?= eval
 
-.PHONY: demo test test-all test-scale test-vllm test-llama-cpp check docs eval eval-rules bench clean
+.PHONY: demo test test-all test-scale test-vllm test-llama-cpp fuzz check docs eval eval-rules bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -43,6 +44,9 @@ test-vllm: $(VENV)/installed $(VLLM_VENV)/installed
 test-llama-cpp: $(LLAMA_CPP_VENV)/installed
 	$(LLAMA_CPP_VENV)/bin/icdpo models fetch
 	$(LLAMA_CPP_VENV)/bin/pytest tests/llama_cpp
+
+fuzz: $(VENV)/installed
+	$(BIN)/pytest tests/unit -m hypothesis --hypothesis-profile fuzz
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
