@@ -37,6 +37,7 @@ def read(page: str) -> dict[str, Shares]:
 
 
 def main() -> None:
+    """Reads the page and writes the figure."""
     import matplotlib.pyplot as plt
 
     plt.rcParams["svg.hashsalt"] = "icdpo-chains"  # the same figures give the same file
