@@ -1,4 +1,4 @@
-"""`Branches`: rows that continue the prompts a model has read, and grow by equal steps."""
+"""`Branches`: rows that continue prompts and grow by equal steps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 __all__ = ["Branches", "token_logprobs"]
 
-# Tokens whose log-softmax is taken at once: as float32, these fit into a processor's cache.
+# Tokens per log-softmax: in float32, their logits fit into a processor's cache.
 _TOKENS = 16
 
 
@@ -20,7 +20,7 @@ class Branches(Protocol):
         ...
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Drops all rows but these (indices, ascending)."""
+        """Keeps only these rows (indices, ascending)."""
         ...
 
 

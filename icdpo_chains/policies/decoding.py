@@ -29,27 +29,26 @@ def decode(
     guidance: Guidance | None = None,
     keep_finished: bool = False,
 ) -> list[list[Sample]]:
-    """Samples continuations of contexts that have been read already, all of them together.
+    """Samples continuations of several contexts together; the contexts have been read already.
 
-    Finished rows leave the batch. The log-probabilities are recorded from the logits as the model gave them,
-    before anything is done to them.
+    Finished rows leave the batch. The recorded log-probabilities are those of the model's unmodified logits.
 
     Args:
-        first_logits: of each request, [vocabulary], the logits that follow its context.
+        first_logits: for each request, the logits [vocabulary] that follow its context.
         step: reads one token a row; the rows are those of the first request, then of the second, ...
-        requests: what is sampled.
+        requests: the requests.
         eos_token_ids: the ids that end a continuation.
         tokenizer: decodes ids to text.
-        halving: rejects rows that fall behind.
-        guidance: the contrast contexts of the guided requests, if there are any.
-        keep_finished: finished rows leave when half of the batch has finished, for a step that is fast
-            because its shape stays the same.
+        halving: rejects rows with low scores.
+        guidance: the contrast contexts of the guided requests; `None` without guided requests.
+        keep_finished: remove finished rows only when half of the batch has finished, for steps that are fast
+            because their shape stays the same.
 
     Returns:
         The samples of each request.
 
     Raises:
-        PolicyError: the model's logits are not numbers.
+        PolicyError: the model's logits are NaN or infinite.
     """
     import torch
 
@@ -60,7 +59,7 @@ def decode(
     chooser = TokenChooser(
         [(row.request, row.index) for row in rows], eos_token_ids, logits.shape[-1], logits.device, guidance
     )
-    # Fetched from the device when they are needed, in one go.
+    # Fetched from the device on demand, in one transfer.
     pending: list[tuple[dict[int, int], torch.Tensor]] = []
 
     def record() -> None:
@@ -70,8 +69,8 @@ def decode(
                 rows[row].logprobs.append(values[place])
         pending.clear()
 
-    batch = list(range(len(rows)))  # the numbers of the rows that are computed
-    live = {row: row for row in batch}  # those that are not finished, and their places in the batch
+    batch = list(range(len(rows)))  # the numbers of the computed rows
+    live = {row: row for row in batch}  # unfinished rows and their places in the batch
     position = 0
     while True:
         norm = log_normalizer(logits)
@@ -109,7 +108,7 @@ def decode(
 def _streamed_before(
     logits: torch.Tensor, rows: Sequence[Row], batch: Sequence[int], position: int
 ) -> torch.Tensor:
-    """Returns logits that leave one token to the rows whose token here was streamed before a new start."""
+    """Forces the tokens that were streamed before a restart: returns logits with that single token."""
     told = {
         place: stream.token_ids[position]
         for place, row in enumerate(batch)
@@ -125,10 +124,10 @@ def _streamed_before(
 
 
 class RejectsRows(Protocol):
-    """Drops rows from a batch while the batch is decoded."""
+    """Removes rows from a batch during decoding."""
 
     def look(self, rows: Sequence[Row], live: Sequence[int], recorded: Callable[[], None]) -> None:
-        """Sets `rejected` on the live rows that have fallen behind.
+        """Sets `rejected` on the live rows with low scores.
 
         Args:
             rows: all rows of the batch.
@@ -148,14 +147,14 @@ class Row:
 
     Attributes:
         tokenizer: decodes its ids.
-        request: what it is sampled for.
-        index: its number within the request.
-        token_ids: what was sampled.
-        logprobs: of these tokens, as far as they were fetched.
-        contrast_logprobs: the same in the request's contrast context, as far as they were read.
-        text: cut before a stop string, once there was one.
-        ended: by an end token or a stop string.
-        rejected: it has fallen behind.
+        request: the request of the continuation.
+        index: the continuation's number within the request.
+        token_ids: the sampled tokens.
+        logprobs: the log-probabilities of the tokens fetched so far.
+        contrast_logprobs: the log-probabilities in the contrast context, for the tokens read so far.
+        text: the text, cut before a stop string.
+        ended: whether an end token or a stop string ended it.
+        rejected: whether early rejection has dropped it.
     """
 
     tokenizer: Any
@@ -176,7 +175,7 @@ class Row:
         return self.rejected or self.ended or len(self.token_ids) == self.request.sampling.max_new_tokens
 
     def append(self, token: int, *, ended: bool) -> None:
-        """Takes up a token; looks for stop strings."""
+        """Appends a token and looks for stop strings."""
         self.token_ids.append(token)
         self.ended = ended
         stop, stream = self.request.sampling.stop, self.request.stream
@@ -188,7 +187,7 @@ class Row:
             stream.grown(self.token_ids, text, stop)
 
     def thought_tokens(self) -> int | None:
-        """Returns how many of the tokens are the thought's; `None` while the thought is unfinished."""
+        """Returns the number of the thought's tokens; `None` while the thought is unfinished."""
         reader = self.request.sampling.reasoning
         return 0 if reader is None else reader.thought_tokens(self.token_ids, self.tokenizer)
 
@@ -196,14 +195,14 @@ class Row:
         if not self.request.sampling.stop:
             return
         thought = self.thought_tokens()
-        if thought is None:  # a stop string in a thought ends nothing
+        if thought is None:  # a stop string in a thought does not end the answer
             return
         begin = len(self._decoded(thought)) if thought else 0
         cuts = [at for at in (text.find(stop, begin) for stop in self.request.sampling.stop) if at >= 0]
         if not cuts:
             return
         self.text = text[: min(cuts)]
-        # Keep the tokens that the text before the stop string is made of, one that straddles it included.
+        # Keep the tokens of the text before the stop string, including a token that straddles its start.
         count = len(self.token_ids)
         while count > 0 and self._decoded(count - 1).startswith(self.text):
             count -= 1
@@ -218,10 +217,10 @@ class Row:
         )
 
     def sample(self) -> Sample:
-        """Returns what has become of it."""
+        """Returns the finished sample."""
         reason: FinishReason = "rejected" if self.rejected else "stop" if self.ended else "length"
         text = self._decoded(len(self.token_ids)) if self.text is None else self.text
-        count = len(self.token_ids)  # tokens behind a stop string are gone
+        count = len(self.token_ids)  # without the tokens behind a stop string
         contrast = None
         if self.request.finalists is not None or self.request.sampling.guided:
             contrast = tuple(self.contrast_logprobs[:count])

@@ -1,8 +1,8 @@
-"""Early rejection: candidates that fall behind are dropped while they are sampled.
+"""Early rejection: drops candidates with low scores during sampling.
 
-Successive halving (arXiv 1502.07943): each round takes about as many tokens as any other, and the better half
-goes on to the next, which is twice as long. What falls behind is known because the other side of the instant
-score is computed in step with the sampling, by blocks.
+Successive halving (arXiv 1502.07943): each round samples about the same number of tokens, and the better half
+enters the next round, which is twice as long. The scores are known during sampling because the other side of
+the instant score is computed in step, block by block.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Halving", "looks"]
 
 
 def looks(n: int, finalists: int, max_new_tokens: int) -> dict[int, int]:
-    """Returns after how many tokens candidates are compared, and how many may then go on."""
+    """Returns the numbers of tokens at which candidates are compared, with the numbers of survivors."""
     rounds = max(0, math.ceil(math.log2(n / finalists)))
     return {
         max_new_tokens >> (rounds - i): max(finalists, math.ceil(n / 2 ** (i + 1)))
@@ -35,20 +35,20 @@ def looks(n: int, finalists: int, max_new_tokens: int) -> dict[int, int]:
 
 @dataclass
 class _Field:
-    """The candidates of one request that is to end with few of them."""
+    """The candidates of one request with `finalists`."""
 
     rows: list[int]
     looks: dict[int, int]
 
 
 class Halving:
-    """Watches the rows of a batch whose requests want few finalists, and says which to drop.
+    """Selects the rows to drop among the requests with `finalists`.
 
     Args:
-        branches: rows of the contrast prompts, as many as watched requests have candidates.
-        first_logits: of each watched request, [vocabulary], the logits that follow its contrast context.
-        requests: all of the batch; those without `finalists` are not watched.
-        most_logits: how many numbers may be held at once.
+        branches: rows of the contrast prompts, one for each candidate of the watched requests.
+        first_logits: for each watched request, the logits [vocabulary] that follow its contrast context.
+        requests: all requests of the batch; requests without `finalists` are not watched.
+        most_logits: the most logits to hold at a time.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Halving:
         self._length = 0
 
     def look(self, rows: Sequence[Row], live: Sequence[int], recorded: Callable[[], None]) -> None:
-        """Rejects what has fallen behind, if now is the time to look.
+        """Rejects rows with low scores, if a round ends here.
 
         Args:
-            rows: all of the batch.
-            live: the numbers of those that go on.
+            rows: all rows of the batch.
+            live: the numbers of the unfinished rows.
             recorded: brings the rows' log-probabilities up to date.
         """
         going = set(live)
@@ -89,7 +89,7 @@ class Halving:
         self.read(rows)
         for field in due:
             scores = {row: _score(rows[row]) for row in field.rows if row in going}
-            if None in scores.values():  # a thought says nothing about the answer that follows
+            if None in scores.values():  # a thought does not predict the score of its answer
                 continue
             ranked = sorted(scores, key=lambda row: -(scores[row] or 0.0))  # ties go to the first
             for row in ranked[field.looks[length] :]:
@@ -111,7 +111,7 @@ class Halving:
         self._length = longest
 
     def _read_block(self, rows: Sequence[Row], begin: int, end: int) -> None:
-        # Padded on the right: a row that has ended is dropped before the next tokens are read.
+        # Padded on the right: ended rows are dropped before the next tokens are read.
         ids = torch.zeros(len(self._rows), end - begin, dtype=torch.long)
         for i, row in enumerate(self._rows):
             own = rows[row].token_ids[begin:end]
@@ -126,7 +126,7 @@ class Halving:
 
 
 def _score(row: Row) -> float | None:
-    """The mean over the answer's tokens so far; `None` for a row without an answer yet."""
+    """Returns the mean over the answer's tokens so far; `None` for a row without an answer."""
     thought = row.thought_tokens()
     if thought is None or thought == len(row.token_ids):
         return None

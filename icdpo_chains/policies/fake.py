@@ -40,18 +40,18 @@ _CHATML = (
 class FakePolicy:
     """A bigram model of its own context, over the bytes of UTF-8.
 
-    The more often a pair of bytes stands in the context, the likelier the second follows the first. So it
-    does in small what ICDPO relies on: an answer that resembles the demonstrations is made likelier by them,
-    and the instant scorer prefers it. Log-probabilities are exact and the same at every call.
+    The more often a pair of bytes occurs in the context, the likelier the second byte follows the first.
+    Demonstrations therefore make similar answers likelier, as with a real model, and the instant scorer
+    prefers such answers. Log-probabilities are exact and the same at every call.
 
     Args:
-        responses: answers to give, one after the other and over again, whatever the context; or a function
-            that returns such answers for the context's text. Without them, candidates are sampled from the
-            bigram model.
+        responses: the answers to return in turn, repeated from the start when used up, for any context; or a
+            function that returns such answers for the context's text. Without responses, candidates are
+            sampled from the bigram model.
         max_context: the most tokens (bytes and control tokens) of context and answer together.
-        name: what it is called in results.
-        chat: whether its tokenizer has a chat template (ChatML).
-        tools: whether that template shows tools.
+        name: the name in results.
+        chat: give the tokenizer a chat template (ChatML).
+        tools: let the template show tools.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class FakePolicy:
         self._lock = threading.Lock()
 
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
-        """Gives the next n responses, or samples from the bigram model. See `Policy.sample`."""
+        """Returns the next n responses, or samples from the bigram model. See `Policy.sample`."""
         check_count(n, "n", MAX_CANDIDATES)
         check_fits(self, context, sampling.max_new_tokens)
         if sampling.guided:
@@ -87,7 +87,7 @@ class FakePolicy:
         return [self._given(context, text, sampling) for text in texts]
 
     def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
-        """Samples for each context in turn; the bigram model can decode guided. See `BatchPolicy`."""
+        """Samples for each context in turn; the bigram model supports guided decoding. See `BatchPolicy`."""
         results = []
         for request in requests:
             if not request.sampling.guided:
@@ -97,7 +97,7 @@ class FakePolicy:
                 continue
             if self._respond is not None or self._responses is not None:
                 raise ValueError(
-                    "decoding='guided' chooses among the model's tokens, and this FakePolicy gives fixed "
+                    "decoding='guided' chooses among the model's tokens, and this FakePolicy returns fixed "
                     "responses: build it without responses, or use decoding='sample'"
                 )
             check_count(request.n, "n", MAX_CANDIDATES)
@@ -126,7 +126,9 @@ class FakePolicy:
     def _given(self, context: Sequence[int], text: str, sampling: SamplingParams) -> Sample:
         end = self.tokenizer.eos_token_id
         begin = 0 if sampling.reasoning is None else sampling.reasoning.answer_start(text)
-        stops = sampling.stop if begin is not None else ()  # a stop string in a thought ends nothing
+        stops = (
+            sampling.stop if begin is not None else ()
+        )  # a stop string in a thought does not end the answer
         cuts = [at for at in (text.find(stop, begin) for stop in stops) if at >= 0]
         ids = self.tokenizer(
             text[: min(cuts)] if cuts else text, add_special_tokens=False, split_special_tokens=True
@@ -169,7 +171,7 @@ class FakePolicy:
         return torch.from_numpy(table[context[-1]].copy()), step
 
     def _log_probabilities(self, context: Sequence[int]) -> defaultdict[int, np.ndarray]:
-        """For each token before, float32 [vocabulary]: add-0.01 smoothed counts of what follows it."""
+        """For each token, float32 [vocabulary]: add-0.01 smoothed counts of its successors."""
         size = len(self.tokenizer)
         counts: defaultdict[int, np.ndarray] = defaultdict(lambda: np.full(size, 0.01))
         for before, token in itertools.pairwise(context):
@@ -186,8 +188,8 @@ def byte_tokenizer(*, chat: bool = True, tools: bool = False) -> Any:
     """Returns a Hugging Face tokenizer whose tokens are the 256 bytes and ChatML's control tokens.
 
     Args:
-        chat: whether it has a chat template.
-        tools: whether that template shows tools.
+        chat: add a chat template.
+        tools: let the template show tools.
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

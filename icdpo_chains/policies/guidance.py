@@ -1,4 +1,4 @@
-"""`Guidance`: guided decoding, that is the contrast between two contexts at each token.
+"""`Guidance`: guided decoding, which contrasts two contexts at each token.
 
 Alignment-aware decoding (arXiv 2509.26169) compares a DPO model with its reference. Here both are the same
 model, in the context d+ that a request samples from and in its contrast context d-. Among the tokens with
@@ -32,15 +32,15 @@ _NO_NUMBERS = (
     "load it with dtype='float32'"
 )
 
-# A token that the contrast context rules out must not have an infinite score.
+# A token that is impossible in the contrast context must not have an infinite score.
 _LEAST_LOGPROB = -1e4
 
 
 class Guidance:
-    """The contrast contexts of a batch, which grow in step with the rows that are guided.
+    """The contrast contexts of a batch, which grow in step with the guided rows.
 
     Args:
-        first_logits: of each guided request, [vocabulary], the logits that follow its contrast context.
+        first_logits: for each guided request, the logits [vocabulary] that follow its contrast context.
         step: reads one token a row; the rows are those of the first guided request, then of the second, ...
         requests: all requests of the batch.
     """
@@ -51,7 +51,7 @@ class Guidance:
         import torch
 
         self._step = step
-        self._rows: list[int] = []  # the numbers, within the batch, of the rows that the contrast reads
+        self._rows: list[int] = []  # the numbers, within the batch, of the guided rows
         begin = 0
         for request in requests:
             if request.sampling.guided:
@@ -61,21 +61,21 @@ class Guidance:
         logits = torch.stack([logits.float() for logits in first_logits])
         logits = logits.repeat_interleave(counts.to(logits.device), dim=0)
         self._logprobs: torch.Tensor = logits.log_softmax(dim=-1)
-        # Fetched from the device at the end, in one go: the row's number, and its log-probability.
+        # The row's number and its log-probability; fetched from the device at the end, in one transfer.
         self._pending: list[tuple[list[int], torch.Tensor]] = []
 
     def logprobs(self, rows: Sequence[int]) -> torch.Tensor:
         """Returns log pi(.|d-) of guided rows, float32 [rows, vocabulary].
 
         Args:
-            rows: their numbers within the batch.
+            rows: the rows' numbers within the batch.
         """
         if list(rows) == self._rows:
             return self._logprobs
         return self._logprobs[[self._rows.index(row) for row in rows]]
 
     def record(self, tokens: torch.Tensor, batch: Sequence[int]) -> None:
-        """Notes the log-probabilities of the tokens that were chosen.
+        """Records the log-probabilities of the chosen tokens.
 
         Args:
             tokens: one for each row of the batch.
@@ -85,7 +85,7 @@ class Guidance:
         self._pending.append((self._rows, self._logprobs.gather(-1, own[:, None])[:, 0]))
 
     def read(self, tokens: torch.Tensor, batch: Sequence[int]) -> None:
-        """Feeds the chosen tokens, after dropping the rows that have left the batch; see `record`."""
+        """Drops the rows that have left the batch, then feeds the chosen tokens; see `record`."""
         import torch
 
         left = set(batch)
@@ -103,8 +103,8 @@ class Guidance:
         """Returns the log-probabilities of the tokens of each guided row, by the number of the row.
 
         Raises:
-            PolicyError: one of them is NaN or infinite. The check comes at the end: a check at each step
-                would hold up a GPU.
+            PolicyError: a log-probability is NaN or infinite. The check is at the end, because a check at
+                each step would stall a GPU.
         """
         found: dict[int, list[float]] = {}
         for rows, logprobs in self._pending:
@@ -128,17 +128,17 @@ def guided_logits(
     alpha: float,
     barred: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Returns the scores of all tokens, those of the implausible ones -infinity.
+    """Returns the scores of all tokens; -infinity for implausible tokens.
 
-    They are the scores of the module's docstring plus the same number for all tokens of a row, so that they
-    become the plain logits as beta approaches 0: a repetition penalty depends on their scale.
+    These are the scores of the module's docstring plus a constant for each row, so that they approach the
+    plain logits as beta approaches 0: a repetition penalty depends on their scale.
 
     Args:
-        logits: of the model in the context d+, float32 [rows, vocabulary].
+        logits: the model's logits in the context d+, float32 [rows, vocabulary].
         contrast: log pi(.|d-), float32 [rows, vocabulary].
         guidance: beta.
-        alpha: how likely a token must be, as a share of the likeliest one's probability.
-        barred: ids of tokens that can't be chosen; the likeliest token is one of the others.
+        alpha: the least probability of a token, as a share of the likeliest token's probability.
+        barred: ids of tokens that can't be chosen; the likeliest token is taken among the other tokens.
     """
     import torch
 
@@ -157,7 +157,7 @@ def log_normalizer(logits: torch.Tensor) -> torch.Tensor:
     """Returns the log-sum-exp [rows] of logits [rows, vocabulary].
 
     Raises:
-        PolicyError: it is not a finite number.
+        PolicyError: a result is not finite.
     """
     import torch
 

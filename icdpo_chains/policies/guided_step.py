@@ -1,4 +1,4 @@
-"""`GuidedStep`: the rows of both contexts of guided decoding, in one pass through the model."""
+"""`GuidedStep`: one pass through the model for both contexts of guided decoding."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ __all__ = ["GuidedStep"]
 
 
 class GuidedStep:
-    """Feeds each chosen token to its row and, in the same pass, to the guided row's contrast.
+    """Feeds each chosen token to its row and, in the same pass, to the row's contrast.
 
-    A pass of few rows takes as long as its weights take to be read. So two passes would take twice as long.
+    The time of a pass with few rows is the time to read the weights, so two passes would take twice as long.
 
     Args:
         branches: the rows of all requests, then the contrast rows of the guided requests.
-        requests: all of the batch.
+        requests: all requests of the batch.
     """
 
     def __init__(self, branches: Branches, requests: Sequence[SampleRequest]) -> None:
         self._branches = branches
         guided = [request.sampling.guided for request in requests for _ in range(request.n)]
-        self._places: torch.Tensor | None = None  # of the guided rows, on the device
+        self._places: torch.Tensor | None = None  # the places of the guided rows, on the device
         self._guided = torch.tensor(guided)
         self._contrast = torch.empty(0)
 
     def expert(self, tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
-        """The step of all rows, see `Step`; keeps the logits of the contrast for `contrast`."""
+        """The step of all rows (see `Step`); stores the logits of the contrast for `contrast`."""
         if kept is not None:
             self._keep(kept)
         if self._places is None:
@@ -41,7 +41,7 @@ class GuidedStep:
         return logits[: len(tokens)]
 
     def contrast(self, tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
-        """The step of the contrast rows, see `Step`; follows `expert` with the same tokens."""
+        """The step of the contrast rows (see `Step`); call it after `expert` with the same tokens."""
         return self._contrast
 
     def _keep(self, kept: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""`TokenChooser`: from logits to the rows' next tokens."""
+"""`TokenChooser`: chooses the rows' next tokens from their logits."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["TokenChooser", "choose_tokens", "penalize_repetition"]
 
 
 class TokenChooser:
-    """Chooses the rows' tokens: those that are sampled alike together, with each row's own random numbers.
+    """Chooses the rows' tokens: rows with the same parameters together, each with its own random numbers.
 
     Args:
-        rows: what each row is sampled for, and its number within that request.
+        rows: the request of each row, and the row's number within the request.
         eos_token_ids: the ids that end a continuation.
-        vocabulary: how many tokens there are.
-        device: where the logits are.
-        guidance: the contrast contexts of the guided rows, if there are any.
+        vocabulary: the number of tokens.
+        device: the device of the logits.
+        guidance: the contrast contexts of the guided rows; `None` without guided rows.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class TokenChooser:
         self._seen: dict[int, torch.Tensor] = {}
         for i, (request, number) in enumerate(rows):
             seed = request.sampling.seed
-            if seed is None:  # one for all rows of a request
+            if seed is None:  # one seed for all rows of a request
                 seed = seeds.setdefault(id(request), secrets.randbits(63))
             self._random.append(np.random.default_rng([seed, number]))
             if request.sampling.repetition_penalty != 1:
@@ -56,7 +56,7 @@ class TokenChooser:
                 self._seen[i][context] = True
 
     def tokens(self, logits: torch.Tensor, live: list[int], position: int) -> torch.Tensor:
-        """Returns the next token of the rows that live, int64 [rows], from their logits."""
+        """Returns the next token of the live rows, int64 [rows], from their logits."""
         import torch
 
         kinds: dict[SamplingParams, list[int]] = {}
@@ -99,14 +99,14 @@ class TokenChooser:
 def choose_tokens(
     logits: torch.Tensor, draw: Callable[[Sequence[int]], Sequence[float]], sampling: SamplingParams
 ) -> torch.Tensor:
-    """Samples one token a row.
+    """Samples one token for each row.
 
-    What is chosen for a row depends on its logits and its random numbers alone, so that a candidate is the
-    same whatever it is batched with. The order is that of `transformers`: temperature, top-k, top-p.
+    A row's token depends only on its logits and its random numbers, so a candidate is the same in any batch.
+    The order is that of `transformers`: temperature, top-k, top-p.
 
     Args:
         logits: float32 [rows, vocabulary].
-        draw: gives the next random number, in [0, 1), of each of the rows that it is asked for.
+        draw: returns the next random number, in [0, 1), of each of the given rows.
         sampling: temperature, top-p and top-k are used.
 
     Returns:
@@ -127,13 +127,13 @@ def _sample_nucleus(
 ) -> torch.Tensor:
     """Samples from the likeliest tokens that together reach top-p, without sorting.
 
-    Rejection sampling with a pivot, as in FlashInfer (https://flashinfer.ai/2025/03/10/sampling.html): a
-    token is sampled from all; if those that are likelier reach top-p, it is outside, and so is whatever is
-    not likelier, and the next try is among the rest. The nucleus is never touched, so that the token that is
-    inside at last has the distribution wanted. Equally likely tokens are inside or outside together.
+    Rejection sampling with a pivot, as in FlashInfer (https://flashinfer.ai/2025/03/10/sampling.html): sample
+    a token; if the likelier tokens reach top-p together, the token is outside the nucleus. Then remove it and
+    all tokens that are not likelier, and try again. The nucleus itself is never changed, so an accepted token
+    has the nucleus's distribution. Equally likely tokens are inside or outside together.
 
     Args:
-        probabilities: [rows, vocabulary]; it is overwritten.
+        probabilities: [rows, vocabulary]; overwritten.
         draw: see `choose_tokens`.
         top_p: from 0 (excluded) to 1.
 
@@ -149,7 +149,7 @@ def _sample_nucleus(
     while True:
         total = cumulative[:, -1:].contiguous()
         uniform = torch.tensor(draw(rows.tolist()), dtype=cumulative.dtype).to(device)[:, None]
-        # Rounding may bring the product up to the total: then it is the last token that has any probability.
+        # Rounding may raise the product to the total: the last token with a probability is then chosen.
         token = torch.minimum(
             torch.searchsorted(cumulative, uniform * total, right=True),
             torch.searchsorted(cumulative, total),
@@ -167,12 +167,12 @@ def _sample_nucleus(
 
 
 def penalize_repetition(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
-    """Makes the tokens that were seen less likely (arXiv 1909.05858).
+    """Makes seen tokens less likely (arXiv 1909.05858).
 
     Args:
         logits: [rows, vocabulary].
         seen: bool [rows, vocabulary].
-        penalty: positive logits are divided by it, negative ones multiplied.
+        penalty: divides positive logits and multiplies negative logits.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""`TokenStream`: one continuation as it grows, for a reader in another thread."""
+"""`TokenStream`: streams one continuation to a reader in another thread."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
 class TokenStream:
-    """Tells a reader the text of a continuation while a policy samples it.
+    """Sends the text of a continuation to a reader while a policy samples it.
 
-    A policy that has to start anew (see `Engine`) takes the tokens that the stream remembers: the text that
-    was told stays the beginning of the answer.
+    A policy that restarts (see `Engine`) repeats the tokens of the stream: the text already sent stays the
+    beginning of the answer.
 
     Args:
-        on_text: called with the settled text after each token, in the policy's thread. It returns at once and
-            does not raise.
+        on_text: called with the settled text after each token, in the policy's thread. It must return at once
+            and not raise.
 
     Attributes:
-        token_ids: the tokens that were sampled.
+        token_ids: the sampled tokens.
     """
 
     def __init__(self, on_text: Callable[[str], None]) -> None:
@@ -28,19 +28,18 @@ class TokenStream:
         self.token_ids: list[int] = []
 
     def grown(self, token_ids: Sequence[int], text: str, stop: Sequence[str]) -> None:
-        """Takes up the tokens sampled so far, their text, and the strings that may end it."""
+        """Receives the tokens sampled so far, their text, and the stop strings."""
         if len(token_ids) > len(self.token_ids):
             self.token_ids = list(token_ids)
             self._on_text(settled_text(text, stop))
 
 
 def settled_text(text: str, stop: Sequence[str]) -> str:
-    """Returns the beginning of a text that stays as it is whatever tokens follow.
+    """Returns the beginning of a text that no later token can change.
 
     Args:
-        text: of the tokens sampled so far. A character whose last bytes are missing is a replacement
-            character at the end.
-        stop: strings that end an answer. The end of the text may be the beginning of one.
+        text: the text of the tokens so far. An incomplete character is a replacement character at the end.
+        stop: strings that end an answer. The text may end with the beginning of a stop string.
     """
     text = text.rstrip(_UNFINISHED)
     held = max(

@@ -1,4 +1,4 @@
-"""`check_same_tokens`: does the model read text as its tokenizer here does?"""
+"""`check_same_tokens`: compares the model's tokens with those of its local tokenizer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROBES = (
     "Größenwahn, façade, naïve, Ελληνικά, Русский, עברית, العربية, हिन्दी, 日本語、中文 and 한국어",
     "def f(x):\n    return {'a': [x ** 2, \"b\\n\"]}  # <b>&amp;</b>\n🦜🏽 👩‍👩‍👧 e\u0301 \u200b \ufeff",
 )
-_SPREAD = 256  # tokens of the vocabulary that are looked at
+_SPREAD = 256  # tokens of the vocabulary to compare
 
 
 def check_same_tokens(
@@ -25,17 +25,17 @@ def check_same_tokens(
     *,
     special: str = "",
 ) -> None:
-    """Compares what a tokenizer and a model make of texts in many scripts, and of the whole vocabulary.
+    """Compares the tokens of a tokenizer and a model, for texts in many scripts and for the whole vocabulary.
 
     Args:
         tokenizer: the Hugging Face tokenizer.
-        tokenize: returns what the model makes of each text, without tokens of its own.
-        model: what the model is, for the error message.
-        remedy: what to do, for the error message.
+        tokenize: returns the model's tokens of each text, without special tokens.
+        model: a description of the model for the error message.
+        remedy: the remedy for the error message.
         special: a further text; empty for none.
 
     Raises:
-        TokenizerMismatch: they differ.
+        TokenizerMismatch: the tokens differ.
     """
     plain = [token for token in range(len(tokenizer)) if token not in tokenizer.added_tokens_decoder]
     spread = tokenizer.decode(plain[:: max(1, len(plain) // _SPREAD)], skip_special_tokens=True)

@@ -3,8 +3,8 @@
     from langchain_icdpo import ChatICDPO
     print(ChatICDPO(n=4).invoke("How do I apologise to a friend?").text)
 
-Needs `langchain-core` alone; `ICDPOMiddleware` needs `langchain`. Importing the package loads no model
-library: each name is imported at its first use, and the default model is loaded with the first answer.
+Needs only `langchain-core`; `ICDPOMiddleware` also needs `langchain`. Importing the package loads no model
+library: each name is imported at its first use, and the first answer loads the default model.
 """
 
 from __future__ import annotations

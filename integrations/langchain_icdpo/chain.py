@@ -32,33 +32,31 @@ def create_icdpo_chain(
     reranker: RunnableLike[dict[str, Any], Any] | None = None,
     **settings: Any,
 ) -> Runnable[Any, AIMessage]:
-    """Returns a chain of four steps, whose answer is that of `ChatICDPO` with the same settings and seed.
+    """Returns a chain of four steps; it gives the answer of `ChatICDPO` with the same settings and seed.
 
-    The steps, by the names under which they are traced:
+    The steps, by their names in a trace:
 
-    - `ask`: makes messages of the input.
-    - `retrieve_demonstrations`: finds demonstrations for the text of these.
-    - `sample_candidates`: gets `{"messages", "demonstrations"}` and samples candidate answers.
-    - `rerank_candidates`: gets these and `"candidates"`, and returns the best as a message, with the others
-      and their scores in `response_metadata["icdpo"]`.
+    - `ask`: turns the input into messages.
+    - `retrieve_demonstrations`: finds demonstrations for the text of the messages.
+    - `sample_candidates`: takes `{"messages", "demonstrations"}` and samples candidate answers.
+    - `rerank_candidates`: also takes `"candidates"`, and returns the best one as a message, with all
+      candidates and scores in `response_metadata["icdpo"]`.
 
     Args:
-        chat: the chat model whose core and settings are used; by default one with the `settings`.
-        prompt: takes the place of `ask`: a prompt template, say. The default takes a question, or `{"input",
-            "context", "chat_history"}` of which the latter two may be missing.
-        retriever: takes the place of `retrieve_demonstrations`: text to documents, see `to_retrieved`.
-        sampler: takes the place of `sample_candidates`; returns strings or messages, say several answers of a
+        chat: provides core and settings; by default a `ChatICDPO` with the `settings`.
+        prompt: replaces `ask`, for example with a prompt template. The default takes a question, or
+            `{"input", "context", "chat_history"}`; the last two are optional.
+        retriever: replaces `retrieve_demonstrations`; maps text to documents (see `to_retrieved`).
+        sampler: replaces `sample_candidates`; returns strings or messages, for example several answers of a
             model behind an API.
-        reranker: takes the place of `rerank_candidates`.
-        settings: of `ChatICDPO`, if none was given.
+        reranker: replaces `rerank_candidates`.
+        settings: the settings of the default `ChatICDPO`.
 
     Raises:
-        ValueError: `settings` beside `chat`.
+        ValueError: both `settings` and `chat` are given.
     """
     if chat is not None and settings:
-        raise ValueError(
-            f"{', '.join(settings)} can't be changed in the chat model that was given: set them there"
-        )
+        raise ValueError(f"{', '.join(settings)} and chat are both given: set them in the chat model instead")
     own = _Steps(chat or ChatICDPO(**settings))
     steps: dict[str, Any] = {
         "ask": to_question if prompt is None else prompt,
@@ -80,13 +78,13 @@ def create_icdpo_chain(
 
 
 class _Steps:
-    """The default steps. The core, which loads the model, is built by the first question."""
+    """The default steps. The first question builds the core, which loads the model."""
 
     def __init__(self, chat: ChatICDPO) -> None:
         self._chat = chat
 
     def retrieve(self, query: str) -> Runnable[str, list[Document]]:
-        # What a RunnableLambda returns is invoked in its turn, so that a trace shows a retriever.
+        # A RunnableLambda invokes the Runnable that it returns, so a trace shows the retriever.
         core = self._chat.core
         return DemonstrationRetriever(retriever=core.retriever, k=self._chat.k or core.k)
 

@@ -1,4 +1,4 @@
-"""From the core's demonstrations to LangChain's documents, and back."""
+"""Converts the core's demonstrations to LangChain's documents, and back."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["to_document", "to_retrieved"]
 
 
 def to_document(found: RetrievedDemonstration) -> Document:
-    """Returns a demonstration as a document: its prompt as text, all of it in the metadata.
+    """Returns a demonstration as a document: the prompt is the text, and the metadata hold everything.
 
-    `Demonstration.from_dict(document.metadata)` gives it back exactly.
+    `Demonstration.from_dict(document.metadata)` restores the demonstration exactly.
     """
     demonstration = found.demonstration
     return Document(
@@ -33,20 +33,20 @@ def to_document(found: RetrievedDemonstration) -> Document:
 
 
 def to_retrieved(document: Document) -> RetrievedDemonstration:
-    """Returns the demonstration that a document holds, whoever made it.
+    """Returns the demonstration that a document holds.
 
     Args:
-        document: has the `chosen` answer, the `rejected` answer or both in its metadata; the prompt is
-            `prompt` there, or else the document's text.
+        document: a document with the `chosen` answer, the `rejected` answer or both in its metadata. The
+            prompt is `prompt` in the metadata, or else the document's text.
 
     Raises:
-        DemonstrationError: it has no answer, or one that can't be used.
+        DemonstrationError: the document has no answer, or an unusable one.
     """
     metadata = document.metadata
     if metadata.get("chosen") is None and metadata.get("rejected") is None:
         raise DemonstrationError(
-            f"the document {document.page_content!r:.60} is no demonstration: its metadata need the 'chosen' "
-            "answer (and 'rejected', for scoring against rejected answers), or 'rejected' alone"
+            f"the document {document.page_content!r:.60} is not a demonstration: its metadata need the "
+            "'chosen' answer (and 'rejected', for scoring against rejected answers), or 'rejected' alone"
         )
     row = {"prompt": document.page_content, **metadata}
     return RetrievedDemonstration(

@@ -1,4 +1,4 @@
-"""`DemonstrationSelector`: demonstrations as examples for prompts of one's own."""
+"""`DemonstrationSelector`: demonstrations as examples for custom prompts."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ __all__ = ["DemonstrationSelector"]
 class DemonstrationSelector(BaseExampleSelector):
     """Selects the demonstrations whose prompts resemble the input, best first.
 
-    An example is `{"input": prompt, "output": chosen answer}`, with `"rejected"` where there is one; a prompt
-    of several turns is written as `Human: ...` and `AI: ...` lines.
+    An example is `{"input": prompt, "output": chosen answer}`, with `"rejected"` if there is a rejected
+    answer. A prompt of several turns becomes `Human: ...` and `AI: ...` lines.
 
     Args:
-        store: a demonstration store or the directory of one; by default the retriever's own, or what
-            `ICDPO_STORE` says.
+        store: a demonstration store or its directory; by default the store of the retriever, or the value of
+            `ICDPO_STORE`.
         retriever: finds demonstrations; by default two stages over the store.
-        k: how many; the retriever's own number where not given.
+        k: the number of demonstrations; by default that of the retriever.
         input_key: the name of the input, in the variables and in the examples.
         output_key: the name of the chosen answer in the examples.
-        escape_braces: double all braces in the examples. `FewShotPromptTemplate` needs that: it formats the
-            text of examples a second time. `FewShotChatMessagePromptTemplate` does not.
+        escape_braces: double all braces in the examples. `FewShotPromptTemplate` needs doubled braces,
+            because it formats the text of examples a second time; `FewShotChatMessagePromptTemplate` does
+            not.
     """
 
     def __init__(
@@ -63,10 +64,11 @@ class DemonstrationSelector(BaseExampleSelector):
         """Returns examples for the input.
 
         Args:
-            input_variables: the prompt's variables; the input is the one called `input_key`, or the only one.
+            input_variables: the prompt's variables. The input is the variable named `input_key`, or the only
+                variable.
 
         Raises:
-            InvalidInputError: no variable is the input, or it is blank.
+            InvalidInputError: no variable is the input, or the input is blank.
         """
         if self.input_key in input_variables:
             value = input_variables[self.input_key]
@@ -74,8 +76,8 @@ class DemonstrationSelector(BaseExampleSelector):
             (value,) = input_variables.values()
         else:
             raise InvalidInputError(
-                f"no variable is called {self.input_key!r}, and there are: "
-                f"{', '.join(input_variables) or 'none'}. Say by input_key= which one is the question"
+                f"no variable is named {self.input_key!r}; the variables are: "
+                f"{', '.join(input_variables) or 'none'}. Name the question's variable by input_key="
             )
         found = self.retriever.retrieve(to_conversation(value), self.k)
         return [self._example(item.demonstration) for item in found if item.shown.chosen is not None]
@@ -85,18 +87,17 @@ class DemonstrationSelector(BaseExampleSelector):
         return await asyncio.to_thread(self.select_examples, input_variables)
 
     def add_example(self, example: Mapping[str, Any]) -> str:
-        """Adds an example to the store, once; returns its id.
+        """Adds an example to the store if it is new; returns its id.
 
         Args:
-            example: the input, the output and, if there is one, `"rejected"`; what else it holds is kept as
-                metadata.
+            example: the input, the output and, if there is one, `"rejected"`. Other keys become metadata.
 
         Raises:
-            DemonstrationError: it can't be used.
-            StoreError: there is no store, or it can't be written.
+            DemonstrationError: the example is not a valid demonstration.
+            StoreError: there is no store, or the store can't be written.
         """
         if self.store is None:
-            raise StoreError("the retriever has no store that an example could be added to: give store=")
+            raise StoreError("the retriever has no store to add an example to: give store=")
         given = dict(example)
         missing = [name for name in (self.input_key, self.output_key) if name not in given]
         if missing:

@@ -1,4 +1,4 @@
-"""`record_feedback`: what a user thought of an answer becomes a demonstration."""
+"""`record_feedback`: turns a user's opinion of an answer into a demonstration."""
 
 from __future__ import annotations
 
@@ -40,33 +40,33 @@ def record_feedback(
     feedback: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Demonstration:
-    """Records what a user thought of an answer, as a demonstration that the next call can retrieve.
+    """Records a user's opinion of an answer as a demonstration that the next call can retrieve.
 
-    A correction is `chosen`, and the answer that was given is then the rejected one. A thumb up or down, or a
-    `feedback` with a score above 0 or not, is a vote on the answer that was given: see
-    `icdpo_chains.demonstrations.pairing` for votes that contradict each other, and for an up and a down of
-    the same question.
+    A correction is `chosen`; the model's answer is then the rejected one. A thumb, or the score of a
+    `feedback` (up if above 0), is a vote on the model's answer: see `icdpo_chains.demonstrations.pairing` for
+    contradictory votes, and for an up and a down on the same question.
 
     Args:
-        store: where it goes: a store (one that is open read-only is opened for writing meanwhile), the
-            directory of one, or `None` for the user's own.
-        run_or_messages: what was asked and answered: messages of which the last is the answer, an agent's
-            state, or a traced run (LangChain's or LangSmith's, or its JSON) with its inputs and outputs.
-        chosen: the better answer, if it is not the one that was given.
-        rejected: a worse answer, if it is not the one that was given.
-        thumb: `"up"` or `"down"`, what the user thought of the answer that was given.
-        comment: kept with the demonstration.
+        store: the target: a store (a read-only store is opened for writing meanwhile), its directory, or
+            `None` for the user's own store.
+        run_or_messages: question and answer: messages that end with the answer, an agent's state, or a traced
+            run (LangChain's or LangSmith's, or its JSON) with inputs and outputs.
+        chosen: the better answer, if it is not the model's answer.
+        rejected: a worse answer, if it is not the model's answer.
+        thumb: `"up"` or `"down"`: the user's vote on the model's answer.
+        comment: a text to store with the demonstration.
         feedback: LangSmith's record of a feedback: `score` (a number or a bool), `correction` (a text, or a
             mapping that holds it as `output`, `answer`, `content` or `text`), `comment`, `key`, `run_id`.
-        metadata: kept with the demonstration; a user or a time tells votes on the same answer apart.
+        metadata: values to store with the demonstration. A user or a time distinguishes votes on the same
+            answer.
 
     Returns:
-        What the store holds now: the demonstration, or the pair that it has become a part of.
+        The demonstration in the store, or the pair that now contains it.
 
     Raises:
-        InvalidInputError: no question is found, nothing says which answer is better, or a thumb up and a
+        InvalidInputError: there is no question, no argument tells which answer is better, or a thumb up and a
             correction contradict each other.
-        DemonstrationError: the two answers are the same, or one is blank.
+        DemonstrationError: the two answers are the same, or an answer is blank.
         StoreError: the store can't be written.
     """
     given = demonstration_of_feedback(
@@ -111,20 +111,20 @@ def demonstration_of_feedback(
         chosen, rejected = _sides(answer, chosen, rejected)
         return Demonstration(prompt, chosen, rejected, {"source": "feedback", **kept})
     if rejected is not None:
-        raise InvalidInputError("thumb= is on the answer that was given: leave rejected= out")
+        raise InvalidInputError("thumb= is a vote on the model's answer: leave rejected= out")
     if answer is None:
         raise InvalidInputError(
-            "the run or the messages hold no answer that a thumb could be on: give the answer with them"
+            "the run or the messages hold no answer for the thumb: add the answer to them"
         )
     if isinstance(run_or_messages, Mapping) or hasattr(run_or_messages, "inputs"):
-        kept = {**_run_id(run_or_messages), **kept}  # tells votes on two runs apart
+        kept = {**_run_id(run_or_messages), **kept}  # distinguishes votes on two runs
     return Feedback(prompt, answer, thumb, chosen, kept).demonstration()
 
 
 def kept_in(
     store: DemonstrationStore | str | Path | None, items: Sequence[Demonstration]
 ) -> list[Demonstration]:
-    """Adds demonstrations, and returns what the store holds of each now; `store` is as in `record_feedback`.
+    """Adds demonstrations and returns each as the store now holds it; for `store`, see `record_feedback`.
 
     Raises:
         StoreError: the store can't be written.
@@ -153,7 +153,7 @@ def _writable(store: DemonstrationStore | str | Path | None) -> Iterator[Demonst
 
 
 def _exchange(value: Any) -> tuple[list[BaseMessage], str | None]:
-    """What was asked, and what was answered, if that is there."""
+    """Returns the question, and the answer if there is one."""
     inputs, outputs = getattr(value, "inputs", None), getattr(value, "outputs", None)
     if isinstance(value, Mapping) and "inputs" in value:
         inputs, outputs = value["inputs"], value.get("outputs")
@@ -163,7 +163,7 @@ def _exchange(value: Any) -> tuple[list[BaseMessage], str | None]:
         messages = _messages(inputs)
         answer = None if outputs is None else _text(outputs, "the run's output")
     if messages and isinstance(messages[-1], AIMessage):
-        # Only the last one: what the agent said and did on the way to it stays in the prompt.
+        # Only the last message: the agent's earlier messages stay in the prompt.
         given = to_text(messages.pop(), "the answer")
         answer = given if answer is None else answer
     if not messages:
@@ -172,7 +172,7 @@ def _exchange(value: Any) -> tuple[list[BaseMessage], str | None]:
 
 
 def _messages(value: Any) -> list[BaseMessage]:
-    """Messages, out of what a run has as its input, an agent as its state, or a chat as its history."""
+    """Returns the messages in the input of a run, the state of an agent, or the history of a chat."""
     if isinstance(value, Mapping):
         for name in _INPUTS:
             if name in value:
@@ -180,8 +180,8 @@ def _messages(value: Any) -> list[BaseMessage]:
                 plain = not isinstance(value[name], (list, tuple))
                 return to_question({**value, "input": found}) if plain else found
         raise InvalidInputError(
-            f"no question is found among {', '.join(map(str, value)) or 'nothing'}: it is looked for in "
-            f"{', '.join(_INPUTS)}. Give the messages themselves, or the run of the chain around this one"
+            f"{', '.join(map(str, value)) or 'nothing'} holds no question: a question is expected in "
+            f"{', '.join(_INPUTS)}. Give the messages, or the run of the enclosing chain"
         )
     if isinstance(value, (list, tuple)):
         if len(value) == 1 and isinstance(value[0], (list, tuple)):  # a run has a batch of one
@@ -195,7 +195,7 @@ def _messages(value: Any) -> list[BaseMessage]:
 
 
 def _text(value: Any, what: str) -> str:
-    """The answer that an output or a correction holds."""
+    """Returns the answer in an output or a correction."""
     value = _revived(value)
     if isinstance(value, str):
         return check_text(value, what)
@@ -213,7 +213,7 @@ def _text(value: Any, what: str) -> str:
 
 
 def _revived(value: Any) -> Any:
-    """A message that was serialized into a trace; only messages are made of what is read."""
+    """Reads a message from a trace; builds nothing but messages."""
     if not isinstance(value, Mapping) or "lc" not in value or "kwargs" not in value:
         return value
     kwargs = value["kwargs"]
@@ -221,25 +221,23 @@ def _revived(value: Any) -> Any:
 
 
 def _sides(answer: str | None, chosen: str | None, rejected: str | None) -> tuple[str, str | None]:
-    """The chosen and the rejected answer; the answer that was given is the side that is not named."""
+    """Returns the chosen and the rejected answer; the model's answer is the side without an argument."""
     if chosen is None:
         if rejected is None:
             raise InvalidInputError(
-                "nothing says which answer is better: give chosen= (a correction), rejected= (a worse "
+                "it is not known which answer is better: give chosen= (a correction), rejected= (a worse "
                 'answer), thumb="up" or "down", or a feedback with a correction or a score'
             )
         chosen = answer
     elif rejected is None and answer != chosen:
         rejected = answer
     if chosen is None:
-        raise InvalidInputError(
-            "the run or the messages hold no answer that could be the chosen one: give chosen="
-        )
+        raise InvalidInputError("the run or the messages hold no answer to choose: give chosen=")
     return chosen, rejected
 
 
 def _thumb(feedback: Mapping[str, Any]) -> Thumb | None:
-    """What a score says: LangSmith's thumbs are 1 and 0."""
+    """Returns the vote of a score: LangSmith's thumbs are 1 and 0."""
     score = feedback.get("score")
     if not isinstance(score, (bool, int, float)) or math.isnan(score):
         return None

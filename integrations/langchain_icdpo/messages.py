@@ -1,4 +1,4 @@
-"""From LangChain's messages to the core's conversation, and back."""
+"""Converts LangChain's messages to the core's conversation, and back."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ _ROLES: dict[str, Role] = {
     "function": "tool",
 }
 
-# What an assistant's content may hold besides text: its thoughts, which are not shown again, and its tool
-# calls, which `tool_calls` holds as well.
+# Parts of an assistant's content besides text: thoughts, which are not shown again, and tool
+# calls, which are in `tool_calls` too.
 _NOT_SHOWN = frozenset(
     {
         "reasoning",
@@ -48,13 +48,13 @@ _NOT_SHOWN = frozenset(
 
 
 def to_messages(value: Any) -> list[BaseMessage]:
-    """Returns what a LangChain chat model takes as a prompt, as LangChain's messages.
+    """Returns the prompt of a LangChain chat model as LangChain's messages.
 
     Args:
-        value: a string, a prompt value, a message, or messages in any form that LangChain knows.
+        value: a string, a prompt value, a message, or messages in any form that LangChain accepts.
 
     Raises:
-        InvalidInputError: it is none of these.
+        InvalidInputError: the value has another type.
     """
     if isinstance(value, str):
         return [HumanMessage(value)]
@@ -73,22 +73,22 @@ def to_messages(value: Any) -> list[BaseMessage]:
 
 
 def to_conversation(value: Any) -> tuple[Message, ...]:
-    """Returns a prompt as the core's messages; nothing of it is lost without an error.
+    """Returns a prompt as the core's messages; content that can't be converted is an error.
 
-    A human message with a name begins with that name, since chat templates have no place for names. Tool
-    calls stand in the assistant's text as `<tool_call>{...}</tool_call>`.
+    A human message with a name begins with that name, because chat templates have no place for names. Tool
+    calls become `<tool_call>{...}</tool_call>` in the assistant's text.
 
     Args:
         value: see `to_messages`.
 
     Raises:
-        InvalidInputError: a role is unknown, or a message holds something else than text.
+        InvalidInputError: a role is unknown, or a message holds content other than text.
     """
     return tuple(_message(message, i) for i, message in enumerate(to_messages(value)))
 
 
 def from_conversation(conversation: Sequence[Message]) -> list[BaseMessage]:
-    """Returns the core's messages as LangChain's; a tool's result, whose call is not there, as a human's."""
+    """Returns the core's messages as LangChain's; the result of a tool becomes a human message."""
     kinds: dict[str, Callable[[str], BaseMessage]] = {
         "system": SystemMessage,
         "user": HumanMessage,
@@ -102,11 +102,11 @@ def to_text(message: BaseMessage, where: str = "the message") -> str:
     """Returns the text of a message.
 
     Args:
-        message: its content is a string or a list of parts.
-        where: how to call it in an error.
+        message: a message whose content is a string or a list of parts.
+        where: the message's name in errors.
 
     Raises:
-        InvalidInputError: it holds an image, audio or another part that is no text.
+        InvalidInputError: the message holds an image, audio or another part that is not text.
     """
     if isinstance(message.content, str):
         return message.content
@@ -114,7 +114,7 @@ def to_text(message: BaseMessage, where: str = "the message") -> str:
 
 
 def _message(message: BaseMessage, position: int) -> Message:
-    # What is left of a stream has types such as "AIMessageChunk".
+    # Messages of a stream have types such as "AIMessageChunk".
     kind = message.type.removesuffix("MessageChunk").lower()
     name = message.role if isinstance(message, ChatMessage) else kind
     role = _ROLES.get(name)
@@ -138,12 +138,12 @@ def _part(part: str | dict[Any, Any], from_assistant: bool, where: str) -> str:
     if from_assistant and kind in _NOT_SHOWN:
         return ""
     raise InvalidInputError(
-        f"{where} holds a part of type {kind!r}, and the model reads text only: leave that part out, or say "
-        "in words what it shows"
+        f"{where} holds a part of type {kind!r}, and the model reads text only: leave that part out, or "
+        "describe it in words"
     )
 
 
 def _tool_call(call: Any) -> str:
-    # The form of Qwen, Hermes and SmolLM2; close enough for the others to read their own history.
+    # The form of Qwen, Hermes and SmolLM2; other models can read their history in it as well.
     body = json.dumps({"name": call["name"], "arguments": call["args"]}, ensure_ascii=False)
     return f"<tool_call>\n{body}\n</tool_call>"

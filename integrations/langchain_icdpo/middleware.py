@@ -37,14 +37,14 @@ __all__ = ["ICDPOMiddleware", "ICDPOState"]
 
 _logger = logging.getLogger(__name__)
 
-_QUIET = "nostream"  # LangGraph's tag for model calls whose messages are no part of the stream
+_QUIET = "nostream"  # LangGraph's tag for model calls that are left out of the stream of messages
 
 
 class ICDPOState(AgentState[Any]):
-    """An agent's state, with what was chosen.
+    """An agent's state with the ranking of its answer.
 
     Attributes:
-        icdpo: the table of the latest final answer: all candidates, best first, and their scores.
+        icdpo: the table of the last final answer: all candidates, best first, with their scores.
     """
 
     icdpo: NotRequired[dict[str, Any]]
@@ -53,20 +53,20 @@ class ICDPOState(AgentState[Any]):
 class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
     """Samples each final answer n times and returns the one that the demonstrations make most likely.
 
-    For `create_agent` with any model, one behind an API included: the local policy only scores. A final
-    answer is one without a tool call and without a structured response; anything else passes at once, after a
-    single call of the model. Where the agent's messages are streamed, a model's message appears whole, once
-    it is chosen, and candidates that lose never appear.
+    For `create_agent` with any model, including models behind an API: the local policy only scores. A final
+    answer has no tool call and no structured response; all other answers pass after a single call of the
+    model. In a stream of the agent's messages, the chosen message appears as a whole, and the other
+    candidates never appear.
 
-    Where the conversation does not fit the local policy, scoring looks at its end: from the last user turn
-    on, or else at that turn alone.
+    If the conversation does not fit the local policy, the policy scores with the end of the conversation: the
+    messages from the last user turn on, or else that turn alone.
 
     Args:
-        icdpo: the core's object, whose policy, retriever and scorer are used; by default the default ones.
-        n: how many final answers are sampled. The model should be sampled at a temperature above 0.
-        k: how many demonstrations are shown to the policy; its own number where not given.
-        show_demonstrations: also put the demonstrations into the request, as earlier turns, so that the
-            agent's own model sees the chosen answers. They do not enter the agent's state.
+        icdpo: the core's object, which provides policy, retriever and scorer; by default the shared default.
+        n: the number of final answers to sample. Use a temperature above 0 for the agent's model.
+        k: the number of demonstrations shown to the policy; by default that of the ICDPO.
+        show_demonstrations: also insert the demonstrations into the request as earlier turns, so that the
+            agent's own model sees the chosen answers. The agent's state does not receive them.
     """
 
     state_schema = ICDPOState
@@ -87,13 +87,13 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
 
     @property
     def icdpo(self) -> ICDPO:
-        """Who scores; the default one is built at its first use."""
+        """The core's object; the default is built at its first use."""
         return self._icdpo or default_icdpo()
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-        """Calls the model once, and n - 1 times more if that gave a final answer."""
+        """Calls the model once, and n - 1 more times after a final answer."""
         conversation = _conversation(request)
         found = self._shown(conversation)
         quiet = _quiet(request, found)
@@ -115,7 +115,7 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
         request: ModelRequest[Any],
         handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
-        """The same, with the n - 1 calls at once, and scoring in a thread."""
+        """`wrap_model_call` with the n - 1 calls in parallel, and scoring in a thread."""
         conversation = _conversation(request)
         found = await in_thread(self._shown, conversation)
         quiet = _quiet(request, found)
@@ -143,7 +143,7 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
         candidates = [answer for answer in map(_final, responses) if answer is not None]
         for error in responses:
             if isinstance(error, BaseException):
-                _logger.warning("a candidate is missing, since the model failed: %r", error)
+                _logger.warning("a candidate is missing because the model failed: %r", error)
         found = found or self.icdpo.retrieve(conversation, k=self.k)
         result = self._ranked(conversation, found, [candidate.text for candidate in candidates])
         winner = with_score_table(candidates[result.best.index], result)
@@ -165,7 +165,9 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
             try:
                 return icdpo.select(icdpo.encode(end, found, texts))
             except ContextOverflowError:
-                _logger.info("the conversation does not fit the policy; its end alone is scored")
+                _logger.info(
+                    "the conversation does not fit the policy; only the end of the conversation is used"
+                )
         return icdpo.select(icdpo.encode(ends[-1], found, texts))
 
 
@@ -175,12 +177,12 @@ def _conversation(request: ModelRequest[Any]) -> tuple[Message, ...]:
 
 
 def _quiet(request: ModelRequest[Any], found: Sequence[RetrievedDemonstration]) -> ModelRequest[Any]:
-    """The request with a model that does not stream, and with the demonstrations as earlier turns."""
+    """Returns the request with a model that does not stream, and with the demonstrations as earlier turns."""
     model: Any = request.model
     if isinstance(model, BaseChatModel):
         tags = [*(model.tags or []), _QUIET]
         model = model.model_copy(update={"tags": tags, "disable_streaming": True})
-    else:  # a model that is configured at run time
+    else:  # a model configured at run time
         model = model.with_config(tags=[_QUIET])
     shown: list[BaseMessage] = []
     for item in reversed(found):  # the best stands last
@@ -192,7 +194,7 @@ def _quiet(request: ModelRequest[Any], found: Sequence[RetrievedDemonstration]) 
 
 
 def _final(response: ModelResponse[Any] | BaseException) -> AIMessage | None:
-    """The final answer that a response is, if it is one."""
+    """Returns the final answer of a response, or `None` if it has none."""
     if isinstance(response, BaseException) or response.structured_response is not None:
         return None
     if len(response.result) != 1 or not isinstance(response.result[0], AIMessage):

@@ -1,4 +1,4 @@
-"""From a chain's input, `{"input", "context", "chat_history"}`, to the messages that ask the question."""
+"""Converts a chain's input, `{"input", "context", "chat_history"}`, to messages."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ __all__ = ["to_question"]
 
 
 def to_question(value: Any) -> list[BaseMessage]:
-    """Returns the messages that a chain's input amounts to.
+    """Returns the messages of a chain's input.
 
     Args:
-        value: what a chat model takes as a prompt, or a mapping of `input` (such a prompt), `context`
-            (documents or text to answer from; goes into a system message, so that retrieval of demonstrations
-            looks at the question alone) and `chat_history` (earlier messages).
+        value: a prompt of a chat model, or a mapping of `input` (such a prompt), `context` (documents or text
+            for the answer; they become a system message, so that only the question influences which
+            demonstrations are retrieved) and `chat_history` (earlier messages).
 
     Raises:
-        InvalidInputError: there is no `input`, or a part that can't be read.
+        InvalidInputError: `input` is missing, or a part can't be read.
     """
     if not isinstance(value, Mapping):
         return to_messages(value)
     if "input" not in value:
         raise InvalidInputError(
-            f"the input has no 'input'; it has: {', '.join(map(str, value)) or 'nothing'}"
+            f"the key 'input' is missing; the input has: {', '.join(map(str, value)) or 'nothing'}"
         )
     history, question = to_messages(value.get("chat_history") or []), to_messages(value["input"])
     context = _text(value.get("context"))
     if not context.strip():
         return [*history, *question]
-    # Next to the question: small models forget what stands far from it.
+    # Next to the question: small models forget distant text.
     return [*history, SystemMessage(f"{FROM_DOCUMENTS}\n\n{context}"), *question]
 
 

@@ -1,4 +1,4 @@
-"""`InstantReranker`: candidates from anywhere, ranked by the instant scorer."""
+"""`InstantReranker`: ranks candidates from any source by the instant scorer."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class RankedCandidate:
     """A candidate and its score.
 
     Attributes:
-        candidate: what was given: a string, a message or a document, the very object.
-        text: its text.
-        score: higher is better; nats, per token or summed, as the scorer has it.
-        index: its place among those given.
+        candidate: the given object: a string, a message or a document.
+        text: the candidate's text.
+        score: higher is better; in nats, per token or summed, depending on the scorer.
+        index: the candidate's index in the input.
     """
 
     candidate: Any
@@ -43,21 +43,20 @@ class RankedCandidate:
 
 
 class InstantReranker(RunnableSerializable[Mapping[str, Any], list[RankedCandidate]]):
-    """Ranks answers by how much more likely demonstrations make them; a step for any chain.
+    """Ranks answers by how much likelier the demonstrations make them; a step for any chain.
 
     Takes `{"input", "candidates"}`: the question (a string, a prompt value or messages) and its candidate
-    answers (strings, messages or documents) from any model, one behind an API included: they are scored by
-    the local policy. `context` and `chat_history` are read as `create_icdpo_chain` reads them, and
-    `demonstrations` (documents of a `DemonstrationRetriever`) are shown in place of those that it would
-    retrieve itself. Returns `RankedCandidate` objects, best first.
+    answers (strings, messages or documents) from any model, including models behind an API. The local policy
+    scores them. `context` and `chat_history` are as in `create_icdpo_chain`. `demonstrations` (documents of a
+    `DemonstrationRetriever`) replace the retrieved ones. Returns `RankedCandidate` objects, best first.
 
     Attributes:
-        icdpo: the core's object, whose policy, retriever and scorer are used; by default the default ones.
-        k: how many demonstrations are shown.
-        top_n: how many candidates are returned; all of them where not given.
+        icdpo: the core's object, which provides policy, retriever and scorer; by default the shared default.
+        k: the number of demonstrations shown; by default that of the ICDPO.
+        top_n: the number of candidates to return; by default all.
 
     Raises:
-        InvalidInputError: the input lacks a part, or holds one that can't be read.
+        InvalidInputError: a part of the input is missing or can't be read.
         NoCandidateError: no candidate can be scored: all are blank.
     """
 
@@ -80,13 +79,13 @@ class InstantReranker(RunnableSerializable[Mapping[str, Any], list[RankedCandida
         return await self._acall_with_config(self._arank, input, config)
 
     def best(self) -> Runnable[Mapping[str, Any], Any]:
-        """Returns a Runnable that gives the best candidate alone, the very object that was given."""
+        """Returns a Runnable that returns only the best candidate: the given object itself."""
         return self | RunnableLambda(_first, name="best")
 
     def _rank(self, value: Mapping[str, Any]) -> list[RankedCandidate]:
         if not isinstance(value, Mapping) or "candidates" not in value:
             what = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
-            raise InvalidInputError(f"the input has to hold 'input' and 'candidates'; given: {what}")
+            raise InvalidInputError(f"the input must hold 'input' and 'candidates'; given: {what}")
         icdpo = self.icdpo or default_icdpo()
         candidates = list(value["candidates"])
         result = rank(icdpo, to_question(value), candidates, value.get("demonstrations"), k=self.k)
@@ -103,13 +102,13 @@ class InstantReranker(RunnableSerializable[Mapping[str, Any], list[RankedCandida
 class InstantScoreCompressor(BaseDocumentCompressor):
     """Orders documents by the instant scorer, as if each were an answer to the query.
 
-    Each document that is returned is a copy whose metadata hold its `relevance_score`, `None` where it can't
-    be scored (a blank one).
+    Returns copies of the documents, with the score in the metadata as `relevance_score`; `None` for a blank
+    document, which can't be scored.
 
     Attributes:
         icdpo: see `InstantReranker`.
         k: see `InstantReranker`.
-        top_n: how many documents are returned.
+        top_n: the number of documents to return.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -153,18 +152,18 @@ def rank(
     *,
     k: int | None = None,
 ) -> ICDPOResult:
-    """Scores candidates that came from anywhere.
+    """Scores candidates from any source.
 
     Args:
-        icdpo: scores them.
-        question: what they answer.
+        icdpo: the core's object that scores.
+        question: the question that the candidates answer.
         candidates: strings, messages or documents.
-        demonstrations: what is shown, best first; retrieved where not given.
-        k: how many of those are retrieved.
+        demonstrations: the demonstrations to show, best first; by default retrieved.
+        k: the number of demonstrations to retrieve.
 
     Raises:
         InvalidInputError: a candidate holds no text.
-        NoCandidateError: none of them can be scored.
+        NoCandidateError: no candidate can be scored.
     """
     conversation = to_conversation(question)
     texts = [candidate_text(candidate, i) for i, candidate in enumerate(candidates)]
@@ -179,7 +178,7 @@ def candidate_text(candidate: Any, position: int = 0) -> str:
     """Returns the text of a candidate.
 
     Raises:
-        InvalidInputError: it is no string, message or document, or a message that is not of text.
+        InvalidInputError: the candidate is not a string, message or document, or is a message without text.
     """
     if isinstance(candidate, str):
         return candidate

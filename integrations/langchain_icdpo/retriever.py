@@ -1,4 +1,4 @@
-"""`DemonstrationRetriever`: demonstrations as a LangChain retriever finds documents."""
+"""`DemonstrationRetriever`: a LangChain retriever of demonstrations."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ __all__ = ["DemonstrationRetriever"]
 
 
 class DemonstrationRetriever(BaseRetriever):
-    """Finds the demonstrations whose prompts resemble a query, best first. No language model is loaded.
+    """Finds the demonstrations whose prompts resemble a query, best first; loads no language model.
 
-    A document's text is the demonstration's prompt and its id the demonstration's; the metadata hold
-    `prompt`, `chosen`, `rejected`, the demonstration's own `metadata`, and both stages' scores, `bm25_score`
-    and `similarity` (`None` where a stage had no part in it).
+    A document has the demonstration's prompt as its text and the demonstration's id as its id. The metadata
+    hold `prompt`, `chosen`, `rejected`, the demonstration's own `metadata`, and the scores of both stages,
+    `bm25_score` and `similarity` (`None` for a stage that took no part).
 
     Attributes:
-        retriever: the core's object; by default two stages over the store.
-        store: a demonstration store or the directory of one; by default what `ICDPO_STORE` says.
-        k: how many; the retriever's own number where not given. Also `invoke(query, k=...)`.
+        retriever: the core's retriever; by default a `TwoStageRetriever` over the store.
+        store: a demonstration store or its directory; by default the value of `ICDPO_STORE`.
+        k: the number of demonstrations; by default that of the retriever. Also `invoke(query, k=...)`.
 
     Raises:
-        ValueError: a setting out of range, or `store` beside `retriever`.
+        ValueError: a setting is out of range, or both `store` and `retriever` are given.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -50,11 +50,14 @@ class DemonstrationRetriever(BaseRetriever):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.retriever is not None and self.store is not None:
-            raise ValueError("store can't be changed in the retriever that was given: leave one of them out")
+            raise ValueError(
+                "store and retriever are both given, and a retriever has its own store: leave one of them out"
+            )
         if self.retriever is not None and not callable(getattr(self.retriever, "retrieve", None)):
             raise ValueError(
-                f"retriever is a {type(self.retriever).__name__}, which can't `retrieve` demonstrations: "
-                "give a TwoStageRetriever, RandomRetriever, FixedDemonstrations, or an object like them"
+                f"retriever is a {type(self.retriever).__name__}, which has no method `retrieve`: "
+                "give a TwoStageRetriever, RandomRetriever, FixedDemonstrations, or an object with their "
+                "protocol"
             )
         if self.k is not None:
             check_count(self.k, "k", 10_000)
@@ -62,7 +65,7 @@ class DemonstrationRetriever(BaseRetriever):
 
     @property
     def core(self) -> Retriever:
-        """The core's retriever; built at its first use."""
+        """The core's retriever, built at its first use."""
         with self._lock:
             if self._built is None:
                 self._built = self.retriever or default_retriever(self.store)

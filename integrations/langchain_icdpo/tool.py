@@ -18,7 +18,7 @@ _DESCRIPTION = (
 
 
 class _Arguments(BaseModel):
-    question: str = Field(description="The whole question, with all that is needed to answer it.")
+    question: str = Field(description="The whole question, with everything that the answer needs.")
 
 
 def create_icdpo_tool(
@@ -30,23 +30,21 @@ def create_icdpo_tool(
 ) -> StructuredTool:
     """Returns a tool that answers by ICDPO.
 
-    Its content is the answer, its artifact the table of candidates, scores and demonstrations: what
-    `ChatICDPO` has in `response_metadata["icdpo"]`. The call is no chat model run, so that a stream of the
-    agent's messages does not show it as if the agent had spoken.
+    The content of its message is the answer. The artifact is the table of candidates, scores and
+    demonstrations that `ChatICDPO` has in `response_metadata["icdpo"]`. The call is not a run of a chat
+    model, so a stream of the agent's messages does not show its answer as a message of the agent.
 
     Args:
-        chat: the chat model whose core and settings are used; by default one with the `settings`.
-        name: what the agent's model calls it.
-        description: tells the agent's model when to use it.
-        settings: of `ChatICDPO`, if none was given.
+        chat: provides core and settings; by default a `ChatICDPO` with the `settings`.
+        name: the tool's name for the agent's model.
+        description: tells the agent's model when to use the tool.
+        settings: the settings of the default `ChatICDPO`.
 
     Raises:
-        ValueError: `settings` beside `chat`.
+        ValueError: both `settings` and `chat` are given.
     """
     if chat is not None and settings:
-        raise ValueError(
-            f"{', '.join(settings)} can't be changed in the chat model that was given: set them there"
-        )
+        raise ValueError(f"{', '.join(settings)} and chat are both given: set them in the chat model instead")
     model = chat or ChatICDPO(**settings)
 
     def answer(question: str) -> tuple[str, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`record_webhook`: what LangSmith's rules send, and Langfuse's traces with scores, become demonstrations."""
+"""`record_webhook`: turns LangSmith's rule payloads and Langfuse's scored traces into demonstrations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from langchain_icdpo.feedback import demonstration_of_feedback, kept_in
 __all__ = ["record_webhook"]
 
 _MIDDLE = 0.5
-"""Thumbs are 1 and 0, also in the mean of several; a score in the middle says nothing."""
+"""The limit between a thumb up (1) and down (0), also for a mean of several; 0.5 itself is no vote."""
 
 
 @dataclass(frozen=True)
@@ -41,31 +41,29 @@ def record_webhook(
     key: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> list[Demonstration]:
-    """Records the thumbs of a payload; the same payload twice counts once.
+    """Records the thumbs of a payload; a repeated payload counts once.
 
-    A score above 0.5 is a thumb up, one below is a thumb down. Runs without a score are left out.
+    A score above 0.5 is a thumb up, a score below 0.5 a thumb down. Runs without a score are ignored.
 
     Args:
-        store: as `record_feedback`.
-        payload: what a rule of LangSmith posts (`runs`, each with `inputs`, `outputs` and `feedback_stats`),
+        store: the target; see `record_feedback`.
+        payload: the payload of a LangSmith rule (`runs`, each with `inputs`, `outputs` and `feedback_stats`),
             one such run, or a trace of Langfuse (`input`, `output` and `scores`).
-        key: the name of the feedback that counts; needed where there are several.
-        metadata: kept with each demonstration.
+        key: the name of the feedback to use; required if there are several names.
+        metadata: values to store with each demonstration.
 
     Returns:
-        What the store holds now, for each score.
+        For each score, the demonstration as the store now holds it.
 
     Raises:
-        InvalidInputError: the payload is of another kind, feedback of several names is in it and `key` is not
-            given, or a run holds no question or no answer. Nothing is stored then.
+        InvalidInputError: the payload has another form, it has feedback of several names and `key` is
+            missing, or a run has no question or no answer. Nothing is stored in these cases.
         StoreError: the store can't be written.
     """
     votes = list(_votes(payload))
     names = sorted({vote.key for vote in votes})
     if key is None and len(names) > 1:
-        raise InvalidInputError(
-            f"the payload has feedback of several names: say by key= which of {names} counts"
-        )
+        raise InvalidInputError(f"the payload has feedback of several names: choose one of {names} by key=")
     chosen = [vote for vote in votes if (key is None or vote.key == key) and vote.score != _MIDDLE]
     items = [
         demonstration_of_feedback(
@@ -83,7 +81,7 @@ def _votes(payload: Mapping[str, Any]) -> Iterator[_Vote]:
         runs = payload["runs"]
         for run in runs:
             _check_run(run)
-            # The statistics of a single run may stand beside it.
+            # A single run may have its statistics next to it.
             beside = payload.get("feedback_stats") if len(runs) == 1 else None
             yield from _of_run(run, run.get("feedback_stats") or beside)
     elif "inputs" in payload:

@@ -55,7 +55,7 @@ def test_a_server_that_is_killed_and_started_again(vllm: RunningVLLM) -> None:
         vllm.kill()
         try:
             with pytest.raises(
-                PolicyUnavailableError, match=r"can't be used, after 2 s .*Look whether it runs"
+                PolicyUnavailableError, match=r"is unavailable after 2 s .*Check that it runs"
             ):
                 refused.result(120)
             assert not any(call.done() for call in (sampled, scored))

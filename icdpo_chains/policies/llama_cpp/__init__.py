@@ -1,4 +1,4 @@
-"""`LlamaCppPolicy`: a GGUF file in llama.cpp, quantized as it is."""
+"""`LlamaCppPolicy`: a GGUF file in llama.cpp; its weights stay quantized."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`LlamaBranches`: rows that continue contexts, in one batch a step."""
+"""`LlamaBranches`: rows that continue contexts, with one batch per step."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class LlamaBranches:
     """Rows that share the cells of their contexts; see `Branches`.
 
     Args:
-        cells: where the sequences lie.
-        prompts: hands out the sequences.
-        contexts: what is continued.
-        counts: by how many rows each.
+        cells: the memory of the sequences.
+        prompts: provides the sequences.
+        contexts: the contexts to continue.
+        counts: the number of rows of each context.
     """
 
     def __init__(
@@ -28,10 +28,10 @@ class LlamaBranches:
         self._cells, self._prompts = cells, prompts
         self._sequences: list[int] = []
         self._lengths: list[int] = []
-        self._own: set[int] = set()  # the sequences of the contexts, which are not given back
+        self._own: set[int] = set()  # the contexts' own sequences, which are not given back
         for context, count in zip(contexts, counts, strict=True):
             self._own.add(context.sequence)
-            # The copies come first: they need the context as it is.
+            # Copy first: the copies need the context unchanged.
             copies = [prompts.take() for _ in range(count - 1)]
             for copy in copies:
                 cells.fork(context.sequence, copy, len(context.ids))
@@ -45,7 +45,7 @@ class LlamaBranches:
         return logits.view(rows, new, -1)
 
     def read_ragged(self, ids: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Feeds tokens, each row its own number; returns the logits [tokens, vocabulary], row by row."""
+        """Feeds tokens of a different number to each row; returns logits [tokens, vocabulary], row by row."""
         tokens = [token for row in ids for token in row]
         positions = [
             length + i for row, length in zip(ids, self._lengths, strict=True) for i in range(len(row))
@@ -55,7 +55,7 @@ class LlamaBranches:
         return self._cells.read(tokens, positions, sequences, [True] * len(tokens))
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Drops all rows but these (indices, ascending)."""
+        """Keeps only these rows (indices, ascending)."""
         kept = set(rows.tolist())
         for row, sequence in enumerate(self._sequences):
             if row not in kept and sequence not in self._own:

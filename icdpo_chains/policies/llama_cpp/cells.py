@@ -16,9 +16,9 @@ from icdpo_chains.policies.llama_cpp.model import GGUFModel, llama_cpp_library
 __all__ = ["MAX_SEQUENCES", "CacheType", "Cells", "CellsOptions"]
 
 MAX_SEQUENCES = 256
-"""How many sequences llama.cpp keeps apart."""
+"""The most sequences of llama.cpp."""
 
-_CELL_STEP = 1024  # cells are made by this many, so that a slightly longer question does not make them anew
+_CELL_STEP = 1024  # cells are allocated in multiples of this, so that a slightly longer question reuses them
 _TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # of enum ggml_type
 CacheType = str
 
@@ -28,15 +28,15 @@ class CellsOptions:
     """How llama.cpp computes.
 
     Attributes:
-        n_batch: how many tokens are computed at a time.
-        n_outputs: of how many tokens the logits are held at a time.
-        n_threads: processor threads.
+        n_batch: the number of tokens per computation.
+        n_outputs: the number of tokens whose logits are held at a time.
+        n_threads: the number of processor threads.
         flash_attn: `None` leaves the choice to llama.cpp.
         type_k: the type of the keys: `"f16"`, `"f32"`, `"bf16"`, `"q8_0"` or `"q4_0"`.
         type_v: the type of the values.
 
     Raises:
-        ValueError: an unknown type.
+        ValueError: a type is unknown.
     """
 
     n_batch: int = 512
@@ -60,12 +60,12 @@ class Cells:
 
     Args:
         model: the model.
-        options: how it computes.
+        options: how llama.cpp computes.
 
     Attributes:
-        cells: how many cells there are.
-        sequences: how many sequences there are.
-        step: how many tokens are computed at a time.
+        cells: the number of cells.
+        sequences: the number of sequences.
+        step: the number of tokens per computation.
     """
 
     def __init__(self, model: GGUFModel, options: CellsOptions) -> None:
@@ -77,11 +77,11 @@ class Cells:
         self.step = options.n_batch
 
     def reserve(self, cells: int, sequences: int) -> bool:
-        """Makes room. Returns whether the memory was made anew, which drops everything in it.
+        """Makes room. Returns whether the memory was reallocated, which drops its contents.
 
         Args:
-            cells: how many tokens the sequences have together, shared ones counted once.
-            sequences: how many sequences there are, at most `MAX_SEQUENCES`.
+            cells: the number of tokens in all sequences; shared tokens count once.
+            sequences: the number of sequences, at most `MAX_SEQUENCES`.
 
         Raises:
             PolicyError: there is not enough memory.
@@ -99,7 +99,7 @@ class Cells:
         params.n_threads = params.n_threads_batch = options.n_threads
         params.flash_attn_type = -1 if options.flash_attn is None else int(options.flash_attn)
         params.type_k, params.type_v = _TYPES[options.type_k], _TYPES[options.type_v]
-        params.swa_full = True  # else the beginning of a sequence is gone, and can't be shared
+        params.swa_full = True  # otherwise the beginning of a sequence is lost, and can't be shared
         params.no_perf = True
         self._context = library.llama_init_from_model(self._model.handle, params)
         if not self._context:
@@ -116,16 +116,16 @@ class Cells:
     def read(
         self, ids: Sequence[int], positions: Sequence[int], sequences: Sequence[int], outputs: Sequence[bool]
     ) -> torch.Tensor:
-        """Reads tokens; returns the logits [outputs, vocabulary], float32, where an output is wanted.
+        """Reads tokens; returns the logits of the requested outputs, float32 [outputs, vocabulary].
 
         Args:
-            ids: the tokens; those of a sequence in order.
-            positions: the place of each token in its sequence, from 0.
+            ids: the tokens; the tokens of a sequence are in order.
+            positions: the position of each token in its sequence, from 0.
             sequences: the sequence of each token.
-            outputs: whether the logits behind it are wanted.
+            outputs: for each token, whether to return the logits that follow it.
 
         Raises:
-            PolicyError: llama.cpp can't compute them.
+            PolicyError: llama.cpp can't compute the tokens.
         """
         parts: list[torch.Tensor] = []
         begin, most = 0, max(self._options.n_outputs, self.sequences)
@@ -165,12 +165,12 @@ class Cells:
         return torch.from_numpy(numbers.copy())  # the next call overwrites them
 
     def fork(self, source: int, target: int, length: int) -> None:
-        """Lets a sequence, which is empty, begin with the first tokens of another one.
+        """Copies the first tokens of a sequence to an empty sequence.
 
         Args:
-            source: the number of the other sequence.
-            target: the number of the empty one.
-            length: how many tokens; all of them for a model that is not `forkable_anywhere`.
+            source: the number of the sequence to copy.
+            target: the number of the empty sequence.
+            length: the number of tokens; all tokens for a model that is not `forkable_anywhere`.
         """
         end = length if self._model.forkable_anywhere else -1
         self._library.llama_memory_seq_cp(self._memory, source, target, 0, end)

@@ -1,4 +1,4 @@
-"""`LlamaEngine`: samples continuations and scores given ones, each context read once."""
+"""`LlamaEngine`: samples and scores continuations; reads each context once."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from icdpo_chains.policies.sampling import Sample, SampleRequest
 
 __all__ = ["LlamaEngine"]
 
-_ROWS_SCORED = 64  # continuations that are scored together
-_MOST_LOGITS = 2**24  # numbers that may be held at once: 64 MiB
+_ROWS_SCORED = 64  # continuations scored together
+_MOST_LOGITS = 2**24  # logits held at a time: 64 MiB
 
 
 class LlamaEngine:
@@ -43,7 +43,7 @@ class LlamaEngine:
     def sample(
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
     ) -> list[list[Sample]]:
-        """Samples for several contexts, all rows in one batch a step."""
+        """Samples for several contexts, with all rows in one batch per step."""
 
         def check() -> None:
             if all(request.cancelled is not None and request.cancelled.is_set() for request in requests):
@@ -124,7 +124,7 @@ def _scores(
     width = max(1, _MOST_LOGITS // (len(continuations) * len(first_logits)))
     for begin in range(0, max(map(len, continuations)) - 1, width):
         fed = [list(ids[begin : begin + width]) for ids in continuations]
-        # The last token of a continuation is scored, not read.
+        # The last token of a continuation is scored but not read.
         fed = [part[: max(0, len(ids) - 1 - begin)] for part, ids in zip(fed, continuations, strict=True)]
         wanted = [
             token

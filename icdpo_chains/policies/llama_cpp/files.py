@@ -1,4 +1,4 @@
-"""`find_gguf`: where the GGUF file of a model is."""
+"""`find_gguf`: finds the GGUF file of a model."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def find_gguf(name: str, pattern: str | None, *, revision: str | None, token: st
     Args:
         name: a file, a directory, a hub name, or the name of a packaged model. As in llama.cpp, the
             quantization may follow a hub name: `org/model-GGUF:Q4_K_M`. `ollama:NAME` is a model of Ollama.
-        pattern: the file's name in the directory or repository, or a pattern that fits one, in any case; of a
-            model in several files, the pattern fits all of them, and the first one is returned.
+        pattern: the file's name in the directory or repository, or a case-insensitive pattern for it. For a
+            model in several files, the pattern fits all files, and the first file is returned.
         revision: the branch, tag or commit on the hub.
         token: the hub's access token.
 
     Raises:
-        PolicyError: there is no such file, or several.
+        PolicyError: no file or several files fit.
         WeightsError: a packaged model can't be fetched.
     """
     from icdpo_chains.packaged_models.catalog import PACKAGED_MODELS, fetch_gguf
@@ -82,5 +82,5 @@ def _chosen(files: list[str], pattern: str | None, name: str) -> list[str]:
     if pattern is not None:
         said += f" like {pattern!r}"
     raise PolicyError(
-        f"{name} has {said} ({listed}): give the name of one as gguf_file, or a pattern that fits it"
+        f"{name} has {said} ({listed}): give the name of one, or a pattern for it, as gguf_file"
     )

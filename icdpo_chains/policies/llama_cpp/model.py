@@ -20,7 +20,7 @@ _ERROR = 3
 
 _setup = threading.Lock()
 _errors: list[str] = []
-_callback: Any = None  # ctypes frees a callback that nobody holds
+_callback: Any = None  # ctypes frees a callback without a reference
 
 
 def llama_cpp_library() -> Any:
@@ -59,19 +59,18 @@ class GGUFModel:
     """A GGUF file that llama.cpp has loaded. The weights are mapped into memory, not copied.
 
     Args:
-        path: the file; the first one of a model in several files.
-        n_gpu_layers: how many layers run on the GPU; -1 for all. Without a GPU it has
-            no effect.
+        path: the file; for a model in several files, the first file.
+        n_gpu_layers: the number of layers on the GPU; -1 for all. Has no effect without a GPU.
 
     Attributes:
         path: the file.
         handle: the model's pointer.
         n_ctx_train: the longest context that the model was trained for, in tokens.
-        n_vocab: how many tokens there are.
+        n_vocab: the number of tokens in the vocabulary.
         eog_token_ids: the ids that end an answer.
         chat_template: the template in the file's metadata, if there is one.
-        forkable_anywhere: whether a sequence can be cut anywhere. The state of a recurrent model is that of
-            the last token only.
+        forkable_anywhere: whether a sequence can be cut anywhere. A recurrent model has only the state after
+            the last token.
 
     Raises:
         PolicyError: the file is absent or broken, or llama.cpp can't load it.
@@ -90,7 +89,7 @@ class GGUFModel:
             reason = "; ".join(_errors) or "no reason is given"
             raise PolicyError(
                 f"llama.cpp can't load {path}: {reason}. Download the file again, or update llama-cpp-python "
-                "for a model that is newer than it"
+                "for a model newer than your version"
             )
         self._vocab = library.llama_model_get_vocab(self.handle)
         self.n_ctx_train = int(library.llama_model_n_ctx_train(self.handle))
@@ -103,7 +102,7 @@ class GGUFModel:
         )
 
     def tokenize(self, text: str) -> list[int]:
-        """Returns the ids of a text, in which control tokens stay text; no token is added."""
+        """Returns the ids of a text. Control tokens in it stay text; no token is added."""
         raw = text.encode("utf-8")
         room = len(raw) + 8
         ids = (self._library.llama_token * room)()
@@ -136,6 +135,6 @@ def _check_magic(path: Path) -> None:
         raise PolicyError(f"{path} can't be read: {error.strerror or error}. Give a GGUF file") from error
     if start != _MAGIC:
         raise PolicyError(
-            f"{path} is no GGUF file (it begins with {start!r}, not {_MAGIC!r}): llama.cpp reads GGUF files "
-            "alone. Give one, or leave engine out to load the model with transformers"
+            f"{path} is not a GGUF file (it begins with {start!r}, not {_MAGIC!r}): llama.cpp reads only "
+            "GGUF files. Give one, or leave engine out to load the model with transformers"
         )

@@ -1,4 +1,4 @@
-"""`ollama_gguf`: the GGUF file of a model that Ollama has downloaded. Ollama's files are read only."""
+"""`ollama_gguf`: finds the GGUF file of a model that Ollama has downloaded; never writes there."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def ollama_gguf(name: str) -> Path:
     """Returns the file of a model.
 
     Args:
-        name: as Ollama writes it: `qwen2.5:7b`, `user/model:tag`; the tag is `latest` where not given.
+        name: the model's name in Ollama: `qwen2.5:7b`, `user/model:tag`; the default tag is `latest`.
 
     Raises:
-        PolicyError: Ollama has no such model here; lists the models that it has.
+        PolicyError: Ollama has no such model; the message lists its models.
     """
     found = {known: manifest for place in _places() for known, manifest in _manifests(place)}
     wanted = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
@@ -44,7 +44,7 @@ def _places() -> list[Path]:
 
 
 def _manifests(place: Path) -> list[tuple[str, Path]]:
-    """The names and manifests of a directory of models: manifests/HOST/NAMESPACE/MODEL/TAG."""
+    """Returns the names and manifests in a directory of models: manifests/HOST/NAMESPACE/MODEL/TAG."""
     found = []
     try:
         for path in sorted((place / "manifests").glob("*/*/*/*")):
@@ -62,12 +62,12 @@ def _weights(manifest: Path, name: str) -> Path:
         digests = [layer["digest"] for layer in layers if layer["mediaType"] == _WEIGHTS]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PolicyError(
-            f"{manifest} is no manifest of Ollama ({error}): run `ollama pull {name}`"
+            f"{manifest} is not a manifest of Ollama ({error}): run `ollama pull {name}`"
         ) from error
     match = _DIGEST.fullmatch(str(digests[0])) if digests else None
     if match is None:
         raise PolicyError(f"{manifest} names no weights: run `ollama pull {name}`")
     file = manifest.parents[4] / "blobs" / f"sha256-{match[1]}"
     if not file.is_file():
-        raise PolicyError(f"the weights of {name} are gone from {file.parent}: run `ollama pull {name}`")
+        raise PolicyError(f"the weights of {name} are missing in {file.parent}: run `ollama pull {name}`")
     return file

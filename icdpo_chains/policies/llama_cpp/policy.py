@@ -1,4 +1,4 @@
-"""`LlamaCppPolicy`: a GGUF file in llama.cpp, quantized as it is."""
+"""`LlamaCppPolicy`: a GGUF file in llama.cpp; its weights stay quantized."""
 
 from __future__ import annotations
 
@@ -26,29 +26,31 @@ _DEFAULT_CONTEXT = 32_768
 
 
 class LlamaCppPolicy:
-    """A language model in a GGUF file. Thread-safe: what waits is sampled together.
+    """A language model in a GGUF file. Thread-safe: waiting requests are sampled together.
 
-    The weights stay quantized: four bits a weight take a quarter of the memory of bfloat16. llama.cpp runs on
-    CPUs, on Apple's GPUs (Metal), and on others (CUDA, Vulkan), as llama-cpp-python was built.
+    The weights stay quantized: with four bits per weight, they take a quarter of the memory of bfloat16.
+    llama.cpp runs on CPUs, on Apple's GPUs (Metal) and on others (CUDA, Vulkan), depending on the build of
+    llama-cpp-python.
 
     Args:
         model: the loaded file.
         tokenizer: its Hugging Face tokenizer.
-        name: what it is called in results; the file's name where not given.
-        n_ctx: the most tokens of context and answer together; by default what the model was trained for, at
-            most 32,768. Memory is taken for the tokens that there are, not for this many.
-        n_batch: how many tokens are computed at a time.
-        n_threads: processor threads; by default as many as torch uses.
-        flash_attn: whether attention is computed in one kernel; by default as llama.cpp sees fit.
+        name: the name in results; by default the name of the file.
+        n_ctx: the most tokens of context and answer together; by default the model's training context, at
+            most 32,768. Memory is allocated for the actual tokens, not for this number.
+        n_batch: the number of tokens per computation.
+        n_threads: the number of processor threads; by default that of torch.
+        flash_attn: compute attention in one kernel; by default llama.cpp decides.
         type_k: the type of the cached keys: `"f16"`, `"f32"`, `"bf16"`, `"q8_0"` or `"q4_0"`.
         type_v: the type of the cached values; quantized ones need `flash_attn`.
-        max_rows: how many candidates are decoded together at most; more go on after them.
-        prefix_cache: how many contexts are kept for later ones that begin alike; 0 keeps none.
-        max_waiting: how many requests of other threads may wait; one more is refused (`QueueFullError`).
+        max_rows: the most candidates to decode together; the others wait.
+        prefix_cache: the number of contexts to keep for later contexts with the same beginning; 0 keeps none.
+        max_waiting: the most requests of other threads that may wait; further requests raise
+            `QueueFullError`.
 
     Raises:
         TokenizerMismatch: the tokenizer reads text differently from llama.cpp.
-        ValueError: an option out of range.
+        ValueError: an option is out of range.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class LlamaCppPolicy:
         self.eos_token_ids = model.eog_token_ids | ({tokenizer.eos_token_id} - {None})
         check_same_tokens(
             tokenizer,
-            # The tokenizer's own normalization (Unicode NFC, say) is unknown to llama.cpp, which gets ids.
+            # llama.cpp does not apply the tokenizer's normalization (such as Unicode NFC): it receives ids.
             lambda texts: [model.tokenize(_normalized(tokenizer, text)) for text in texts],
             str(model.path),
             "Give the model's own tokenizer (a hub name or a directory) as tokenizer",
@@ -125,15 +127,16 @@ class LlamaCppPolicy:
             name_or_path: a `.gguf` file, a directory or hub name that holds one (`org/model-GGUF:Q4_K_M`
                 names the quantization too), `ollama:NAME`, or the name of a packaged model; the default is
                 `smollm2-135m-instruct`.
-            gguf_file: the file's name within a directory or hub repository, or a pattern that fits one, such
-                as `"*q4_k_m.gguf"`; not needed where there is just one.
+            gguf_file: the file's name in a directory or hub repository, or a pattern for it, such as
+                `"*q4_k_m.gguf"`; not needed if there is only one file.
             revision: the branch, tag or commit on the hub.
             token: the hub's access token.
-            tokenizer: the model's tokenizer, or its hub name or directory; by default it is made of the file.
-            n_gpu_layers: how many layers run on the GPU; -1 for all.
-            repack: whether llama.cpp lays the weights out anew for the processor, which is faster. By default
-                it does, except on processors with Intel's AMX, where some builds of llama.cpp crash.
-            **options: those of the constructor.
+            tokenizer: the model's tokenizer, or its hub name or directory; by default it is built from the
+                file.
+            n_gpu_layers: the number of layers on the GPU; -1 for all.
+            repack: let llama.cpp repack the weights for the processor, which is faster. The default is true,
+                except on processors with Intel's AMX, where some builds of llama.cpp crash.
+            **options: the options of the constructor.
 
         Raises:
             PolicyError: the file can't be found or loaded, or llama-cpp-python is not installed.
@@ -165,7 +168,7 @@ class LlamaCppPolicy:
 
         Args:
             name: the model's name in Ollama, such as `"qwen2.5:7b"`.
-            **options: those of `from_pretrained`.
+            **options: the options of `from_pretrained`.
 
         Raises:
             PolicyError: Ollama has no such model (the message lists the models that it has), or the file
@@ -174,17 +177,17 @@ class LlamaCppPolicy:
         return cls.from_pretrained(f"ollama:{name}", **options)
 
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
-        """Samples n continuations; the context is read once for all of them. See `Policy.sample`."""
+        """Samples n continuations; reads the context once. See `Policy.sample`."""
         return self.sample_batch([SampleRequest(context, n, sampling)])[0]
 
     def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
         """Samples for several contexts, as many together as `max_rows` allows; equal to one `sample` each.
 
         Args:
-            requests: the contexts, and what is sampled for each.
+            requests: the contexts, and the continuations to sample for each.
 
         Raises:
-            ValueError: as `Policy.sample`; then nothing is sampled.
+            ValueError: see `Policy.sample`. Nothing is sampled then.
         """
         self._owner.check(f"the model {self.name}", PolicyError)
         for request in requests:
@@ -207,7 +210,7 @@ class LlamaCppPolicy:
         self._batches.on_batch = call
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
+        """Scores continuations as a batch; reads the context once. See `Policy.logprobs`."""
         self._owner.check(f"the model {self.name}", PolicyError)
         check_fits(self, context, max(map(len, continuations), default=0))
         with self._lock:

@@ -1,4 +1,4 @@
-"""`Prompts`: the contexts that llama.cpp has read, kept for contexts that begin alike."""
+"""`Prompts`: contexts that llama.cpp has read, kept for contexts with the same beginning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from icdpo_chains.policies.llama_cpp.cells import Cells
 
 __all__ = ["Prompt", "Prompts"]
 
-_SHORTEST = 16  # tokens; a shorter common beginning is read anew, which is as fast as finding it
+_SHORTEST = 16  # tokens; reading a shorter beginning again is as fast as finding it
 
 
 @dataclass(eq=False)
@@ -22,7 +22,7 @@ class Prompt:
     Attributes:
         ids: its tokens.
         sequence: its sequence.
-        logits: [vocabulary], those of the token that follows.
+        logits: the logits [vocabulary] that follow the last token.
     """
 
     ids: tuple[int, ...]
@@ -31,18 +31,18 @@ class Prompt:
 
 
 class Prompts:
-    """Reads contexts, each common beginning once, and hands out sequences.
+    """Reads contexts, each common beginning once, and provides sequences.
 
     Args:
-        cells: where the sequences lie.
+        cells: the memory of the sequences.
         forkable_anywhere: see `GGUFModel`; otherwise nothing is kept.
-        most_kept: how many contexts are kept for later ones.
+        most_kept: the number of contexts to keep.
     """
 
     def __init__(self, cells: Cells, forkable_anywhere: bool, most_kept: int) -> None:
         self._cells = cells
         self._most_kept = most_kept if forkable_anywhere else 0
-        self._kept: dict[int, tuple[int, ...]] = {}  # by sequence; the one used last stands last
+        self._kept: dict[int, tuple[int, ...]] = {}  # by sequence; the most recently used is last
         self._free: list[int] = []
 
     @contextmanager
@@ -53,14 +53,13 @@ class Prompts:
         room: int,
         check: Callable[[], None] = lambda: None,
     ) -> Iterator[list[Prompt]]:
-        """Reads contexts and makes room for rows that continue them; at the end only the contexts are kept.
+        """Reads contexts and makes room for rows that continue them; keeps only the contexts at the end.
 
         Args:
-            contexts: the token ids of each.
-            rows: how many rows will continue them, all together. The first row of a context is the context's
-                own sequence.
-            room: how many tokens will follow in each row, at most.
-            check: called before each part of a context is read; what it raises ends the reading.
+            contexts: the token ids of each context.
+            rows: the total number of rows. The first row of a context uses the context's own sequence.
+            room: the most tokens that follow in each row.
+            check: called before each part of a context is read; its exception ends the reading.
 
         Raises:
             PolicyError: there is not enough memory.
@@ -72,7 +71,7 @@ class Prompts:
                 used.append(self._read(tuple(context), used, check))
             yield used
         except BaseException:
-            self.forget()  # a sequence may have been left in the middle
+            self.forget()  # a sequence may be incomplete
             raise
         for prompt in used:
             if self._most_kept:
@@ -81,7 +80,7 @@ class Prompts:
         self._forget_down_to(self._most_kept)
 
     def take(self) -> int:
-        """Returns an empty sequence; give it back with `give`."""
+        """Returns an empty sequence; return it by `give`."""
         return self._free.pop()
 
     def give(self, sequence: int) -> None:
@@ -101,7 +100,7 @@ class Prompts:
         self._forget_down_to(max(0, self._cells.sequences - max(rows, len(contexts))))
         while self._kept and sum(map(len, self._kept.values())) + own > self._cells.cells:
             self._forget_down_to(len(self._kept) - 1)
-        kept = self._most_kept * max(map(len, contexts))  # so that there is something to keep them in
+        kept = self._most_kept * max(map(len, contexts))  # room for the contexts to keep
         if own > self._cells.cells or max(rows, len(contexts)) > self._cells.sequences:
             self._cells.reserve(own + min(kept, own), max(rows, len(contexts)))
             self.forget()
@@ -116,7 +115,7 @@ class Prompts:
         known = self._kept | {prompt.sequence: prompt.ids for prompt in used if self._most_kept}
         source, common = None, 0
         for sequence, other in known.items():
-            length = _common_length(ids[:-1], other)  # the last token is read for its logits
+            length = _common_length(ids[:-1], other)  # the last token is always read, for its logits
             if length >= max(_SHORTEST, common + 1):
                 source, common = sequence, length
         sequence = self.take()

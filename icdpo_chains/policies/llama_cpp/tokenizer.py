@@ -11,15 +11,15 @@ __all__ = ["load_tokenizer"]
 
 
 def load_tokenizer(given: str | Path | None, file: Path, chat_template: str | None) -> Any:
-    """Returns a tokenizer by its name, or the one that transformers makes of a GGUF file's metadata.
+    """Returns a tokenizer by its name, or builds it from a GGUF file's metadata by transformers.
 
     Args:
         given: a hub name or a directory.
         file: the GGUF file.
-        chat_template: the template of the metadata, for a tokenizer that comes without one.
+        chat_template: the template of the metadata, for a tokenizer without a template.
 
     Raises:
-        PolicyError: it can't be loaded or made.
+        PolicyError: the tokenizer can't be loaded or built.
     """
     from transformers import AutoTokenizer
 

@@ -1,7 +1,7 @@
-"""Attention of many continuations to a prompt that they share, which is read once instead of once each.
+"""Attention of many continuations to a shared prompt, which is read once for all of them.
 
-It enters a model by transformers' attention interface, so that it knows no architecture; a model that has
-anything else in its attention (sliding windows, sinks, soft caps, biases) can't use it and says so.
+It enters a model through transformers' attention interface and depends on no architecture. For a model with
+anything else in its attention (sliding windows, sinks, soft caps, biases), it raises an error.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ __all__ = ["UnsupportedAttentionError", "shared_prompt_attention"]
 
 _NAME = "icdpo_shared_prompt"
 
-# Queries at once in `_products`: their scores stay in the processor's cache, and few are masked.
+# Queries per product in `_products`: the scores stay in the processor's cache, and few are masked.
 _BLOCK = 128
 
-# What models pass on that says nothing about which token looks at which, or how much.
+# Arguments of models that do not change which tokens attend to which, or how much.
 _HARMLESS = frozenset(
     {"position_ids", "cache_position", "use_cache", "output_attentions", "is_causal", "output_hidden_states"}
 )
@@ -38,14 +38,14 @@ _active = threading.local()
 
 
 class UnsupportedAttentionError(Exception):
-    """A model's attention is more than scaled dot products over a causal past."""
+    """The attention of a model is not plain scaled dot products over a causal past."""
 
 
 @contextmanager
 def shared_prompt_attention(model: Any) -> Iterator[None]:
-    """Lets a model's attention read prompts from `SharedPromptLayer`s, in this thread and this block.
+    """Makes a model's attention read prompts from `SharedPromptLayer`s, in this thread and this block.
 
-    A cache of other layers has to hold the whole past of a batch of one: then it is a prompt that is read.
+    A cache with other layers must hold the whole past of a batch of one: the model then reads a prompt.
     """
     config = model.config.get_text_config(decoder=True)
     before = config._attn_implementation
@@ -94,17 +94,17 @@ def _attention(
 
 
 def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> torch.Tensor:
-    """One new token a row: query and result are [rows, heads, 1, head size].
+    """One new token per row: query and result are [rows, heads, 1, head size].
 
-    All rows of a prompt are one matrix, so that its keys and values are read once. The softmax is over the
-    prompt and the row's own tokens together.
+    All rows of a prompt are one matrix, so its keys and values are read once. The softmax covers the prompt
+    and the row's own tokens together.
     """
     rows, heads, _, size = query.shape
     keys, values = layer.in_blocks()
     groups, length = keys.shape[1:3]
-    shared = heads // groups  # query heads to a key head
+    shared = heads // groups  # query heads per key head
     query = (query * scale).view(rows, groups, shared, size)
-    # Keys times queries, not the other way round, which oneDNN would first lay the keys out anew for.
+    # Multiply keys by queries; the reverse makes oneDNN re-layout the keys.
     own = torch.bmm(keys.flatten(0, 1), query.reshape(-1, shared, size).mT).mT
     own = own.view(rows, groups, shared, length)
     own[..., layer.keys.shape[2] :] = -torch.inf
@@ -127,7 +127,7 @@ def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> 
 
 
 def _attend_many(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> torch.Tensor:
-    """Several new tokens a row: query and result are [rows, heads, new, head size]. A row at a time."""
+    """Several new tokens per row, one row at a time: query and result are [rows, heads, new, head size]."""
     results = []
     begin = 0
     for prompt, count in zip(layer.prompts, layer.counts, strict=True):
@@ -140,13 +140,13 @@ def _attend_many(query: torch.Tensor, layer: SharedPromptLayer, scale: float) ->
 
 
 def _causal(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
-    """Attention of the last tokens of a sequence to all of it up to themselves.
+    """Causal attention of the last tokens of a sequence.
 
     Args:
         query: [heads, new, head size].
         keys: [key heads, length, head size].
-        values: likewise.
-        scale: of the products.
+        values: [key heads, length, head size].
+        scale: the factor of the products.
 
     Returns:
         [heads, new, head size].
@@ -154,7 +154,7 @@ def _causal(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale
     if query.device.type == "cpu" and query.dtype == torch.bfloat16:
         return _products(query, keys, values, scale)
     shared, new, length = query.shape[0] // keys.shape[0], query.shape[1], keys.shape[1]
-    # Without a past, the kernel knows by itself which tokens see which.
+    # Without a past, the kernel's own causal mask applies.
     seen = None
     if new < length:
         seen = torch.ones(new, length, dtype=torch.bool, device=query.device).tril(length - new)
@@ -169,7 +169,7 @@ def _causal(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale
 
 
 def _products(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale: float) -> torch.Tensor:
-    """`_causal` by plain matrix products, which in bfloat16 on a CPU are faster than torch's own kernel."""
+    """`_causal` by plain matrix products, which are faster in bfloat16 on a CPU than torch's kernel."""
     heads, new, size = query.shape
     groups, length, _ = keys.shape
     query = query * scale
@@ -188,7 +188,7 @@ def _products(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, sca
 
 def _mask(*args: Any, **options: Any) -> torch.Tensor | None:
     if getattr(_active, "on", False):
-        return None  # who looks at what follows from the layout of the cache
+        return None  # the layout of the cache determines which tokens attend to which
     mask: torch.Tensor | None = sdpa_mask(*args, **options)
     return mask
 

@@ -1,4 +1,4 @@
-"""`BlockLayout`: where the rows of several prompts lie in a batch of blocks of one size."""
+"""`BlockLayout`: the places of several prompts' rows in a batch of equal blocks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["BlockLayout"]
 class BlockLayout:
     """Blocks of `width` places; all rows of a block continue the same prompt.
 
-    Tensors of a fixed shape need as many places for each prompt. A prompt with more rows than `width` takes
-    several blocks. Places without a row are computed and ignored.
+    Tensors of a fixed shape need the same number of places for each prompt. A prompt with more rows than
+    `width` takes several blocks. Places without a row are computed and ignored.
 
     Attributes:
-        width: places in a block.
+        width: the number of places in a block.
         owners: the number of each block's prompt.
         places: the place of each row; the rows are those of the first prompt, then of the second, ...
     """
@@ -28,13 +28,13 @@ class BlockLayout:
 
     @classmethod
     def of(cls, counts: Sequence[int]) -> BlockLayout:
-        """Lays out rows in the cheapest way.
+        """Lays out rows at the least cost.
 
         A block costs about as much as a row: the block reads its prompt, the row computes a token. With equal
         counts each prompt has one full block.
 
         Args:
-            counts: how many rows continue each prompt; a prompt without rows gets no block.
+            counts: the number of rows of each prompt; a prompt without rows gets no block.
         """
 
         def cost(width: int) -> int:
@@ -52,5 +52,5 @@ class BlockLayout:
 
     @property
     def size(self) -> int:
-        """How many places there are."""
+        """The number of places."""
         return self.width * len(self.owners)

@@ -21,8 +21,8 @@ class Prompt:
     """A prompt that the model has read.
 
     Attributes:
-        length: how many tokens.
-        logits: [vocabulary], those of the token that follows.
+        length: the number of tokens.
+        logits: the logits [vocabulary] that follow the last token.
         cache: a transformers cache of a batch of one.
     """
 
@@ -36,9 +36,9 @@ class SharedBranches:
 
     Args:
         model: the language model.
-        prompts: what is continued.
-        counts: by how many rows each.
-        room: how many tokens will follow at most, in each row.
+        prompts: the prompts to continue.
+        counts: the number of rows of each context.
+        room: the most tokens that follow in each row.
     """
 
     def __init__(self, model: Any, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> None:
@@ -69,12 +69,12 @@ class SharedBranches:
 
 
 class CopiedBranches:
-    """Rows of one prompt, each with a cache of its own: plain transformers, for any model.
+    """Rows of one prompt, each with its own cache: plain transformers, for any model.
 
     Args:
         model: the language model.
-        prompt: what is continued; its cache is taken over.
-        count: by how many rows.
+        prompt: the prompt to continue; its cache is consumed.
+        count: the number of rows.
     """
 
     def __init__(self, model: Any, prompt: Prompt, count: int) -> None:
@@ -95,14 +95,14 @@ def sharing_is_exact(
     branches: Callable[[Any, Sequence[Prompt], Sequence[int], int], Branches] = SharedBranches,
     steps: Sequence[int] = (1, 2),
 ) -> bool:
-    """Whether a model gives the same logits when rows share their prompts; tried on a few tokens.
+    """Whether a model gives the same logits when rows share their prompts; tested on a few tokens.
 
-    No list of architectures could say so: an attention that is more than it seems shows here.
+    The test covers architectures that no list knows.
 
     Args:
         model: the language model.
-        branches: makes the rows that share.
-        steps: how many tokens are read at a time.
+        branches: builds the sharing rows.
+        steps: the numbers of tokens to read in turn.
     """
     vocabulary = model.config.get_text_config().vocab_size
     new = sum(steps)
@@ -123,12 +123,12 @@ def sharing_is_exact(
                 out = model(input_ids=ids[None, :length], past_key_values=cache, use_cache=True)
             prompts.append(Prompt(length, out.logits[0, -1], cache))
         shared_rows = branches(model, prompts, [2, 1], new)
-        # Copies: the rows may give each step's logits in the same memory.
+        # Copies: the rows may return each step's logits in the same memory.
         shared = torch.cat(
             [shared_rows.read(some).float().clone() for some in torch.split(follow, list(steps), 1)], 1
         )
-    except Exception:  # whatever an unknown architecture raises where a part of its own is missing
+    except Exception:  # an unknown architecture may raise anything
         return False
-    # Rounding differs; another attention differs by far more.
+    # Rounding makes a small difference; another attention makes a much larger one.
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
     return bool((shared - plain).norm() <= tolerance * (plain - plain.mean(-1, keepdim=True)).norm())

@@ -1,4 +1,4 @@
-"""Key-value caches of many continuations: the prompt once for all of them, the rest allocated once."""
+"""Key-value caches of many continuations, which hold a shared prompt once and allocate the rest once."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from transformers.cache_utils import Cache, DynamicLayer, DynamicSlidingWindowLa
 
 __all__ = ["PromptStates", "SharedPromptLayer", "can_share", "share"]
 
-# Own tokens are multiplied by this many at a time: for a product of another size, oneDNN makes another
-# program, which takes as long as twenty products.
+# Own tokens are multiplied in multiples of this number: oneDNN compiles a program for each new size of
+# product, which takes as long as twenty products.
 _BLOCK = 16
 
 
@@ -27,15 +27,15 @@ class PromptStates:
 class SharedPromptLayer(DynamicLayer):  # type: ignore[misc]
     """One layer's cache of continuations of one or several prompts.
 
-    transformers' own layer would hold the prompt once for each continuation, and be copied whole for every
-    token. `keys` and `values` are of the rows' own tokens alone, [rows, heads, length, head size]: views of
-    buffers with room for all that is to come. The attention finds the prompts by the attribute `layer` that
-    the keys it is given carry.
+    The layer of transformers would hold the prompt once for each continuation and copy everything for each
+    token. `keys` and `values` hold only the rows' own tokens, [rows, heads, length, head size]: views of
+    buffers with room for all future tokens. The attention finds the prompts by the attribute `layer` of the
+    keys.
 
     Args:
-        prompts: of each prompt.
-        counts: how many rows continue it; the rows lie in this order.
-        room: how many tokens may follow, in each row.
+        prompts: keys and values of each prompt.
+        counts: the number of rows of each prompt, in the order of the rows.
+        room: the most tokens that may follow in each row.
     """
 
     def __init__(self, prompts: Sequence[PromptStates], counts: Sequence[int], room: int) -> None:
@@ -51,33 +51,33 @@ class SharedPromptLayer(DynamicLayer):  # type: ignore[misc]
 
     @property
     def longest(self) -> int:
-        """How many tokens the row with the longest past has."""
+        """The number of tokens of the longest row."""
         return max(prompt.keys.shape[1] for prompt in self.prompts) + int(self.keys.shape[2])
 
     def in_blocks(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns `keys` and `values` in whole blocks: behind the rows' own tokens stand zeros."""
+        """Returns `keys` and `values` in whole blocks, padded with zeros behind the rows' own tokens."""
         length = _whole_blocks(self.keys.shape[2])
         return self._keys[:, :, :length], self._values[:, :, :length]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Takes up new tokens; returns all of the rows' own."""
+        """Appends new tokens; returns all tokens of the rows."""
         begin = self.keys.shape[2]
         end = begin + key_states.shape[2]
         self._keys[:, :, begin:end] = key_states
         self._values[:, :, begin:end] = value_states
         self.keys, self.values = self._keys[:, :, :end], self._values[:, :, :end]
-        keys = self.keys.view_as(self.keys)  # not `self.keys`: a circle would keep the memory
+        keys = self.keys.view_as(self.keys)  # not `self.keys`: a reference cycle would keep the memory
         keys.layer = self  # type: ignore[attr-defined]
         return keys, self.values
 
     def keep(self, rows: torch.Tensor, counts: Sequence[int]) -> None:
-        """Drops all rows but these; a prompt without rows is let go.
+        """Keeps only these rows; frees prompts without rows.
 
         Args:
             rows: indices, int64 [rows kept], ascending.
-            counts: how many rows of each prompt are left.
+            counts: the number of rows left of each prompt.
         """
         left = [i for i, count in enumerate(counts) if count > 0]
         self.prompts, self.counts = [self.prompts[i] for i in left], [counts[i] for i in left]
@@ -92,7 +92,7 @@ def _whole_blocks(tokens: int) -> int:
 
 
 def can_share(cache: Cache, room: int) -> bool:
-    """Whether each layer holds the whole past, and will when `room` more tokens have come."""
+    """Whether each layer holds the whole past, also after `room` more tokens."""
     return all(
         type(layer) is DynamicLayer
         or (
@@ -108,9 +108,9 @@ def share(caches: Sequence[Cache], counts: Sequence[int], room: int) -> Cache:
     """Returns the cache of continuations of prompts.
 
     Args:
-        caches: of the prompts, each a batch of one; they are only read.
-        counts: how many rows continue each.
-        room: how many tokens will follow, in each row.
+        caches: the caches of the prompts, each a batch of one; only read.
+        counts: the number of rows of each prompt.
+        room: the most tokens that follow in each row.
     """
     layers = [
         SharedPromptLayer([PromptStates(each.keys[0], each.values[0]) for each in same], counts, room)

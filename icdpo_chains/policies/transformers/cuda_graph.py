@@ -1,4 +1,4 @@
-"""`CudaGraph`: a recorded computation, which a GPU repeats as a whole."""
+"""`CudaGraph`: a recorded computation that a GPU replays as a whole."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ __all__ = ["CaptureError", "CudaGraph"]
 
 
 class CaptureError(Exception):
-    """A computation can't be recorded: it waits for the host, or takes another course each time."""
+    """A computation can't be recorded: it waits for the host, or its operations change."""
 
 
 class CudaGraph:
-    """Records a computation on tensors that stay where they are.
+    """Records a computation on tensors with fixed addresses.
 
-    Recording does not compute anything. The computation must have run once before, since a first run may
-    load kernels.
+    Recording computes nothing. The computation must have run once before, because a first run may load
+    kernels.
 
     Args:
-        call: the computation; its inputs are tensors that it finds by itself.
+        call: the computation; it holds its input tensors.
 
     Raises:
-        CaptureError: it can't be recorded.
-        torch.OutOfMemoryError: there is no memory for its results.
+        CaptureError: the computation can't be recorded.
+        torch.OutOfMemoryError: there is no memory for the results.
     """
 
     def __init__(self, call: Callable[[], torch.Tensor]) -> None:
@@ -39,6 +39,6 @@ class CudaGraph:
             raise CaptureError(str(error)) from error
 
     def replay(self) -> torch.Tensor:
-        """Computes anew; returns the result, always the same tensor."""
+        """Replays the computation; always returns the same tensor."""
         self._graph.replay()
         return self._result

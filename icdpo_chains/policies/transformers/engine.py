@@ -1,4 +1,4 @@
-"""`Engine`: a model that reads prompts once, samples continuations of them, and scores given ones."""
+"""`Engine`: reads prompts once, and samples and scores their continuations."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-# Logits that may be held at once, in numbers: 2**26 of float32 are 256 MiB.
+# The most logits to hold at a time: 2**26 in float32 are 256 MiB.
 _MOST_LOGITS = 2**26
 
 
 class Engine:
-    """What `TransformersPolicy` computes with. Not thread-safe.
+    """The computations of `TransformersPolicy`. Not thread-safe.
 
     Args:
         model: a `transformers` causal language model.
         most_packed: see `PackedLinears`.
         most_prefixes: see `PrefixCache`.
-        static: whether candidates grow by steps of a fixed shape, see `StaticBranches`; by default on CUDA.
+        static: decode in steps of a fixed shape (see `StaticBranches`); by default on CUDA.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Engine:
                 try:
                     return call()
                 except UnsupportedAttentionError as error:
-                    # A few tokens did not show it: say, a window that only longer contexts leave.
+                    # The test on a few tokens can miss this: for example, a window shorter than the context.
                     self._stop_sharing(error)
                 except CaptureError as error:
                     self._stop_static(error)
@@ -125,7 +125,7 @@ class Engine:
         contrasts: Sequence[Prompt],
         room: int,
     ) -> tuple[Step, Guidance | None]:
-        """Rows that continue prompts by one token a step, and the contrast of the guided rows."""
+        """Returns the step of all rows, and the contrast of the guided rows."""
         counts = [request.n for request in requests]
         if not contrasts:
             return self._step(prompts, counts, room), None
@@ -139,7 +139,7 @@ class Engine:
         return step, Guidance(logits, self._step(contrasts, guided, room), requests)
 
     def _growing(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Branches:
-        """Rows that continue prompts by one token a step; several prompts have to be able to share."""
+        """Returns rows that continue prompts by one token per step; several prompts must support sharing."""
         if self._can_share(prompts, room) and self._can_be_static():
             return StaticBranches(self._model, prompts, counts, room)
         return self._branches(prompts, counts, room)
@@ -174,7 +174,7 @@ class Engine:
         prompt = self._prefill(context)
         for begin in range(0, len(continuations), rows):
             if begin and not self._can_share([prompt], longest):
-                prompt = self._prefill(context)  # the rows before took its cache over
+                prompt = self._prefill(context)  # the previous rows consumed its cache
             result += self._continuation_logprobs(prompt, continuations[begin : begin + rows])
         return result
 
@@ -203,7 +203,7 @@ class Engine:
             devices = {parameter.device for parameter in self._model.parameters()}
             if len(devices) > 1:
                 self._stop_static(f"its weights are on {len(devices)} devices")
-            # One token at a time; on CUDA the steps from the second one on are replayed.
+            # One token at a time; on CUDA the second and later steps are replayed.
             elif not sharing_is_exact(self._model, StaticBranches, (1,) * 8):
                 self._stop_static("a step of a fixed shape fails, or gives other logits")
         return self._static
@@ -218,7 +218,7 @@ class Engine:
         )
 
     def _branches(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Branches:
-        """Rows that continue prompts; several prompts have to be able to share."""
+        """Returns rows that continue prompts; several prompts must support sharing."""
         if self._can_share(prompts, room):
             return SharedBranches(self._model, prompts, counts, room)
         return CopiedBranches(self._model, prompts[0], counts[0])
@@ -227,7 +227,7 @@ class Engine:
         self, prompt: Prompt, continuations: Sequence[Sequence[int]]
     ) -> list[list[float]]:
         longest = max(1, *map(len, continuations))
-        # Padded on the right, where no other token looks, so that no mask is needed.
+        # Padded on the right, where no other token attends, so no mask is needed.
         ids = torch.zeros(len(continuations), longest, dtype=torch.long)
         for row, continuation in enumerate(continuations):
             ids[row, : len(continuation)] = torch.tensor(continuation, dtype=torch.long)
@@ -241,9 +241,9 @@ class Engine:
         return [row[: len(ids)] for row, ids in zip(table, continuations, strict=True)]
 
     def _prefill(self, context: Sequence[int]) -> Prompt:
-        """Reads a context, or what is not known of it."""
+        """Reads a context, without the beginning that the prefix cache holds."""
         cache = DynamicCache(config=self._model.config)
-        # A layer with a window does not hold its whole past, one with a state holds no tokens at all.
+        # A layer with a window does not hold its whole past, and a recurrent layer holds no tokens at all.
         plain = len(cache.layers) > 0 and all(type(layer) is DynamicLayer for layer in cache.layers)
         with self._reading(plain):
             if not plain or self._prefixes.max_bytes == 0:
@@ -254,7 +254,7 @@ class Engine:
         return Prompt(len(context), logits, cache)
 
     def _reading(self, plain: bool) -> AbstractContextManager[None]:
-        """The attention that reads prompts: ours where it is the faster one, and can be used."""
+        """The attention that reads prompts: `shared_prompt_attention` if it is usable and faster."""
         faster = self._model.device.type == "cpu" and self._model.dtype == torch.bfloat16
         return shared_prompt_attention(self._model) if faster and plain and self._sharing() else nullcontext()
 

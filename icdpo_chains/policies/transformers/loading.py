@@ -1,4 +1,4 @@
-"""Where and how a model is loaded: device, dtype, and only from files that hold no code."""
+"""Loads a model: chooses device and dtype, and reads only files that hold no code."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _dtype(wanted: str | torch.dtype | None, device: torch.device) -> torch.dtyp
 
 
 def default_dtype(device: torch.device) -> torch.dtype:
-    """Returns the floating-point type that a device computes in fastest without a loss that matters."""
+    """Returns the fastest floating-point type of a device without a significant loss of precision."""
     import torch
 
     if device.type == "cuda":
@@ -99,7 +99,7 @@ def default_dtype(device: torch.device) -> torch.dtype:
 
 
 def _cpu_has_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself. Without that, bfloat16 is slower than float32."""
+    """Whether the CPU has bfloat16 instructions; without them, bfloat16 is slower than float32."""
     import torch
 
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported", "_is_arm_bf16_supported")
@@ -109,7 +109,7 @@ def _cpu_has_bfloat16() -> bool:
 def _gguf(
     source: str, gguf_file: str, dtype: torch.dtype, options: dict[str, Any]
 ) -> tuple[str, dict[str, Any]]:
-    """Returns the converted model's directory and options, or without room for one, the file's own."""
+    """Returns directory and options of the converted model; those of the file if there is no room for it."""
     from transformers.utils import cached_file
 
     from icdpo_chains.packaged_models.gguf_cache import converted_gguf
@@ -122,7 +122,7 @@ def _gguf(
 
 
 def _dense_gguf(options: dict[str, Any]) -> dict[str, Any]:
-    """Options that unpack GGUF weights: newer versions of transformers leave them packed, which is slow."""
+    """Options that unpack GGUF weights: newer versions of transformers keep them packed, which is slow."""
     import transformers
 
     if "gguf_file" not in options or not hasattr(transformers, "GgufConfig"):

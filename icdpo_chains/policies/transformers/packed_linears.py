@@ -1,4 +1,4 @@
-"""Matrix products on a CPU with weights laid out for them, once instead of at every call."""
+"""Matrix products on a CPU with weights laid out once instead of at each call."""
 
 from __future__ import annotations
 
@@ -20,26 +20,27 @@ __all__ = ["PackedLinears"]
 
 _log = logging.getLogger(__name__)
 
-# Laid out for a batch of this size. With 8, a row's result was not seen to depend on the rows beside it.
+# The batch size of the layout. With 8, a row's result did not depend on the other rows in our tests.
 _ROWS = 8
 
 _MADV_PAGEOUT = 21
 
 
 class PackedLinears:
-    """The linear layers of a model, with oneDNN's layout of their weights beside their own.
+    """The linear layers of a model, with a copy of their weights in oneDNN's layout.
 
-    oneDNN lays a weight out anew at each product, which costs much of the time where there are few rows. What
-    is packed here is the same numbers, in as much memory again; a weight that is mapped from a file need not
-    stay in memory beside them. Layers that are given the same rows (the projections to queries, keys and
-    values; a gate and what it gates) are packed as one, since a product of few rows costs much by itself. The
-    model is changed only within `used`: for its owner it stays as it is.
+    Without a packed copy, oneDNN re-layouts a weight at each product, which takes much of the time with few
+    rows. The packed copy holds the same numbers and doubles the memory, except that weights mapped from a
+    file need not stay in memory. Layers with the same input (the projections to queries, keys and values; a
+    gate and the gated layer) are packed as one, because each product of few rows has a high fixed cost. The
+    model is changed only within `used`; its owner sees no change.
 
     Args:
         model: a model on a CPU; on another device, nothing is packed.
-        most_bytes: a model whose linear layers are larger is left as it is; `None` for no limit.
-        probe: makes the model compute something small, which shows what is given the same rows; without it,
-            each layer is packed by itself.
+        most_bytes: the most bytes of linear layers to pack; a larger model is left unpacked. `None` for no
+            limit.
+        probe: runs a small computation of the model, which shows the layers with the same input. Without a
+            probe, each layer is packed by itself.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class PackedLinears:
         self._linears = [
             module
             for module in model.modules()
-            # A forward of its own belongs to whoever has hooked it there.
+            # A forward on the instance is somebody's hook: leave it.
             if type(module) is nn.Linear and "forward" not in vars(module)
         ]
         size = sum(linear.weight.nbytes for linear in self._linears)
@@ -59,7 +60,7 @@ class PackedLinears:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Lets the model compute with the packed weights, in this block; a changed weight is packed anew."""
+        """Makes the model compute with the packed weights in this block; repacks changed weights."""
         if self._groups is None:
             together = _given_the_same(self._linears, self._probe) if self._probe else []
             grouped = {linear for linears in together for linear in linears}
@@ -77,7 +78,7 @@ class PackedLinears:
 
 
 class _Group:
-    """Linear layers that are given the same rows, in the order in which they are: one product for all."""
+    """Linear layers with the same input, in the order of their calls: one product for all."""
 
     def __init__(self, linears: list[nn.Linear]) -> None:
         self.linears = linears
@@ -86,7 +87,7 @@ class _Group:
         self._last: tuple[torch.Tensor, Sequence[torch.Tensor]] | None = None
 
     def pack(self) -> None:
-        """Packs the weights, unless they are those that are packed already."""
+        """Packs the weights unless these weights are packed already."""
         given = [parameter for linear in self.linears for parameter in linear.parameters()]
         state = [(parameter.data_ptr(), parameter._version) for parameter in given]
         if state == self._state:
@@ -105,11 +106,11 @@ class _Group:
         self._packed = _pack(torch.cat(weights) if len(weights) > 1 else weights[0])
         for weight in weights:
             _page_out(weight)
-        self._last = None  # of a pass that broke off, with the weights of then
+        self._last = None  # left by an aborted pass, with its weights
         self._state = state
 
     def product(self, place: int, rows: torch.Tensor) -> torch.Tensor:
-        """Returns what the layer at this place makes of the rows; computes that of all at the first one."""
+        """Returns the output of the layer at this place; the first layer computes the outputs of all."""
         last = self._last
         if last is None or last[0] is not rows:
             last = (rows, torch.split(_linear(self._packed, self._bias, rows), self._sizes, dim=-1))
@@ -118,8 +119,8 @@ class _Group:
 
 
 def _given_the_same(linears: Sequence[nn.Linear], probe: Callable[[], object]) -> list[list[nn.Linear]]:
-    """Returns the layers that are given one and the same tensor while the probe runs, group by group."""
-    # With the tensor as it was: one that has been written to is not the same any more.
+    """Returns groups of layers that receive the same tensor while the probe runs."""
+    # With the tensor's version: a tensor that was written to is not the same input.
     groups: dict[int, tuple[torch.Tensor, torch.Tensor, list[nn.Linear]]] = {}
 
     def note(linear: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
@@ -135,14 +136,14 @@ def _given_the_same(linears: Sequence[nn.Linear], probe: Callable[[], object]) -
     finally:
         for handle in handles:
             handle.remove()
-    # A layer that is used several times is packed by itself.
+    # A layer with several calls is packed by itself.
     uses = Counter(linear for *_, group in groups.values() for linear in group)
     once = [[linear for linear in group if uses[linear] == 1] for *_, group in groups.values()]
     return [group for group in once if len(group) > 1]
 
 
 def _linear(packed: torch.Tensor, bias: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
-    # A row by itself oneDNN adds up in another order: the last candidate must not depend on being the last.
+    # oneDNN sums a single row in another order: the last remaining candidate must not change its result.
     alone = rows.shape[:-1].numel() == 1
     given = rows.reshape(1, -1).expand(2, -1) if alone else rows
     result: torch.Tensor = torch.ops.mkldnn._linear_pointwise.default(given, packed, bias, "none", [], "")
@@ -155,17 +156,17 @@ def _pack(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _page_out(weight: torch.Tensor) -> None:
-    """Tells Linux that a weight is not needed for now; whoever reads it again finds it as it was."""
+    """Tells Linux that a weight is not needed for now; reading it again restores it."""
     if sys.platform != "linux":
         return
     begin = -(-weight.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
     end = (weight.data_ptr() + weight.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if begin < end:  # an older Linux does not know the advice, and leaves all as it is
+    if begin < end:  # an older Linux ignores the advice
         ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_PAGEOUT)
 
 
 def _can_be_packed(linear: nn.Linear) -> bool:
-    """Whether oneDNN is there, takes this dtype, and computes the same; tried once a dtype."""
+    """Whether oneDNN is available, supports this dtype and computes the same; tested once for each dtype."""
     weight = linear.weight
     if weight.device.type != "cpu" or weight.is_inference():
         return False
@@ -176,7 +177,7 @@ _tried: dict[torch.dtype, bool] = {}
 
 
 def _works(dtype: torch.dtype) -> bool:
-    # The operators are those that torch's own compiler uses, and no part of its public interface.
+    # The operators belong to torch's compiler and not to its public interface.
     if dtype not in _tried:
         rows = torch.linspace(-1, 1, 3 * 32).view(3, 32).to(dtype)
         weight = torch.linspace(1, -2, 48 * 32).view(48, 32).to(dtype)

@@ -29,19 +29,19 @@ _MOST_PACKED = 4 * 2**30
 
 
 class TransformersPolicy:
-    """A causal language model and its tokenizer. Thread-safe: what waits is sampled together.
+    """A causal language model and its tokenizer. Thread-safe: waiting requests are sampled together.
 
     Args:
-        model: a `transformers` causal language model, in evaluation mode on the device where it shall run.
+        model: a `transformers` causal language model, in evaluation mode, on its device.
         tokenizer: its tokenizer.
-        name: what it is called in results; the model's own name or path where not given.
-        max_rows: how many candidates are decoded together at most; more go on after them. By default 64 on a
+        name: the name in results; by default the model's name or path.
+        max_rows: the most candidates to decode together; the others wait. By default 64 on a
             CPU and 256 elsewhere.
         pack_weights: on a CPU, keep a second copy of the weights that is faster to compute with; by default
             if it takes no more than 4 GiB.
-        prefix_cache: how many bytes of key-value states of prompts' beginnings are kept, for prompts that
-            begin alike; 0 keeps none.
-        max_waiting: how many requests of other threads may wait; one more is refused (`QueueFullError`).
+        prefix_cache: the bytes of key-value states to keep for prompts with the same beginning; 0 keeps none.
+        max_waiting: the most requests of other threads that may wait; further requests raise
+            `QueueFullError`.
     """
 
     def __init__(
@@ -98,9 +98,9 @@ class TransformersPolicy:
         Args:
             name_or_path: a hub name, a directory, a `.gguf` file, or the name of a packaged model; the
                 default is `smollm2-135m-instruct`, which is fetched once and then works offline.
-            dtype: `"float32"`, `"bfloat16"`, ...; by default bfloat16 where the hardware computes in it,
+            dtype: `"float32"`, `"bfloat16"`, ...; by default bfloat16 on hardware with bfloat16 arithmetic,
                 float16 on older GPUs and float32 elsewhere.
-            device: `"cuda"`, `"mps"`, `"cpu"`, ...; by default the first of these that there is.
+            device: `"cuda"`, `"mps"`, `"cpu"`, ...; by default the first of these that is available.
             gguf_file: the GGUF file's name within `name_or_path`.
             revision: the branch, tag or commit on the hub.
             token: the hub's access token.
@@ -119,17 +119,17 @@ class TransformersPolicy:
         return cls(model, tokenizer, name)
 
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
-        """Samples n continuations; the context is read once for all of them. See `Policy.sample`."""
+        """Samples n continuations; reads the context once. See `Policy.sample`."""
         return self.sample_batch([SampleRequest(context, n, sampling)])[0]
 
     def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
         """Samples for several contexts, as many together as `max_rows` allows; equal to one `sample` each.
 
         Args:
-            requests: the contexts, and what is sampled for each.
+            requests: the contexts, and the continuations to sample for each.
 
         Raises:
-            ValueError: as `Policy.sample`; then nothing is sampled.
+            ValueError: see `Policy.sample`. Nothing is sampled then.
         """
         self._owner.check(f"the model {self.name}", PolicyError)
         for request in requests:
@@ -151,7 +151,7 @@ class TransformersPolicy:
         self._batches.on_batch = call
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Scores continuations: the context is read once, they are read as a batch. See `Policy.logprobs`."""
+        """Scores continuations as a batch; reads the context once. See `Policy.logprobs`."""
         self._owner.check(f"the model {self.name}", PolicyError)
         check_fits(self, context, max(map(len, continuations), default=0))
         with self._lock:
@@ -160,9 +160,9 @@ class TransformersPolicy:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Keeps the policy from computing, for code that uses `model` itself.
+        """Stops the policy's computations meanwhile, for code that uses `model` directly.
 
-        While the policy computes, its model has another attention and other linear layers.
+        During its computations, the model has a different attention and different linear layers.
         """
         with self._lock:
             yield

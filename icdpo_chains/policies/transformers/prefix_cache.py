@@ -1,4 +1,4 @@
-"""`PrefixCache`: the key-value states of prompts' beginnings, for the next prompt that begins alike."""
+"""`PrefixCache`: key-value states of prompts' beginnings, for later prompts with the same beginning."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 __all__ = ["BLOCK", "PrefixCache"]
 
 BLOCK = 128
-"""Prompts are read, kept and found again in blocks of this many tokens. Since the blocks are the same whether
-anything is found or not, so are the results, to the last bit."""
+"""Prompts are read, kept and found in blocks of this many tokens. The blocks do not depend on the contents
+of the cache, so the results are the same to the last bit."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class _Block:
 
 
 class PrefixCache:
-    """Blocks of prompts, the least recently used of which are let go.
+    """Blocks of prompts; evicts the least recently used blocks.
 
     Args:
-        max_bytes: the most memory that they may take; 0 keeps none.
+        max_bytes: the most bytes of the blocks; 0 keeps none.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -39,9 +39,9 @@ class PrefixCache:
         self._blocks: OrderedDict[tuple[int, ...], _Block] = OrderedDict()
 
     def fill(self, cache: Any, context: Sequence[int]) -> int:
-        """Fills an empty cache with the longest beginning of a prompt that is known; returns its length.
+        """Fills an empty cache with the longest known beginning of a prompt; returns its length.
 
-        The last token is always left: reading it gives the logits that follow.
+        The last token is never included: reading it gives the logits that follow.
         """
         found: list[_Block] = []
         for end in range(BLOCK, len(context), BLOCK):
@@ -56,10 +56,10 @@ class PrefixCache:
         return len(found) * BLOCK
 
     def keep(self, cache: Any, context: Sequence[int]) -> None:
-        """Keeps the whole blocks of a prompt, from the cache that has read it."""
+        """Keeps the whole blocks of a prompt from the cache that has read the prompt."""
         if self.max_bytes == 0:
             return
-        # The first block last: without it those behind it can't be found, so that it has to be the youngest.
+        # Touch the first block last: later blocks can't be found without it, so it must be the most recent.
         for begin in reversed(range(0, len(context) - BLOCK + 1, BLOCK)):
             end = begin + BLOCK
             prefix = tuple(context[:end])

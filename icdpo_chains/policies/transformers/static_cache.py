@@ -1,6 +1,6 @@
-"""Key-value caches of a fixed shape, so that a decoding step can be recorded once and replayed.
+"""Key-value caches of a fixed shape, which allow a decoding step to be recorded once and replayed.
 
-A recorded step can't depend on numbers of the host: the position of the next token is a tensor on the device,
+A recorded step can't depend on numbers on the host: the position of the next token is a tensor on the device,
 and masks hide the rest of the buffers.
 """
 
@@ -22,13 +22,13 @@ _MULTIPLE = 16
 
 @dataclass(frozen=True)
 class StaticState:
-    """What all layers of a static cache share.
+    """The state shared by all layers of a static cache.
 
     Attributes:
-        position: int64 [1], where the rows' next token is written.
+        position: int64 [1], the position of the rows' next token.
         prompt_mask: [blocks, 1, 1, 1, prompt], 0 or -infinity, added to the scores of the padded prompts.
         own_mask: [room], 0 for the tokens up to `position` and -infinity behind them.
-        longest: the most tokens that a row can have, its prompt included.
+        longest: the most tokens of a row, including its prompt.
     """
 
     position: torch.Tensor
@@ -40,14 +40,14 @@ class StaticState:
     def of(
         cls, lengths: Sequence[int], room: int, written: int, dtype: torch.dtype, device: torch.device
     ) -> StaticState:
-        """Returns the state of rows that have `written` tokens each.
+        """Returns the state of rows with `written` tokens each.
 
         Args:
-            lengths: tokens in the prompt of each block.
-            room: the most tokens that a row can have of its own.
-            written: how many it has.
-            dtype: of keys and values.
-            device: where they are.
+            lengths: the number of tokens in each block's prompt.
+            room: the most own tokens of a row.
+            written: the number of own tokens so far.
+            dtype: the dtype of keys and values.
+            device: the device of keys and values.
         """
         padded = torch.arange(_whole(max(lengths)), device=device)
         behind = padded >= torch.tensor(lengths, device=device)[:, None]
@@ -61,7 +61,7 @@ class StaticState:
 
     @property
     def prompt_length(self) -> int:
-        """The length to which all prompts are padded."""
+        """The padded length of all prompts."""
         return int(self.prompt_mask.shape[-1])
 
     @property
@@ -70,20 +70,20 @@ class StaticState:
         return int(self.own_mask.shape[0])
 
     def hide_what_is_not_written(self) -> None:
-        """Brings `own_mask` up to date with `position`."""
+        """Updates `own_mask` to `position`."""
         places = torch.arange(self.room, device=self.own_mask.device)
         self.own_mask.zero_().masked_fill_(places > self.position, -torch.inf)
 
 
 class StaticLayer(DynamicLayer):  # type: ignore[misc]
-    """One layer's cache of rows in the blocks of a `BlockLayout`. It takes one token a row at a time.
+    """One layer's cache of rows in the blocks of a `BlockLayout`; takes one token per row at a time.
 
     Args:
         prompt_keys: [blocks, heads, prompt, head size], padded to one length.
         prompt_values: the same for the values.
         own_keys: [places, heads, room, head size], a buffer for the rows' own tokens.
         own_values: the same for the values.
-        state: shared by all layers.
+        state: the state shared by all layers.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class StaticLayer(DynamicLayer):  # type: ignore[misc]
         super().__init__()
         self.prompt_keys, self.prompt_values = prompt_keys, prompt_values
         self.own_keys, self.own_values, self.state = own_keys, own_values, state
-        # transformers derives no position from these: the positions are given with the tokens.
+        # transformers derives no positions from these: the positions are passed with the tokens.
         self.keys, self.values = own_keys[:, :, :1], own_values[:, :, :1]
         self.dtype, self.device, self.is_initialized = own_keys.dtype, own_keys.device, True
 
@@ -108,10 +108,10 @@ class StaticLayer(DynamicLayer):  # type: ignore[misc]
         """Returns the layer of rows without tokens of their own.
 
         Args:
-            prompts: the layer's cache of each prompt, a batch of one; it is only read.
+            prompts: the layer's cache of each prompt, a batch of one; only read.
             owners: the number of each block's prompt.
-            size: how many places there are.
-            state: shared by all layers.
+            size: the number of places.
+            state: the state shared by all layers.
         """
         read = [(prompts[owner].keys[0], prompts[owner].values[0]) for owner in owners]
         keys, values = (
@@ -126,14 +126,14 @@ class StaticLayer(DynamicLayer):  # type: ignore[misc]
     def rearranged(
         self, blocks: torch.Tensor, before: torch.Tensor, after: torch.Tensor, size: int, state: StaticState
     ) -> StaticLayer:
-        """Returns the layer of some of the rows, in other places.
+        """Returns a layer with some of the rows, in new places.
 
         Args:
-            blocks: int64 [blocks], a block of today's with the same prompt as each of the new ones.
-            before: int64 [rows], today's place of each row that is kept.
-            after: int64 [rows], the new place of each.
-            size: how many places there will be.
-            state: of the new layer; its buffers may be longer.
+            blocks: int64 [blocks], for each new block, a current block with the same prompt.
+            before: int64 [rows], the current place of each kept row.
+            after: int64 [rows], the new place of each kept row.
+            size: the new number of places.
+            state: the state of the new layer; its buffers may be longer.
         """
         length = min(self.state.room, state.room)
 
@@ -149,27 +149,29 @@ class StaticLayer(DynamicLayer):  # type: ignore[misc]
 
     @property
     def longest(self) -> int:
-        """How many tokens the row with the longest past may have."""
+        """The most tokens of a row, including its prompt."""
         return self.state.longest
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Writes one token a row; returns the whole buffers."""
+        """Writes one token for each row; returns the whole buffers."""
         self.own_keys.index_copy_(2, self.state.position, key_states)
         self.own_values.index_copy_(2, self.state.position, value_states)
-        keys = self.own_keys.view_as(self.own_keys)  # not the buffer itself: a circle would keep the memory
+        keys = self.own_keys.view_as(
+            self.own_keys
+        )  # not the buffer itself: a reference cycle would keep the memory
         keys.layer = self  # type: ignore[attr-defined]
         return keys, self.own_values
 
     def attend(self, query: torch.Tensor, scale: float) -> torch.Tensor:
         """Attends to the prompts and to the rows' own tokens, with one softmax over both.
 
-        All rows of a block are one matrix, so that its prompt is read once; all blocks are one batch.
+        All rows of a block are one matrix, so its prompt is read once; all blocks are one batch.
 
         Args:
             query: [places, heads, 1, head size].
-            scale: of the products.
+            scale: the factor of the products.
 
         Returns:
             [places, heads, 1, head size of the values].

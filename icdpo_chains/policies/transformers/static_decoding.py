@@ -1,4 +1,4 @@
-"""`StaticBranches`: rows that grow by one token a step, in tensors of a fixed shape."""
+"""`StaticBranches`: rows that grow by one token per step, in tensors of a fixed shape."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ from icdpo_chains.policies.transformers.static_cache import StaticLayer, StaticS
 
 __all__ = ["StaticBranches"]
 
-# Own tokens that there is room for at first. An answer that is longer doubles it: each step reads all of it.
+# The initial room for own tokens; a longer answer doubles it. Each step reads the whole room.
 _ROOM = 128
 
-# Recording a step takes about as long as this many steps that are not recorded.
+# Recording a step takes about as long as this many unrecorded steps.
 _WORTH_RECORDING = 4
 
 
 class StaticBranches:
-    """Rows that share their prompts, as `SharedBranches`, in steps of a fixed shape.
+    """Rows that share their prompts, like `SharedBranches`, in steps of a fixed shape.
 
-    A GPU computes a step faster than the host launches its kernels. On CUDA the first step runs as usual, the
-    second is recorded as a CUDA graph, and all others replay it. When rows are dropped or the room is used
-    up, new tensors are made and a step is recorded anew. On other devices the same steps run unrecorded.
+    A GPU computes a step faster than the host launches its kernels. On CUDA the first step runs normally, the
+    second is recorded as a CUDA graph, and all later steps replay it. When rows are dropped or the room is
+    used up, new tensors are allocated and a step is recorded again. On other devices the same steps run
+    unrecorded.
 
     Args:
-        model: the language model; all its weights are on one device.
-        prompts: what is continued; their caches are only read.
-        counts: by how many rows each.
-        room: how many tokens will follow at most, in each row.
+        model: the language model, with all weights on one device.
+        prompts: the prompts to continue; their caches are only read.
+        counts: the number of rows of each context.
+        room: the most tokens that follow in each row.
     """
 
     def __init__(self, model: Any, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> None:
@@ -55,9 +56,9 @@ class StaticBranches:
         )
 
     def read(self, ids: torch.Tensor) -> torch.Tensor:
-        """Feeds one token a row [rows, 1]; returns the logits [rows, 1, vocabulary] that follow, in float32.
+        """Feeds one token per row [rows, 1]; returns the logits that follow, float32 [rows, 1, vocabulary].
 
-        They are valid until the next call.
+        The logits are valid until the next call.
         """
         if self._written == self._room:
             self._rearrange(range(len(self._owners)), min(self._most, 2 * self._room))
@@ -70,7 +71,7 @@ class StaticBranches:
         return logits if self._full else logits[self._places]
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Drops all rows but these (indices, ascending)."""
+        """Keeps only these rows (indices, ascending)."""
         self._rearrange(rows.tolist(), self._room)
 
     def _step(self) -> torch.Tensor:
@@ -86,7 +87,7 @@ class StaticBranches:
         return logits.float()
 
     def _arrange(self) -> None:
-        """Makes all tensors of a fixed shape but those of the cache."""
+        """Allocates all tensors of a fixed shape except those of the cache."""
         device = self._model.device
         counts = [self._owners.count(i) for i in range(len(self._lengths))]
         self._layout = BlockLayout.of(counts)
@@ -106,7 +107,7 @@ class StaticBranches:
         self._arrange()
         blocks = torch.tensor([old.owners.index(owner) for owner in self._layout.owners], device=device)
         before = torch.tensor([old.places[row] for row in rows], device=device)
-        for i, layer in enumerate(self._cache.layers):  # one by one, so that little is held twice
+        for i, layer in enumerate(self._cache.layers):  # layer by layer, to hold little twice
             self._cache.layers[i] = layer.rearranged(
                 blocks, before, self._places, self._layout.size, self._state
             )

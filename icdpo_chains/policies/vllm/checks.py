@@ -1,4 +1,4 @@
-"""What `VLLMPolicy` makes sure of at first: the tokenizer, and what log-probabilities the server gives."""
+"""The checks of `VLLMPolicy` at its start: the tokenizer and the server's log-probabilities."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 __all__ = ["check_logprobs", "check_tokenizer", "load_tokenizer"]
 
-_MOST_APART = 1.0  # nats a token; raw log-probabilities of bfloat16 kernels lie within 0.2
+_MOST_APART = 1.0  # nats per token; raw log-probabilities of bfloat16 kernels differ by at most 0.2
 
 
 def load_tokenizer(given: Any, card: Mapping[str, Any]) -> tuple[Any, frozenset[int]]:
-    """Returns a tokenizer and its end tokens, those of the generation_config.json beside it included.
+    """Returns a tokenizer and its end tokens, including those in the generation_config.json next to it.
 
     Args:
-        given: a tokenizer, or its name or path; `None` for that of the model.
-        card: what the server says of the model.
+        given: a tokenizer, or its name or path; `None` for the model's tokenizer.
+        card: the server's description of the model.
 
     Raises:
-        PolicyError: it can't be loaded.
+        PolicyError: the tokenizer can't be loaded.
     """
     from transformers import AutoTokenizer, GenerationConfig
 
@@ -52,16 +52,16 @@ def load_tokenizer(given: Any, card: Mapping[str, Any]) -> tuple[Any, frozenset[
         ends = set(listed) if isinstance(listed, (list, tuple)) else {listed}
         return tokenizer, frozenset(ends | {tokenizer.eos_token_id}) - {None}
     raise PolicyError(
-        f"the tokenizer of {card['id']!r} can't be loaded ({'; '.join(failures)}): give it as tokenizer, the "
-        "name or path of the model that the server has"
+        f"the tokenizer of {card['id']!r} can't be loaded ({'; '.join(failures)}): give tokenizer=, the "
+        "name or path of the server's model"
     )
 
 
 def check_tokenizer(server: VLLMServer, model: str, tokenizer: Any) -> None:
-    """Compares what server and tokenizer make of texts, of the whole vocabulary, and of special tokens.
+    """Compares the tokens of server and tokenizer for texts, the whole vocabulary and special tokens.
 
     Raises:
-        TokenizerMismatch: they differ.
+        TokenizerMismatch: the tokens differ.
     """
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
@@ -71,13 +71,13 @@ def check_tokenizer(server: VLLMServer, model: str, tokenizer: Any) -> None:
         try:
             return [list(answer["tokens"]) for answer in answers]
         except (KeyError, TypeError):
-            raise PolicyError(f"{server.url}/tokenize answers otherwise than vLLM does: check it") from None
+            raise PolicyError(f"{server.url}/tokenize does not answer like vLLM: check the address") from None
 
     check_same_tokens(
         tokenizer,
         tokenize,
         f"the vLLM server at {server.url}",
-        f"Give the tokenizer of the model that the server has ({model!r}) as tokenizer",
+        f"Give the tokenizer of the server's model ({model!r}) as tokenizer",
         special="".join(tokenizer.all_special_tokens),
     )
 
@@ -102,7 +102,7 @@ def check_logprobs(policy: Policy, url: str) -> None:
     apart = sum(abs(a - b) for a, b in zip(sample.logprobs, scores, strict=True)) / len(scores)
     if not apart <= _MOST_APART or max(*sample.logprobs, *scores) > 0.01:
         raise PolicyError(
-            f"the log-probabilities that the vLLM server at {url} gives for what it samples are not "
-            f"the model's own ({apart:.1f} apart, a token): start it with --logprobs-mode raw_logprobs, "
-            "which is the default"
+            f"the log-probabilities that the vLLM server at {url} returns with its samples are not "
+            f"the model's own ({apart:.1f} nats per token apart): start it with --logprobs-mode "
+            "raw_logprobs, which is the default"
         )

@@ -1,4 +1,4 @@
-"""`Connection`: an HTTP client and the event loop that it lives on, in a thread of its own."""
+"""`Connection`: an HTTP client on an event loop in a thread of its own."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 class Connection:
-    """A client on an event loop of its own, for whoever is not on one.
+    """An HTTP client with its own event loop, for synchronous callers.
 
     Args:
         client: the client; it is closed with the connection.
-        max_in_flight: how many `slots` there are.
+        max_in_flight: the number of `slots`.
     """
 
     def __init__(self, client: httpx.AsyncClient, max_in_flight: int) -> None:
@@ -34,15 +34,15 @@ class Connection:
 
     @property
     def usable(self) -> bool:
-        """Whether its thread lives: in a forked process it does not."""
+        """Whether the thread is alive; a forked process has no such thread."""
         return self._pid == os.getpid() and self._thread.is_alive()
 
     def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Has a coroutine run on the loop."""
+        """Runs a coroutine on the loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
-        """Cancels what runs, and ends the thread."""
+        """Cancels running coroutines and ends the thread."""
         if not self.usable:
             return
         asyncio.run_coroutine_threadsafe(self._end(), self._loop)

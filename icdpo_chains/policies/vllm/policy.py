@@ -1,4 +1,4 @@
-"""`VLLMPolicy`: a model behind a vLLM server, on however many GPUs and nodes that spans."""
+"""`VLLMPolicy`: a model behind a vLLM server, on any number of GPUs and nodes."""
 
 from __future__ import annotations
 
@@ -25,50 +25,50 @@ if TYPE_CHECKING:
 __all__ = ["VLLMPolicy"]
 
 _COMPLETIONS = "v1/completions"
-_FIRST_CONTACT = 5.0  # seconds: an address that was mistyped is to be told soon
-_LEAST_LOGPROB = -9999.0  # JSON has no infinity: this is what vLLM writes for it
-# What a request does not state, vLLM takes from the model's generation_config.json.
+_FIRST_CONTACT = 5.0  # seconds: a mistyped address must be reported soon
+_LEAST_LOGPROB = -9999.0  # vLLM's substitute for -infinity, which JSON does not have
+# vLLM takes parameters missing in a request from the model's generation_config.json.
 _NEUTRAL = {"min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 
 class VLLMPolicy:
-    """A model behind vLLM's OpenAI-compatible server. Thread-safe; vLLM batches what is asked at once.
+    """A model behind vLLM's OpenAI-compatible server. Thread-safe; vLLM batches concurrent requests.
 
-    Candidates and scores are those of `TransformersPolicy` up to the arithmetic: bfloat16 kernels differ from
-    each other by some hundredths of a nat a token (measured: 0.03 from float32 on average, 0.22 at most), and
-    so do batches of another size. So a seed gives the same candidates again, and a smaller n the first of
-    them, only as far as that never tips a choice; surely with `VLLM_BATCH_INVARIANT=1`, on GPUs that can do
-    that. A seed's candidates are not those of `TransformersPolicy`.
+    Candidates and scores equal those of `TransformersPolicy` up to arithmetic: bfloat16 kernels, and batches
+    of different sizes, differ by some hundredths of a nat per token (measured: 0.03 from float32 on average,
+    0.22 at most). A seed therefore reproduces its candidates, and a smaller n gives the first of them, unless
+    such a difference tips a choice; with `VLLM_BATCH_INVARIANT=1`, on GPUs that support it, both always hold.
+    A seed's candidates differ from those of `TransformersPolicy`.
 
-    Sampling reads the server's prefix cache, so that the context is read once for n candidates. Scoring does
-    not: vLLM reads no cache where log-probabilities of the prompt are asked for, and each continuation costs
-    its whole context again. All candidates are sampled to their end, whatever `finalists` says. Guided
-    decoding is refused: a server chooses the tokens by itself.
+    Sampling uses the server's prefix cache, so the context is read once for n candidates. Scoring does not:
+    vLLM uses no cache for log-probabilities of the prompt, and each continuation costs its whole context
+    again. `finalists` has no effect: all candidates are sampled to their end. Guided decoding raises an
+    error, because the server chooses the tokens.
 
-    vLLM's own limits hold: a temperature from 0 to 2, and one below 0.01 counts as 0.01.
+    vLLM's own limits apply: temperatures are from 0 to 2, and a temperature below 0.01 counts as 0.01.
 
     Args:
-        base_url: where the server listens, such as `http://localhost:8000`, with or without `/v1`.
-        model: the model's name there; `None` takes the only one that there is.
-        api_key: what the server was started with; by default `VLLM_API_KEY` of the environment.
-        tokenizer: the model's Hugging Face tokenizer, or its name or path; by default found by what the
-            server says that its model is. Must be the server's own: that is checked.
-        timeout: seconds that one answer may take.
-        max_in_flight: how many requests are made at once; more wait here.
-        retry_for: seconds for which a request is made again where the server is not there or overloaded; the
-            first one, here, for 5 at most.
-        name: what the policy is called in results; the model's name there by default.
-        transport: in place of the network, for tests.
+        base_url: the server's address, such as `http://localhost:8000`, with or without `/v1`.
+        model: the model's name on the server; `None` for the server's only model.
+        api_key: the server's API key; by default the environment's `VLLM_API_KEY`.
+        tokenizer: the model's Hugging Face tokenizer, or its name or path; by default found from the server's
+            description of the model. It must be the server's tokenizer, which is checked.
+        timeout: the longest time for one answer, in seconds.
+        max_in_flight: the most concurrent requests; others wait in this process.
+        retry_for: how long a request is retried while the server is unavailable or overloaded, in seconds; at
+            most 5 for the first request, made by the constructor.
+        name: the name in results; by default the model's name on the server.
+        transport: replaces the network in tests.
 
     Attributes:
         name, tokenizer, eos_token_ids, max_context: see `Policy`.
 
     Raises:
-        PolicyError: the model is not there, its tokenizer can't be loaded, the API key is wrong, or the
-            server gives log-probabilities of another distribution than the model's own.
-        PolicyUnavailableError: the server is not reached.
-        TokenizerMismatch: the server's model has another tokenizer.
-        ValueError: an argument that can't be used.
+        PolicyError: the server does not have the model, its tokenizer can't be loaded, the API key is wrong,
+            or the server's log-probabilities are not those of the model's own distribution.
+        PolicyUnavailableError: the server can't be reached.
+        TokenizerMismatch: the server's model has a different tokenizer.
+        ValueError: an argument is invalid.
     """
 
     def __init__(
@@ -115,19 +115,19 @@ class VLLMPolicy:
         return self._server.url
 
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
-        """Samples n continuations. See `Policy.sample`, and the class for what a seed means here."""
+        """Samples n continuations. See `Policy.sample`, and the class for the meaning of a seed."""
         return self.sample_batch([SampleRequest(context, n, sampling)])[0]
 
     def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
-        """Samples for several contexts, all asked for at once.
+        """Samples for several contexts with concurrent requests.
 
         Args:
-            requests: the contexts, and what is sampled for each.
+            requests: the contexts, and the continuations to sample for each.
 
         Raises:
-            CancelledError: the event in `cancellation` was set; the server stops sampling as well.
+            CancelledError: the event in `cancellation` was set; the server stops sampling too.
             PolicyError: the server refuses a request, or can't be reached.
-            ValueError: as `Policy.sample`; then nothing is sampled.
+            ValueError: see `Policy.sample`. Nothing is sampled then.
         """
         for request in requests:
             check_count(request.n, "n", MAX_CANDIDATES)
@@ -135,17 +135,17 @@ class VLLMPolicy:
             if request.sampling.guided:
                 raise ValueError(
                     "decoding='guided' needs two contexts at each token, and a vLLM server reads one: use "
-                    "decoding='sample', or a model of transformers"
+                    "decoding='sample', or the engine transformers or llama.cpp"
                 )
         answers = self._server.ask(_COMPLETIONS, [self._sampling(request) for request in requests])
         return [self._samples(*pair) for pair in zip(requests, answers, strict=True)]
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Scores continuations, one request each, all made at once. See `Policy.logprobs`.
+        """Scores continuations with one concurrent request each. See `Policy.logprobs`.
 
         Raises:
-            CancelledError, PolicyError: as `sample_batch`.
-            ValueError: as `Policy.logprobs`.
+            CancelledError, PolicyError: see `sample_batch`.
+            ValueError: see `Policy.logprobs`.
         """
         check_fits(self, context, max(map(len, continuations), default=0))
         bodies = [self._scoring(context, ids) for ids in continuations if ids]
@@ -153,7 +153,7 @@ class VLLMPolicy:
         return [self._scores(context, ids, next(answers)) if ids else [] for ids in continuations]
 
     def close(self) -> None:
-        """Closes the connections; what is in flight is taken back. A later call opens them again."""
+        """Cancels the running requests and closes the connections. A later call opens them again."""
         self._server.close()
 
     def __enter__(self) -> Self:
@@ -163,7 +163,7 @@ class VLLMPolicy:
         self.close()
 
     def _find(self, model: str | None) -> Mapping[str, Any]:
-        """What the server says of the model."""
+        """Returns the server's description of the model."""
         (listed,) = self._server.ask("v1/models", [None], retry_for=min(self._retry_for, _FIRST_CONTACT))
         try:
             cards = {str(card["id"]): card for card in listed["data"]}
@@ -182,7 +182,7 @@ class VLLMPolicy:
         return {
             "model": self._model,
             "prompt": list(request.context),
-            # Greedy candidates are all alike, and vLLM makes only one.
+            # Greedy candidates are all the same, and vLLM returns only one.
             "n": request.n if sampling.temperature > 0 else 1,
             "seed": None if sampling.seed is None else _base_seed(sampling.seed),
             "max_tokens": sampling.max_new_tokens,
@@ -192,10 +192,10 @@ class VLLMPolicy:
             "top_k": sampling.top_k or 0,
             "repetition_penalty": sampling.repetition_penalty,
             **_NEUTRAL,
-            # vLLM would stop in a thought as well.
+            # vLLM would also stop inside a thought.
             "stop": () if sampling.reasoning is not None and self._thinks else sampling.stop,
             "stop_token_ids": sorted(self.eos_token_ids),
-            "logprobs": 0,  # of the sampled token alone
+            "logprobs": 0,  # only of the sampled token
             "return_tokens_as_token_ids": True,
         }
 
@@ -213,18 +213,18 @@ class VLLMPolicy:
         return samples
 
     def _replayed(self, request: SampleRequest, index: int, choice: Mapping[str, Any]) -> Sample:
-        """Feeds what vLLM sampled to a `Row`, so that text, ids and their ends follow one rule."""
+        """Feeds vLLM's tokens to a `Row`, so that texts, ids and ends follow the same rules."""
         ids = [int(token.removeprefix("token_id:")) for token in choice["logprobs"]["tokens"]]
         stop = request.sampling.stop
         if stop and not any(text in self.tokenizer.decode(ids, skip_special_tokens=True) for text in stop):
-            # Spares the look after each token.
+            # Saves the check after each token.
             request = replace(request, sampling=replace(request.sampling, stop=()))
         row = Row(self.tokenizer, request, index, logprobs=list(choice["logprobs"]["token_logprobs"]))
         for token in ids:
             row.append(token, ended=token in self.eos_token_ids)
             if row.finished:
                 break
-        # The server may know more end tokens than the tokenizer does.
+        # The server may know more end tokens than the tokenizer.
         row.ended = row.ended or choice["finish_reason"] == "stop"
         return row.sample()
 
@@ -232,12 +232,12 @@ class VLLMPolicy:
         body = {
             "model": self._model,
             "prompt": [*context, *ids],
-            "max_tokens": 1,  # the least that vLLM samples
+            "max_tokens": 1,  # vLLM's minimum
             "temperature": 0.0,
-            "prompt_logprobs": 0,  # of the prompt's own tokens alone
+            "prompt_logprobs": 0,  # only of the prompt's own tokens
         }
         if len(context) + len(ids) == self.max_context:
-            # No room for that one token: the last of the continuation has to be it.
+            # There is no room for this token: the continuation's last token must be the sampled one.
             body["prompt"] = [*context, *ids[:-1]]
             body |= {"allowed_token_ids": [ids[-1]], "logprobs": 0}
         return body
@@ -257,8 +257,8 @@ class VLLMPolicy:
 
     def _unknown_answer(self) -> PolicyError:
         return PolicyError(
-            f"the server at {self.url} answers otherwise than vLLM does (known to work: 0.32): check that a "
-            "vLLM server of such a version is there"
+            f"the server at {self.url} does not answer like vLLM (0.32 is known to work): check that a "
+            "vLLM server of such a version runs there"
         )
 
 

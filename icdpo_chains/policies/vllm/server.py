@@ -27,23 +27,23 @@ _LOOK_EVERY = 0.05  # seconds between two looks at `cancellation`
 
 
 class VLLMServer:
-    """A vLLM server, asked from any thread. Its event loop, in a thread, starts with the first request.
+    """A client of a vLLM server for any thread. Its event loop, in a thread, starts with the first request.
 
-    A request is made again, after a pause that grows, where the connection is lost or the server answers
-    with 429, 500, 502, 503 or 504. What is asked for has no effect there, so that this is safe.
+    A request is retried after growing pauses if the connection is lost or the server answers with 429, 500,
+    502, 503 or 504. Requests have no side effects on the server, so retries are safe.
 
     Args:
-        base_url: where it listens, such as `http://localhost:8000`, with or without `/v1`.
-        api_key: what it was started with, if anything.
-        timeout: seconds that one answer may take.
-        max_in_flight: how many requests are made at once; more wait here.
-        retry_for: seconds after its first failure for which a request is made again.
-        transport: in place of the network, for tests.
-        sleep: in place of `asyncio.sleep`, likewise.
-        clock: in place of `time.monotonic`, likewise.
+        base_url: the server's address, such as `http://localhost:8000`, with or without `/v1`.
+        api_key: the server's API key, if it has one.
+        timeout: the longest time for one answer, in seconds.
+        max_in_flight: the most concurrent requests; others wait in this process.
+        retry_for: how long a request is retried after its first failure, in seconds.
+        transport: replaces the network in tests.
+        sleep: replaces `asyncio.sleep` in tests.
+        clock: replaces `time.monotonic` in tests.
 
     Raises:
-        ValueError: an argument that can't be used.
+        ValueError: an argument is invalid.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class VLLMServer:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         root = _root(base_url)
-        # Neither an error nor httpx's own log shall show a password.
+        # Neither errors nor httpx's log may show a password.
         self._auth = (root.username, root.password) if root.userinfo else None
         self._root = root.copy_with(userinfo=b"")
         self.url = str(self._root).rstrip("/")
@@ -73,23 +73,23 @@ class VLLMServer:
         self._transport, self._sleep, self._clock = transport, sleep, clock
         self._lock = threading.Lock()
         self._connection: Connection | None = None
-        self._end: Callable[[], object] = lambda: None  # closes the connection, and does so at exit as well
+        self._end: Callable[[], object] = lambda: None  # closes the connection, also at exit
 
     def ask(
         self, path: str, bodies: Sequence[Mapping[str, Any] | None], *, retry_for: float | None = None
     ) -> list[Any]:
-        """Makes requests, all at once, and returns the JSON of their answers.
+        """Makes concurrent requests and returns the JSON of their answers.
 
         Args:
-            path: below the server's root, such as `v1/completions`.
-            bodies: what is posted; `None` for a GET.
-            retry_for: in place of the instance's own.
+            path: the path under the server's root, such as `v1/completions`.
+            bodies: the bodies to post; `None` for a GET.
+            retry_for: replaces the instance's value.
 
         Raises:
-            CancelledError: the event in `cancellation` was set, or another thread called `close`; the
-                requests' connections are closed, upon which vLLM drops the requests.
-            PolicyError: the server refuses a request; the others are taken back.
-            PolicyUnavailableError: it is not there, or does not answer in time.
+            CancelledError: the event in `cancellation` was set, or another thread called `close`. The
+                requests' connections are closed, and vLLM drops the requests.
+            PolicyError: the server refuses a request; the other requests are cancelled.
+            PolicyUnavailableError: the server can't be reached or does not answer in time.
         """
         if not bodies:
             return []
@@ -108,7 +108,7 @@ class VLLMServer:
         return answers.result()
 
     def close(self) -> None:
-        """Takes back what is in flight and closes the connections; a later request opens them again."""
+        """Cancels the running requests and closes the connections; a later request opens them again."""
         with self._lock:
             self._connection = None
             self._end()
@@ -143,7 +143,7 @@ class VLLMServer:
         try:
             return await asyncio.gather(*tasks)
         finally:
-            for task in tasks:  # those beside one that failed
+            for task in tasks:  # the tasks next to a failed one
                 task.cancel()
 
     async def _answer(
@@ -161,8 +161,8 @@ class VLLMServer:
             return await retrying(self._once, connection, path, body)
         except _TransientError as error:
             raise PolicyUnavailableError(
-                f"the vLLM server at {self.url} can't be used, after {retry_for:g} s of trying again: "
-                f"{error}. Look whether it runs and is not overloaded, and check its address"
+                f"the vLLM server at {self.url} is unavailable after {retry_for:g} s of retries: "
+                f"{error}. Check that it runs and is not overloaded, and check its address"
             ) from error
 
     async def _once(self, connection: Connection, path: str, body: Mapping[str, Any] | None) -> Any:
@@ -170,10 +170,10 @@ class VLLMServer:
         async with connection.slots:
             try:
                 response = await connection.client.request("GET" if body is None else "POST", url, json=body)
-            except httpx.ReadTimeout as error:  # not made again: there it would wait behind itself
+            except httpx.ReadTimeout as error:  # not retried: the retry would wait behind the first request
                 raise PolicyUnavailableError(
                     f"the vLLM server at {self.url} has not answered within {self._timeout:g} s: it is stuck "
-                    "or overloaded; look at it, ask for less at once, or allow a longer timeout"
+                    "or overloaded; check it, send fewer requests at a time, or set a longer timeout"
                 ) from error
             except httpx.RequestError as error:
                 raise _TransientError(str(error) or type(error).__name__) from error
@@ -181,8 +181,8 @@ class VLLMServer:
             raise _TransientError(f"it answers {_said(response)}", _retry_after(response))
         if response.status_code in (401, 403):
             raise PolicyError(
-                f"the vLLM server at {self.url} refuses the API key ({_said(response)}): give the one that "
-                "it was started with as api_key, or in the environment variable VLLM_API_KEY"
+                f"the vLLM server at {self.url} refuses the API key ({_said(response)}): give the server's "
+                "key as api_key, or in the environment variable VLLM_API_KEY"
             )
         if not response.is_success:
             hint = "; is this a vLLM server, with this model?" if response.status_code == 404 else ""
@@ -191,12 +191,12 @@ class VLLMServer:
             return response.json()
         except ValueError:
             raise PolicyError(
-                f"{url} answers with something else than JSON: check that a vLLM server is there"
+                f"{url} does not answer with JSON: check that a vLLM server runs there"
             ) from None
 
 
 class _TransientError(Exception):
-    """An answer, or none, that another attempt may change."""
+    """A failure that a retry may resolve."""
 
     def __init__(self, reason: str, retry_after: float | None = None) -> None:
         super().__init__(reason)
@@ -205,7 +205,7 @@ class _TransientError(Exception):
 
 @dataclass
 class _Patience:
-    """How long one request is made again, and after which pauses; counted from its first failure."""
+    """The retries of one request: their duration and pauses, counted from its first failure."""
 
     seconds: float
     clock: Callable[[], float]
@@ -232,7 +232,7 @@ def _root(base_url: str) -> httpx.URL:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
-        # Not repeated: what can't be read may hold a password.
+        # Not repeated in the message: an unreadable URL may hold a password.
         raise ValueError("the vLLM server's base_url can't be read: it must look like http://localhost:8000")
     path = url.path.rstrip("/").removesuffix("/v1")
     return url.copy_with(path=path or "/", query=None, fragment=None)
@@ -241,12 +241,12 @@ def _root(base_url: str) -> httpx.URL:
 def _checked_key(api_key: str) -> str:
     key = api_key.strip()
     if not key.isascii() or not key.isprintable():
-        raise ValueError("the API key holds characters that no HTTP header can hold: give it as it was made")
+        raise ValueError("the API key holds characters that an HTTP header can't hold: check the key")
     return key
 
 
 def _said(response: httpx.Response) -> str:
-    """The status and the server's own words, in one line of bounded length."""
+    """Returns the status and the server's message in one line of bounded length."""
     words: Any = response.text
     try:
         words = response.json()

@@ -1,4 +1,4 @@
-"""From the core's result to LangChain's message."""
+"""Converts the core's result to LangChain's message."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = [
 
 
 def as_ai_message(result: ICDPOResult, winner: Candidate | None = None, **fields: Any) -> AIMessage:
-    """Returns the winner as a message that carries all candidates in its `response_metadata`.
+    """Returns the winner as a message with all candidates in its `response_metadata`.
 
-    The thought of a model that thinks stands in `additional_kwargs["reasoning_content"]`, where LangChain's
-    `content_blocks` find it.
+    A thinking model's thought is in `additional_kwargs["reasoning_content"]`; LangChain's `content_blocks`
+    read it there.
 
     Args:
-        result: what ICDPO returned.
-        winner: the candidate that is the answer; the best where not given.
-        fields: of the message, in place of the usual ones, such as `tool_calls`.
+        result: the result of ICDPO.
+        winner: the candidate to return; by default the best.
+        fields: fields of the message that replace the default ones, such as `tool_calls`.
     """
     winner = winner or result.best
     reasoning = {} if winner.reasoning is None else {"reasoning_content": winner.reasoning}
@@ -42,11 +42,11 @@ def as_ai_message(result: ICDPOResult, winner: Candidate | None = None, **fields
 
 
 def with_score_table(candidate: Any, result: ICDPOResult) -> AIMessage:
-    """Returns a candidate that came from elsewhere as a message that carries all candidates.
+    """Returns an external candidate as a message with all candidates in its `response_metadata`.
 
     Args:
-        candidate: the best; its own metadata are kept if it is an `AIMessage`, and it is not modified.
-        result: what it was ranked with.
+        candidate: the best candidate. An `AIMessage` keeps its own metadata and is not modified.
+        result: the ranking.
     """
     table = {"icdpo": result.score_table()}
     if isinstance(candidate, AIMessage):
@@ -56,7 +56,7 @@ def with_score_table(candidate: Any, result: ICDPOResult) -> AIMessage:
 
 
 def response_metadata(result: ICDPOResult, winner: Candidate) -> dict[str, Any]:
-    """Returns what an answer says about itself, as JSON values."""
+    """Returns the metadata of an answer as JSON values."""
     return {
         "model_name": result.model,
         "model_provider": "icdpo",
@@ -77,6 +77,6 @@ def response_metadata(result: ICDPOResult, winner: Candidate) -> dict[str, Any]:
 
 
 def usage_metadata(result: ICDPOResult) -> UsageMetadata:
-    """Returns the tokens that were read and written, over all candidates: what the answer cost."""
+    """Returns the numbers of tokens read and written for all candidates: the cost of the answer."""
     read, written = result.usage.prompt_tokens, result.usage.completion_tokens
     return UsageMetadata(input_tokens=read, output_tokens=written, total_tokens=read + written)

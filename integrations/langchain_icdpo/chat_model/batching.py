@@ -22,19 +22,19 @@ _current: ContextVar[Batch | None] = ContextVar("icdpo_batch", default=None)
 
 
 class Batch:
-    """The prompts of one `batch` or `abatch`, and their results once they are there.
+    """The prompts of one `batch` or `abatch`, and their results.
 
-    LangChain's runs (callbacks, traces, ids) are one a prompt. So the core answers all prompts first, and
-    each run then takes its result from here. What can't be answered that way (a bad prompt, a cache that may
-    know the answer, a rate limit) is answered in its run as usual, and gets its error there.
+    LangChain makes one run (callbacks, traces, ids) for each prompt. The core therefore answers all prompts
+    first, and each run takes its result from here. A prompt that can't be answered this way (it is invalid, a
+    cache may hold its answer, a rate limit applies) is answered in its own run and raises its error there.
 
     Args:
         chat: the chat model.
-        prepare: makes the call of one prompt from the prompt and the keyword arguments.
+        prepare: builds a `Call` from a prompt and the keyword arguments.
         inputs: the prompts.
-        config: one for all, or one each.
-        kwargs: of the calls.
-        return_exceptions: an error takes the place of an answer, rather than being raised.
+        config: one for all prompts, or one for each.
+        kwargs: the keyword arguments of the calls.
+        return_exceptions: return an error in place of its answer instead of raising it.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class Batch:
                 self._call = self._make_call(value, kwargs)
                 self._prompts.append(self._call.conversation)
             except (ICDPOError, ValueError, TypeError):
-                continue  # raised again where it belongs, in the prompt's own run
+                continue  # the prompt's own run raises it again
 
     def keep(self) -> None:
-        """Answers the prompts and keeps the outcomes for their runs."""
+        """Answers the prompts and stores the outcomes for their runs."""
         if self._call is not None:
             self._sort(
                 self._call.icdpo.generate_batch(self._prompts, return_exceptions=True, **self._call.options)
@@ -92,7 +92,7 @@ class Batch:
 
     @staticmethod
     def answered(chat: BaseChatModel, conversation: tuple[Message, ...]) -> ICDPOResult | None:
-        """Returns the result that a batch of this model has for a prompt, or raises its error; once."""
+        """Takes a prompt's result out of a batch of this model, or raises its error."""
         batch = _current.get()
         if batch is None or batch._chat is not chat:
             return None
@@ -106,7 +106,7 @@ class Batch:
         return iter(zip(self._inputs, self._configs, strict=True))
 
     def outcome(self, invoke: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Returns what one run returns, or its error if errors are to be returned."""
+        """Returns the result of one run, or its error if `return_exceptions` is set."""
         try:
             return invoke(*args, **kwargs)
         except Exception as error:
@@ -115,7 +115,7 @@ class Batch:
             return error
 
     async def aoutcome(self, invoke: Callable[..., Awaitable[Any]], *args: Any, **kwargs: Any) -> Any:
-        """`outcome` of a run that is awaited."""
+        """`outcome` for an asynchronous run."""
         try:
             return await invoke(*args, **kwargs)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""What an answer depends on besides its prompt, in one string: the key under which LangChain caches it."""
+"""The cache key of an answer: everything besides the prompt that the answer depends on."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FOLLOWS_THE_STORE = ("_snapshot", "_known", "_lock")
 
 
 def cache_key(icdpo: ICDPO) -> str:
-    """Returns a string that differs wherever an answer may: model, scorer, wording, demonstrations.
+    """Returns a string that changes with the model, the scorer, the wording and the demonstrations.
 
-    A retriever of one's own gets a new key in each process, unless it has an attribute `fingerprint` that
-    says what its results depend on; so do a policy and a format, which have none.
+    A custom retriever has a new key in each process unless its attribute `fingerprint` identifies its
+    results. A custom policy or format always has a new key.
     """
     parts = {
         "policy": _policy(icdpo.policy),
@@ -57,7 +57,7 @@ def _format(icdpo: ICDPO) -> str:
 
 
 def _described(value: Any) -> str:
-    """Says what a retriever, or a value within one, holds."""
+    """Describes the contents of a retriever, or of a value within one."""
     if value is None or isinstance(value, (str, int, float)):
         return repr(value)
     if isinstance(value, Demonstration):
@@ -71,7 +71,7 @@ def _described(value: Any) -> str:
         return f"{type(value).__qualname__} {getattr(value, 'path', None)} {fingerprint}"
     if not _ours(value):
         return _token(value)
-    # An index and a lock are no settings: the store's fingerprint stands for them.
+    # Indexes and locks are not settings: the store's fingerprint covers their contents.
     settings = {name: item for name, item in vars(value).items() if name not in _FOLLOWS_THE_STORE}
     return f"{type(value).__qualname__} {_described(settings)}"
 
@@ -83,6 +83,6 @@ def _ours(value: Any) -> bool:
 def _token(value: Any) -> str:
     try:
         token = _tokens.setdefault(value, uuid.uuid4().hex)
-    except TypeError:  # it can't be referred to weakly: never found again
+    except TypeError:  # no weak reference is possible: a new key each time
         token = uuid.uuid4().hex
     return f"{type(value).__qualname__} {token}"

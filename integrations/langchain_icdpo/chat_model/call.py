@@ -1,4 +1,4 @@
-"""`Call`: one call of `ChatICDPO`, with its own settings over the model's."""
+"""`Call`: one call of `ChatICDPO`; its own settings override the model's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from langchain_icdpo.chat_model.tool_calls import ToolUse
 
 __all__ = ["Call", "Wanted"]
 
-# The last two say nothing about the answer: they are LangChain's own.
+# The last two belong to LangChain and do not affect the answer.
 _OTHERS = (
     "exclude",
     "tools",
@@ -35,33 +35,33 @@ _OTHERS = (
 
 
 class Wanted(Protocol):
-    """What the caller wants besides a good answer: a tool call, or JSON.
+    """A required form of the answer: a tool call, or JSON.
 
     Attributes:
-        instruction: what the model is told about it, in a system message; `None` for nothing.
+        instruction: the instruction for the model, as a system message; `None` for no message.
     """
 
     @property
     def instruction(self) -> str | None: ...  # noqa: D102
 
     def fitting(self, texts: Sequence[str]) -> list[bool]:
-        """Says of each candidate whether it is what is wanted."""
+        """Returns for each candidate whether it has the form."""
         ...
 
     def fields(self, text: str) -> dict[str, Any]:
-        """Returns the fields of the message that a candidate becomes."""
+        """Returns the fields of a candidate's message."""
         ...
 
 
 @dataclass(frozen=True)
 class Call:
-    """One question, and how it is to be answered.
+    """One question and the settings of its answer.
 
     Attributes:
-        icdpo: who answers.
+        icdpo: samples and scores the answers.
         conversation: the question.
-        options: of `ICDPO.generate`.
-        wanted: a tool call or JSON, if that was asked for.
+        options: the options of `ICDPO.generate`.
+        wanted: the required form of the answer, if there is one.
     """
 
     icdpo: ICDPO
@@ -73,23 +73,23 @@ class Call:
     def prepared(
         cls, settings: ICDPOSettings, conversation: tuple[Message, ...], given: Mapping[str, Any]
     ) -> Call:
-        """Puts a call together.
+        """Builds a call.
 
         Args:
-            settings: the chat model's own.
+            settings: the settings of the chat model.
             conversation: the question.
-            given: the settings of this call, which go before them.
+            given: the settings of this call, which override them.
 
         Raises:
-            PromptError: tools were given that the model's prompt format can't show.
-            TypeError: a setting that a call can't have.
-            ValueError: a setting out of range.
+            PromptError: tools are given, and the model's prompt format can't show them.
+            TypeError: a call does not take one of the settings.
+            ValueError: a setting is out of range.
         """
         unknown = [name for name in given if name not in CALL_SETTINGS and name not in _OTHERS]
         if unknown:
             raise TypeError(
                 f"a call of ChatICDPO takes no {', '.join(map(repr, unknown))}: it takes "
-                f"{', '.join((*CALL_SETTINGS, *_OTHERS))}; what belongs to the model goes to ChatICDPO itself"
+                f"{', '.join((*CALL_SETTINGS, *_OTHERS))}; give settings of the model to ChatICDPO itself"
             )
         icdpo = settings.core
         answer = given.get("response_format") and JsonAnswer.from_response_format(given["response_format"])
@@ -108,11 +108,11 @@ class Call:
         """Returns an ICDPO whose contexts show tools to the model.
 
         Raises:
-            PromptError: its prompt format has no place for them.
+            PromptError: the prompt format has no place for tools.
         """
         if not isinstance(icdpo.format, ChatFormat):
             raise PromptError(
-                f"{type(icdpo.format).__name__} has no place for tools, so that the model would never see "
+                f"{type(icdpo.format).__name__} has no place for tools, and the model would not see "
                 "them: use a model whose tokenizer has a chat template for tools, or leave the tools out"
             )
         shown = copy.copy(icdpo)  # model and store are shared
@@ -120,7 +120,7 @@ class Call:
         return shown
 
     def message(self, result: ICDPOResult) -> AIMessage:
-        """Returns the answer: the best candidate that is what is wanted, or the best of all if none is."""
+        """Returns the best candidate with the required form, or the best of all if no candidate has it."""
         if self.wanted is None:
             return as_ai_message(result)
         usable = [candidate for candidate in result.candidates if candidate.score > -math.inf]

@@ -1,4 +1,4 @@
-"""JSON in text that a model wrote: read in linear time, with one kind of error."""
+"""Reads JSON in a model's text in linear time, with one kind of error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def read_json(text: str, *, strict: bool = True) -> Any:
 
     Args:
         text: the JSON text.
-        strict: whether control characters are refused inside strings.
+        strict: refuse control characters inside strings.
 
     Raises:
         ValueError: the text is not JSON, or is nested more than 100 levels deep.
@@ -39,7 +39,7 @@ def read_json(text: str, *, strict: bool = True) -> Any:
 
 
 def without_fence(text: str) -> str:
-    """Returns the content of a text that is one Markdown code fence, and any other text unchanged."""
+    """Returns the content of a text that is one Markdown code fence; returns other texts unchanged."""
     if len(text) < 6 or not (text.startswith("```") and text.endswith("```")):
         return text
     opening, line_break, content = text[3:-3].partition("\n")

@@ -29,29 +29,30 @@ from langchain_icdpo.messages import to_conversation
 
 __all__ = ["ChatICDPO"]
 
-# Parameters of remote models that LangChain counts as standard. They mean nothing to a model in this process,
-# and are accepted so that one set of parameters makes any chat model.
+# Standard LangChain parameters of remote models. They have no effect on a model in this process,
+# and are accepted so that one set of parameters can build any chat model.
 _REMOTE = ("api_key", "base_url", "max_retries", "timeout")
 
 
 class ChatICDPO(ICDPOSettings, BaseChatModel):
     """A local chat model whose answers are the best of n, chosen by the instant scorer.
 
-    Without arguments it builds the default model, the default store and its starter demonstrations at the
-    first answer. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
-    `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed`,
-    `decoding`, `guidance`, `alpha` may also
-    be given to a single call or by `bind`, as may `exclude`: ids of demonstrations that must not be shown.
+    Without arguments, the first answer builds the default model, the default store and its starter
+    demonstrations. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`, `max_tokens`,
+    `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed`, `decoding`,
+    `guidance`, `alpha` may also be given to a single call or to `bind`, and so may `exclude`: ids of
+    demonstrations that must not be shown.
 
-    The answer carries all candidates, their scores and the demonstrations in `response_metadata["icdpo"]`.
-    With `n=1` a stream emits text as it is sampled; with more candidates, or where a tool call or JSON is
-    wanted, it emits the answer once it is chosen. The chunk with the end of the text has the metadata.
+    The answer has all candidates, their scores and the demonstrations in `response_metadata["icdpo"]`.
+    With `n=1` a stream emits text as it is sampled. With more candidates, or if the answer must be a tool
+    call or JSON, it emits the chosen answer as a whole. The chunk with the end of the text has the metadata.
 
     Attributes:
-        streaming: whether `invoke` streams to handlers that listen; the answer is the same.
+        streaming: `invoke` streams to the handlers; the answer is the same.
 
     Raises:
-        ValueError: a setting out of range, unknown, or at odds with another (pydantic's `ValidationError`).
+        ValueError: a setting is out of range, unknown, or contradicts another setting (pydantic's
+            `ValidationError`).
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -75,7 +76,7 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[AIMessage | Exception]:
-        """Answers several prompts by the core's batch, each in a run of its own; see `Runnable.batch`."""
+        """Answers several prompts in one batch, each in a run of its own; see `Runnable.batch`."""
         with Batch(self, self._call, inputs, config, kwargs, return_exceptions) as batch:
             batch.keep()
             return [batch.outcome(self.invoke, *each, **kwargs) for each in batch]
@@ -88,7 +89,7 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         return_exceptions: bool = False,
         **kwargs: Any,
     ) -> list[AIMessage | Exception]:
-        """`batch` that never blocks the event loop."""
+        """`batch` without blocking the event loop."""
         with Batch(self, self._call, inputs, config, kwargs, return_exceptions) as batch:
             await batch.akeep()
             return [await batch.aoutcome(self.ainvoke, *each, **kwargs) for each in batch]
@@ -101,17 +102,18 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Returns the model with tools that it may call; its chat template has to have a place for them.
+        """Returns the model with tools that it may call. Its chat template must have a place for tools.
 
         Args:
-            tools: in any form that LangChain knows.
-            tool_choice: `"auto"`, `"any"`, `"none"` or the name of a tool. Candidates that call as asked are
-                preferred; where none does, the best of the others is returned.
-            strict: passed on to the tools' schemas.
-            kwargs: bound as well; `parallel_tool_calls=False` prefers candidates with one call at most.
+            tools: the tools, in any form that LangChain accepts.
+            tool_choice: `"auto"`, `"any"`, `"none"` or the name of a tool. Candidates that make such a call
+                are preferred; if no candidate does, the best candidate is returned.
+            strict: passed to the tools' schemas.
+            kwargs: further arguments to bind; `parallel_tool_calls=False` prefers candidates with at most one
+                call.
 
         Raises:
-            ValueError: `tool_choice` names no tool that was given.
+            ValueError: `tool_choice` is not the name of one of the tools.
         """
         return self.bind(**tool_options(tools, tool_choice, strict=strict), **kwargs)
 
@@ -130,12 +132,12 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
             schema: a Pydantic class, a `TypedDict`, a JSON schema or an OpenAI tool.
             include_raw: return `{"raw", "parsed", "parsing_error"}`.
             method: `"json_schema"` (any model), `"function_calling"` (models that call tools) or
-                `"json_mode"` (any JSON; the prompt has to say what).
-            strict: for `"function_calling"`: passed on to the tool's schema.
-            kwargs: none is known.
+                `"json_mode"` (any JSON; the prompt must describe it).
+            strict: for `"function_calling"`, passed to the tool's schema.
+            kwargs: not supported.
 
         Raises:
-            ValueError: an unknown method or option.
+            ValueError: the method or an option is unknown.
         """
         return structured(self, schema, method, include_raw=include_raw, strict=strict, options=kwargs)
 
@@ -148,7 +150,7 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
     def get_num_tokens_from_messages(
         self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
     ) -> int:
-        """Returns how many tokens messages take as the model reads them, without demonstrations."""
+        """Returns the number of tokens of messages in the model's template, without demonstrations."""
         if not messages:
             return 0
         form = self.core.format
@@ -156,7 +158,7 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
             form = Call.with_tools(self.core, tool_options(tools)["tools"]).format
         try:
             return len(form.context(to_conversation(messages), [], None))
-        except PromptError:  # a part of a conversation that the template does not take by itself
+        except PromptError:  # the template refuses this part of a conversation on its own
             return sum(len(self.get_token_ids(turn.content)) for turn in to_conversation(messages))
 
     def _generate(
@@ -245,8 +247,8 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         return params
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        # The settings alone do not say what an answer depends on: the demonstrations change as well. And a
-        # stop of None, from the call, would hide our own.
+        # The settings alone do not determine an answer: the demonstrations change too. A
+        # stop of None in the call would hide the model's own.
         own = list(self.stop) if self.stop and not stop else stop
         return f"{super()._get_llm_string(stop=own, **kwargs)} {cache_key(self.core)}"
 

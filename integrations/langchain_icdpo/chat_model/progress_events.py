@@ -1,4 +1,4 @@
-"""ICDPO's progress as LangChain's custom events, for whoever listens to the run."""
+"""Sends ICDPO's progress as custom events of LangChain."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["ProgressEvents"]
 
 
 class ProgressEvents:
-    """Sends an `icdpo_progress` event after each stage; silent where no run is active.
+    """Sends an `icdpo_progress` event after each stage; does nothing outside a run.
 
     Args:
-        run_manager: of the run that the events belong to; the surrounding run where not given.
+        run_manager: the manager of the events' run; by default that of the surrounding run.
     """
 
     NAME = "icdpo_progress"
@@ -35,12 +35,12 @@ class ProgressEvents:
 
     @property
     def on_progress(self) -> OnProgress | None:
-        """For a call in this thread."""
+        """Reports the progress of a call in this thread."""
         return self._send if self._handlers else None
 
     @property
     def on_async_progress(self) -> OnProgress | None:
-        """For a call that reports on the event loop; await `sent` after it."""
+        """Reports the progress of a call on the event loop; await `sent` after the call."""
         return self._send_later if self._handlers else None
 
     async def sent(self) -> None:

@@ -1,4 +1,4 @@
-"""From the core's stream to LangChain's chunks."""
+"""Converts the core's stream to LangChain's chunks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["astreamed", "message_chunks", "streamed"]
 
 
 def streamed(call: Call, result: ICDPOResult | None, run_manager: Any) -> Generator[AnswerChunk, None, None]:
-    """Yields the answer to a call in pieces, or whole where a tool call or JSON is wanted.
+    """Yields the answer to a call in pieces; as a whole if it must be a tool call or JSON.
 
     Args:
         call: the question.
-        result: of a batch that has answered it already.
-        run_manager: of the run that is told the progress.
+        result: the result of a batch that contained the call, if there is one.
+        run_manager: the manager of the run that receives progress events.
     """
     on_progress = ProgressEvents(run_manager).on_progress
     if result is None and call.wanted is None:
@@ -36,7 +36,7 @@ def streamed(call: Call, result: ICDPOResult | None, run_manager: Any) -> Genera
 async def astreamed(
     call: Call, result: ICDPOResult | None, run_manager: Any
 ) -> AsyncGenerator[AnswerChunk, None]:
-    """`streamed` that never blocks the event loop."""
+    """`streamed` without blocking the event loop."""
     events = ProgressEvents(run_manager)
     options = {**call.options, "on_progress": events.on_async_progress}
     if result is None and call.wanted is None:
@@ -52,10 +52,10 @@ async def astreamed(
 
 
 def message_chunks(call: Call, chunk: AnswerChunk) -> Iterator[ChatGenerationChunk]:
-    """Yields LangChain's chunks of a piece: text, or the last text with the metadata, and the end.
+    """Yields LangChain's chunks for a piece: text, or the last text with the metadata, then the end.
 
-    LangChain adds up the numbers of several chunks, and refuses floats that stand in more than one. So one
-    chunk has them all.
+    LangChain adds up the numbers of all chunks and refuses floats that are in more than one. One chunk
+    therefore has all of them.
     """
     if chunk.result is None:
         yield ChatGenerationChunk(message=AIMessageChunk(content=chunk.text))

@@ -1,4 +1,4 @@
-"""Structured output: JSON that fits a schema, by instruction or by a tool call."""
+"""Structured output: JSON that fits a schema, requested by an instruction or as a tool call."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ _TYPES: dict[str, Any] = {
 
 
 class JsonAnswer:
-    """An answer that is to be one JSON object.
+    """Requires the answer to be one JSON object.
 
     Args:
-        schema: the JSON schema that it has to fit; `None` for any object.
+        schema: the JSON schema of the object; `None` for any object.
     """
 
     def __init__(self, schema: Mapping[str, Any] | None = None) -> None:
@@ -48,7 +48,7 @@ class JsonAnswer:
         """Reads OpenAI's `response_format`.
 
         Raises:
-            InvalidInputError: it is of an unknown type.
+            InvalidInputError: its type is unknown.
         """
         kind = response_format.get("type") if isinstance(response_format, Mapping) else None
         if kind == "json_object":
@@ -62,7 +62,7 @@ class JsonAnswer:
 
     @property
     def instruction(self) -> str | None:
-        """Tells the model what JSON is expected; nothing in JSON mode, where the prompt says it."""
+        """Describes the expected JSON to the model; `None` in JSON mode, where the prompt describes it."""
         if self._schema is None:
             return None
         schema = json.dumps(self._schema, ensure_ascii=False)
@@ -72,7 +72,7 @@ class JsonAnswer:
         )
 
     def fitting(self, texts: Sequence[str]) -> list[bool]:
-        """Says of each candidate whether it holds a JSON object with the schema's fields."""
+        """Returns for each candidate whether it holds a JSON object with the schema's fields."""
         found = map(_object, texts)
         return [
             item is not None and (self._schema is None or _matches(item[1], self._schema, self._schema))
@@ -80,7 +80,7 @@ class JsonAnswer:
         ]
 
     def fields(self, text: str) -> dict[str, Any]:
-        """Returns the JSON alone as the content, without what stands around it."""
+        """Returns the JSON alone as the content, without the text around it."""
         found = _object(text)
         return {"content": text if found is None else found[0]}
 
@@ -94,10 +94,10 @@ def structured(
     strict: bool | None,
     options: Mapping[str, Any],
 ) -> Runnable[Any, Any]:
-    """Builds what `ChatICDPO.with_structured_output` returns.
+    """Builds the result of `ChatICDPO.with_structured_output`.
 
     Raises:
-        ValueError: an unknown method or option, or no schema.
+        ValueError: the method or an option is unknown, or there is no schema.
     """
     if method not in _METHODS or options:
         raise ValueError(
@@ -141,10 +141,10 @@ def _no_error(_: Any) -> None:
 
 
 def _called(message: AIMessage) -> AIMessage:
-    # LangChain's parsers answer None to a message without a call, which a caller may take for a result.
+    # LangChain's parsers return None for a message without a call; a caller may take None for a result.
     if not message.tool_calls:
         raise OutputParserException(
-            "no candidate calls the tool: sample more of them (n), use a model that was trained to call "
+            "no candidate calls the tool: sample more candidates (n), use a model trained to call "
             "tools, or method='json_schema'",
             llm_output=message.text,
         )
@@ -165,7 +165,7 @@ def _json_answer(message: AIMessage) -> AIMessage:
 
 
 def _object(text: str) -> tuple[str, dict[str, Any]] | None:
-    """The JSON object that a text consists of, or that stands within it."""
+    """Returns the JSON object that a text consists of or contains."""
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
         return None
@@ -178,9 +178,9 @@ def _object(text: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def _matches(value: Any, schema: Any, root: Mapping[str, Any]) -> bool:
-    """Whether a value has the types, fields and choices that a schema asks for.
+    """Whether a value has the types, fields and choices of a schema.
 
-    Enough to prefer one candidate to another; the parser that follows has the last word.
+    The check only orders candidates; the parser decides whether the value is valid.
     """
     if not isinstance(schema, Mapping):
         return True

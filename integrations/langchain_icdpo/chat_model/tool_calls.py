@@ -1,4 +1,4 @@
-"""Tools: what the model is told, and how its calls are read from its text."""
+"""Tools: the instruction to the model, and the parsing of calls in its text."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def tool_options(
     """Returns the options that bind tools to a chat model.
 
     Args:
-        tools: in any form that LangChain knows.
+        tools: the tools, in any form that LangChain accepts.
         tool_choice: see `ChatICDPO.bind_tools`.
-        strict: passed on to the tools' schemas.
+        strict: passed to the tools' schemas.
 
     Raises:
-        ValueError: `tool_choice` names no tool that was given.
+        ValueError: `tool_choice` is not the name of one of the tools.
     """
     converted = [convert_to_openai_tool(tool, strict=strict) for tool in tools]
     names = [tool["function"]["name"] for tool in converted]
@@ -48,16 +48,16 @@ def tool_options(
 
 
 class ToolUse:
-    """Which calls are wanted, and how a candidate's text becomes calls.
+    """Requires calls of tools, and turns a candidate's text into calls.
 
-    With the choice `"auto"`, most of the candidates decide whether a tool is called, and a tie is for the
-    call: demonstrations show answers, so that their scores can't weigh a call against an answer.
+    With the choice `"auto"`, the majority of the candidates decides whether to call a tool, and a tie calls
+    it. Scores can't compare a call with an answer, because demonstrations show only answers.
 
     Args:
-        tools: in OpenAI's form.
+        tools: the tools in OpenAI's form.
         choice: `"auto"`, `"any"` or the name of a tool.
-        parallel: whether several calls in one answer are welcome.
-        answer: what an answer without a call has to be; `None` for any text.
+        parallel: allow several calls in one answer.
+        answer: the required form of an answer without a call; `None` for any text.
     """
 
     def __init__(
@@ -78,14 +78,14 @@ class ToolUse:
 
     @property
     def instruction(self) -> str | None:
-        """Says that a call is expected: chat templates have no place for `tool_choice`."""
+        """Asks the model for a call: chat templates have no place for `tool_choice`."""
         if self._choice == "auto":
             return None if self._answer is None else self._answer.instruction
         which = "one of the tools" if self._choice == "any" else f"the tool {self._choice}"
         return f"Answer by calling {which}, and with nothing else."
 
     def fitting(self, texts: Sequence[str]) -> list[bool]:
-        """Says of each candidate whether it is what is wanted."""
+        """Returns for each candidate whether it has the form."""
         makes_call, answers = (
             [self._makes_call(text) for text in texts],
             [self._answers(text) for text in texts],
@@ -94,14 +94,14 @@ class ToolUse:
         return makes_call if called else answers
 
     def fields(self, text: str) -> dict[str, Any]:
-        """Returns the content without the calls, the calls, and those that can't be read."""
+        """Returns the content without the calls, the calls, and the invalid calls."""
         content, calls, broken = _read(text)
         if self._answer is not None and not calls and not broken:
             return self._answer.fields(text)
         return {"content": content, "tool_calls": calls, "invalid_tool_calls": broken}
 
     def _makes_call(self, text: str) -> bool:
-        """Whether there is a call, and all calls can be made and are those that were asked for."""
+        """Whether there is a call, and all calls are valid and are of the chosen tools."""
         _, calls, broken = _read(text)
         if not calls or broken or (len(calls) > 1 and not self._parallel):
             return False
@@ -117,7 +117,7 @@ class ToolUse:
 
 
 def _read(text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
-    """Reads `<tool_call>` blocks, `[TOOL_CALLS]` lists, or a text that is a call in JSON as a whole."""
+    """Reads `<tool_call>` blocks, `[TOOL_CALLS]` lists, or a whole text that is a call in JSON."""
     if _OPENING in text:
         content, pieces = _blocks(text)
     elif _LIST in text:
@@ -125,7 +125,7 @@ def _read(text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
         content, pieces = before.strip(), [after.strip()]
     else:
         calls = list(_calls(without_fence(text.strip())))
-        # A JSON answer is not a call, and neither is broken JSON: that is what the model said.
+        # Neither a JSON answer nor broken JSON is a call: such a text is the answer itself.
         return ("", calls, []) if calls and None not in calls else (text, [], [])  # type: ignore[return-value]
     read: list[ToolCall] = []
     broken: list[InvalidToolCall] = []
@@ -140,7 +140,7 @@ def _read(text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
 
 
 def _blocks(text: str) -> tuple[str, list[str]]:
-    """The text outside the `<tool_call>` blocks, and the text of each block; the last may be unclosed."""
+    """The text outside the `<tool_call>` blocks, and the text of each block, even if unclosed."""
     first, *blocks = text.split(_OPENING)
     outside, pieces = [first], []
     for block in blocks:
@@ -151,7 +151,7 @@ def _blocks(text: str) -> tuple[str, list[str]]:
 
 
 def _calls(text: str) -> Iterator[ToolCall | None]:
-    """The calls that a JSON text holds, `None` for an item that is none."""
+    """Returns the calls of a JSON text, with `None` for an item that is not a call."""
     try:
         value = read_json(text, strict=False)
     except ValueError:

@@ -42,5 +42,5 @@ def test_documents_of_another_vector_store_will_do() -> None:
 
 
 def test_a_document_without_an_answer_is_none() -> None:
-    with pytest.raises(DemonstrationError, match=r"'What now\?' is no demonstration.*'chosen'"):
+    with pytest.raises(DemonstrationError, match=r"'What now\?' is not a demonstration.*'chosen'"):
         to_retrieved(Document("What now?"))

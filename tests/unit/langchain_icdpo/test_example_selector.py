@@ -89,7 +89,7 @@ def test_a_prompt_of_several_turns_says_who_speaks() -> None:
 
 @pytest.mark.parametrize(
     ("variables", "says"),
-    [({"a": "x", "b": "y"}, "no variable is called 'input'.*a, b"), ({}, "none"), ({"input": " "}, "blank")],
+    [({"a": "x", "b": "y"}, "no variable is named 'input'.*a, b"), ({}, "none"), ({"input": " "}, "blank")],
     ids=str,
 )
 def test_without_an_input_nothing_is_selected(

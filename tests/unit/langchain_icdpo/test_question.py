@@ -54,8 +54,8 @@ def test_the_context_goes_into_a_system_message_which_retrieval_does_not_look_at
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ({}, "it has: nothing"),
-        ({"question": "Why?"}, "no 'input'; it has: question"),
+        ({}, "the input has: nothing"),
+        ({"question": "Why?"}, "'input' is missing; the input has: question"),
         ({"input": "Why?", "context": 7}, "context is a int"),
         ({"input": 7}, "not int"),
         (None, "not NoneType"),

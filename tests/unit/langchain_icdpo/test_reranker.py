@@ -85,8 +85,8 @@ def test_top_n_and_blank_candidates(core: ICDPO) -> None:
 @pytest.mark.parametrize(
     ("value", "error", "says"),
     [
-        ({"input": QUESTION}, InvalidInputError, "has to hold 'input' and 'candidates'; given: input"),
-        ({"candidates": [KIND]}, InvalidInputError, "no 'input'"),
+        ({"input": QUESTION}, InvalidInputError, "must hold 'input' and 'candidates'; given: input"),
+        ({"candidates": [KIND]}, InvalidInputError, "'input' is missing"),
         (QUESTION, InvalidInputError, "given: str"),
         ({"input": QUESTION, "candidates": []}, ValueError, "at least one"),
         ({"input": QUESTION, "candidates": [7]}, InvalidInputError, "candidate 0 is a int"),

@@ -34,5 +34,5 @@ def test_it_says_what_it_is_for(core: ICDPO) -> None:
 def test_bad_input(core: ICDPO) -> None:
     with pytest.raises(InvalidInputError, match="blank"):
         create_icdpo_tool(icdpo=core).invoke({"question": " "})
-    with pytest.raises(ValueError, match="n can't be changed"):
+    with pytest.raises(ValueError, match="n and chat are both given"):
         create_icdpo_tool(ChatICDPO(icdpo=core), n=3)

@@ -84,7 +84,7 @@ def test_a_trace_of_langfuse(store: DemonstrationStore) -> None:
             {"id": "s5", "name": "tone", "value": None, "stringValue": "warm", "dataType": "CATEGORICAL"},
         ],
     }
-    with pytest.raises(InvalidInputError, match=r"say by key= which of \['length', 'thumb'\] counts"):
+    with pytest.raises(InvalidInputError, match=r"choose one of \['length', 'thumb'\] by key="):
         record_webhook(store, trace)
     assert list(store) == []
     recorded = record_webhook(store, trace, key="thumb")
@@ -107,7 +107,7 @@ def test_a_trace_of_langfuse(store: DemonstrationStore) -> None:
         ([], "must be a JSON object"),
         (payload("x"), "a run is a str"),
         (payload(run("a", "Fine.", 1), run("b", " ", 1)), "blank"),
-        (payload(run("a", "Fine.", 1), run("b", "x", 1, inputs={"x": 1})), "no question is found among x"),
+        (payload(run("a", "Fine.", 1), run("b", "x", 1, inputs={"x": 1})), "x holds no question"),
         (payload(run("a", "Fine.", 1), run("b", "x", 1, outputs=None)), "no answer"),
     ],
     ids=str,

@@ -62,11 +62,11 @@ def test_a_digest_never_leaves_the_directory(models: Path, digest: object):
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"layers": 3}', '{"layers": [1]}', "[" * 5000])
 def test_a_broken_manifest(models: Path, content: str):
     pull(models, "library/broken/latest").write_text(content)
-    with pytest.raises(PolicyError, match="is no manifest of Ollama"):
+    with pytest.raises(PolicyError, match="is not a manifest of Ollama"):
         ollama_gguf("broken")
 
 
 def test_weights_that_are_gone(models: Path):
     (models / "blobs" / f"sha256-{DIGEST}").unlink()
-    with pytest.raises(PolicyError, match="the weights of phi3 are gone"):
+    with pytest.raises(PolicyError, match="the weights of phi3 are missing"):
         ollama_gguf("phi3")

@@ -200,9 +200,9 @@ def test_an_answer_of_another_kind_is_refused(junk: Any) -> None:
     server = FakeVLLM()
     with connect(server) as policy:
         server.handler = lambda request: httpx.Response(200, json=junk)
-        with pytest.raises(PolicyError, match="answers otherwise than vLLM does"):
+        with pytest.raises(PolicyError, match="does not answer like vLLM"):
             policy.sample(CONTEXT, 1, SamplingParams())
-        with pytest.raises(PolicyError, match="answers otherwise than vLLM does"):
+        with pytest.raises(PolicyError, match="does not answer like vLLM"):
             policy.logprobs(CONTEXT, [CONTEXT])
 
 
@@ -234,7 +234,7 @@ def test_another_tokenizer_is_refused() -> None:
             ids = super().tokenize(body)["tokens"]
             return {"tokens": [ids[0], *ids[2:]] if "🦜" in body["prompt"] else ids}
 
-    with pytest.raises(TokenizerMismatch, match=r"read 'def f.*\[\d+, .*there and \[\d+, .*as tokenizer"):
+    with pytest.raises(TokenizerMismatch, match=r"read 'def f.*\[\d+, .*there and \[\d+, .*give tokenizer="):
         connect(Other())
 
 
@@ -249,7 +249,7 @@ def test_other_special_tokens_are_another_tokenizer() -> None:
 
 def test_a_tokenizer_that_is_nowhere_is_asked_for() -> None:
     with pytest.raises(
-        PolicyError, match=r"tokenizer of 'fake' can't be loaded \('/not/there': .*as tokenizer"
+        PolicyError, match=r"tokenizer of 'fake' can't be loaded \('/not/there': .*give tokenizer="
     ):
         connect(FakeVLLM(), tokenizer="/not/there")
 
@@ -264,7 +264,7 @@ def test_a_server_that_is_not_there() -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("connection refused")
 
-    with pytest.raises(PolicyUnavailableError, match=r"vllm.example:8000 can't be used.*connection refused"):
+    with pytest.raises(PolicyUnavailableError, match=r"vllm.example:8000 is unavailable.*connection refused"):
         connect(httpx.MockTransport(refuse))
 
 
