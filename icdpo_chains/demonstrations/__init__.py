@@ -1,1 +1,1 @@
-"""Where demonstrations come from: the type, file formats, the Chroma store, embedding and retrieval."""
+"""Demonstrations: the type, file formats, the Chroma store, embedding and retrieval."""

@@ -1,4 +1,4 @@
-"""`check_store`: what is damaged in a store, found without loading any of it into Chroma."""
+"""`check_store`: finds damage in a store without loading the store into Chroma."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ __all__ = ["StoreCheck", "check_store"]
 
 @dataclass(frozen=True)
 class StoreCheck:
-    """What was found.
+    """The result of a check.
 
     Attributes:
-        database: what is wrong with the database; `None` for nothing.
-        index: why the vector index can't be trusted; `None` for nothing. Opening the store builds it anew.
-        records: how many records can be read.
-        damaged: the other records: what is wrong with each, by its id.
+        database: the fault of the database; `None` if it is intact.
+        index: the fault of the vector index; `None` if it is intact. Opening the store rebuilds a damaged
+            index.
+        records: the number of readable records.
+        damaged: the fault of each unreadable record, by its id.
     """
 
     database: str | None
@@ -46,7 +47,7 @@ def check_store(path: str | os.PathLike[str], collection: str = "demonstrations"
 
     Raises:
         StoreUnavailableError: there is no store.
-        StoreLockedError: another process writes to the store all the time.
+        StoreLockedError: another process writes to the store without a pause.
     """
     directory = Path(path)
     reader = ReadOnlyDirectory(directory)

@@ -1,4 +1,4 @@
-"""The store that is used where none is named: the user's own, which begins with the starter set."""
+"""The default store: the user's own store, which starts with the starter set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["default_store_path", "open_default_store"]
 
 
 def default_store_path() -> Path:
-    """Returns `ICDPO_STORE` if that is set, else a directory among the user's data."""
+    """Returns the value of `ICDPO_STORE`, or else a directory among the user's data."""
     import platformdirs
 
     named = os.environ.get("ICDPO_STORE")
@@ -26,10 +26,10 @@ def default_store_path() -> Path:
 
 
 def open_default_store(*, read_only: bool = False, embedder: Embedder | None = None) -> DemonstrationStore:
-    """Opens the default store; where there is none yet, it is made of the starter demonstrations.
+    """Opens the default store; creates a missing one from the starter demonstrations.
 
-    A store that was made otherwise stays as it is. Demonstrations that the user removes stay removed: a
-    marker file says that the starter set was put in.
+    Any other existing store stays unchanged. Demonstrations that the user removes stay removed: a marker file
+    records that the starter set was added.
 
     Args:
         read_only: see `DemonstrationStore`.
@@ -54,17 +54,17 @@ def open_default_store(*, read_only: bool = False, embedder: Embedder | None = N
     if is_lacking():
         try:
             path.mkdir(parents=True, exist_ok=True)
-            # Two processes that start at once: one fills the store, the other waits for it.
+            # Two processes may start at the same time: one fills the store, the other waits.
             with filelock.FileLock(path / "starter-set.lock"):
                 if is_lacking():
-                    begun.touch()  # tells a store of ours that was not filled from one of the user's own
+                    begun.touch()  # distinguishes an unfilled default store from a store of the user's own
                     with DemonstrationStore(path, embedder=embedder) as store:
                         store.add(starter_demonstrations())
                     marker.touch()
                     begun.unlink()
         except OSError as error:
             raise StoreUnavailableError(
-                f"the default store {path} can't be created ({error}): make it writable, or name another "
+                f"the default store {path} can't be created ({error}): make it writable, or set another "
                 "directory by ICDPO_STORE"
             ) from error
     return DemonstrationStore(path, embedder=embedder, read_only=read_only)

@@ -1,4 +1,4 @@
-"""`Demonstration`: a prompt, and the answer that people preferred, the one that they rejected, or both."""
+"""`Demonstration`: a prompt with a chosen answer, a rejected answer, or both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from icdpo_chains.messages import Conversation, Message, as_conversation, check_
 __all__ = ["Demonstration"]
 
 _DEEPEST = 64
-"""The most levels of lists and objects in metadata: readers of JSON fail at some hundred levels."""
+"""The most levels of lists and objects in metadata: JSON readers fail at some hundred levels."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,16 @@ class Demonstration:
     Attributes:
         prompt: a string (one user turn) or a tuple of messages that ends with a user or tool turn. Messages
             may be given as any sequence of `Message` or `{"role", "content"}`.
-        chosen: the better answer, or `None` where there is none; not blank.
-        rejected: the worse answer, or `None` where there is none; not blank, and not equal to `chosen`.
-        metadata: JSON values by name (provenance, topic, licence), nested at most 64 levels deep; not part
-            of the identity.
+        chosen: the better answer, not blank; `None` if there is no chosen answer.
+        rejected: the worse answer, not blank, and not equal to `chosen`; `None` if there is no rejected
+            answer.
+        metadata: JSON values by name (provenance, topic, licence), nested at most 64 levels deep; they do not
+            affect the identity.
 
     Raises:
-        DemonstrationError: no answer, a blank or doubled answer, an unusable prompt, metadata that JSON can't
-            hold or that are nested too deeply.
-        TypeError: an answer that is not a string.
+        DemonstrationError: there is no answer, an answer is blank, both answers are the same, the prompt is
+            unusable, or the metadata are not JSON values or are nested too deeply.
+        TypeError: an answer is not a string.
     """
 
     prompt: str | tuple[Message, ...]
@@ -59,12 +60,12 @@ class Demonstration:
             raise DemonstrationError(str(error)) from None
         if not given:
             raise DemonstrationError(
-                "there is neither a chosen nor a rejected answer: a demonstration needs one of them, or both"
+                "there is neither a chosen nor a rejected answer: give one of them, or both"
             )
         for name, answer in given.items():
             if not answer.strip():
                 raise DemonstrationError(
-                    f"the {name} answer is blank: pass None where there is no {name} answer"
+                    f"the {name} answer is blank: pass None if there is no {name} answer"
                 )
         if rejected == chosen:
             raise DemonstrationError(
@@ -85,24 +86,24 @@ class Demonstration:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The prompt as messages, whichever way it was given."""
+        """The prompt as messages."""
         return as_conversation(self.prompt)
 
     @property
     def prompt_text(self) -> str:
-        """The prompt as one text, turns joined by line breaks, without system messages: what is searched."""
+        """The text to search: the turns without system messages, joined by line breaks."""
         return search_text(self.messages)
 
     @property
     def prompt_id(self) -> str:
-        """A hash of the prompt, of the same form as `id`."""
+        """A hash of the prompt in the form of `id`."""
         return _digest(self._turns)
 
     @property
     def id(self) -> str:
         """A hash of the content: 32 hexadecimal digits of SHA-256.
 
-        The same prompt as a string and as one user message has the same id; metadata does not count.
+        A string and the same prompt as one user message have the same id; metadata does not affect the id.
         """
         return _digest([self._turns, self.chosen, self.rejected])
 
@@ -113,7 +114,7 @@ class Demonstration:
     def to_dict(self) -> dict[str, Any]:
         """Returns the demonstration as JSON values, in TRL's explicit-prompt form; `from_dict` reads them.
 
-        An answer that the demonstration lacks is left out.
+        Missing answers are left out.
         """
         prompt = (
             self.prompt if isinstance(self.prompt, str) else [message.to_dict() for message in self.prompt]
@@ -129,10 +130,10 @@ class Demonstration:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Demonstration:
-        """Builds a demonstration from what `to_dict` returned.
+        """Builds a demonstration from the result of `to_dict`.
 
         Raises:
-            DemonstrationError: a field is missing or can't be used.
+            DemonstrationError: a field is missing or invalid.
         """
         if "prompt" not in row or ("chosen" not in row and "rejected" not in row):
             missing = "prompt" if "prompt" not in row else "chosen and no rejected"
@@ -149,7 +150,7 @@ def _digest(content: object) -> str:
 
 
 def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a private copy, as JSON gives it back: a store can return exactly this copy."""
+    """Returns a private copy after a round trip through JSON, which a store can return exactly."""
     if not isinstance(metadata, Mapping) or not all(isinstance(name, str) for name in metadata):
         raise DemonstrationError("metadata must be a mapping whose names are strings")
     _check_depth(metadata)
@@ -163,13 +164,13 @@ def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_depth(metadata: Mapping[str, Any]) -> None:
-    """Refuses metadata that are nested more than `_DEEPEST` levels deep; a circle is such, too."""
+    """Refuses metadata nested more than `_DEEPEST` levels deep, including cycles."""
     level: list[Any] = [metadata]
     for _ in range(_DEEPEST):
         inner: list[Any] = []
         for value in level:
             inner += value.values() if isinstance(value, Mapping) else value
-        # One object a place: many references to one list must not multiply from level to level.
+        # Visit each object once: repeated references must not multiply from level to level.
         level = list(
             {id(value): value for value in inner if isinstance(value, (Mapping, list, tuple))}.values()
         )

@@ -1,4 +1,4 @@
-"""`Embedder`: text to unit vectors, by sentence-transformers or by a deterministic fake."""
+"""`Embedder`: embeds texts as unit vectors, by sentence-transformers or by a deterministic fake."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MANY, _BATCH = 32, 64
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors whose cosine says how alike they are. Implementations are thread-safe.
+    """Turns texts into vectors whose cosine measures similarity. Implementations are thread-safe.
 
     Attributes:
-        name: says which one it is; a store that was filled with one refuses another.
+        name: identifies the embedder; a store accepts only the embedder that filled it.
     """
 
     @property
@@ -37,14 +37,14 @@ class Embedder(Protocol):
 
 
 class SentenceTransformerEmbedder:
-    """A sentence-transformers model; loaded when it is first used.
+    """A sentence-transformers model, loaded at its first use.
 
-    Many texts at once, as in an import, are embedded in bfloat16 where the hardware computes in it, and a
-    few, such as a question, in float32. The cosine between the two is above 0.999.
+    Large batches, as in an import, are embedded in bfloat16 on hardware with bfloat16 arithmetic; a few
+    texts, such as a question, in float32. The cosine between the two results is above 0.999.
 
     Args:
         name: a packaged model (the default `all-minilm-l6-v2`), a hub name or a directory.
-        device: `"cuda"`, `"cpu"`, ...; sentence-transformers' own choice where not given.
+        device: `"cuda"`, `"cpu"`, ...; by default sentence-transformers chooses.
     """
 
     def __init__(self, name: str | None = None, *, device: str | None = None) -> None:
@@ -58,7 +58,7 @@ class SentenceTransformerEmbedder:
         self._lock = threading.Lock()
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Embeds texts; a long one is cut at the model's limit (256 tokens for the default).
+        """Embeds texts; long texts are truncated at the model's limit (256 tokens for the default).
 
         Raises:
             StoreError: the model can't be loaded, or was loaded before this process was forked.
@@ -76,7 +76,7 @@ class SentenceTransformerEmbedder:
                 list(texts), batch_size=_BATCH if many else 32, convert_to_numpy=True, show_progress_bar=False
             )
         vectors: Vectors = encoded.astype(np.float32, copy=False)
-        # Not by the model: a norm in bfloat16 is off by up to 0.4 %.
+        # Normalized here: a norm in bfloat16 is off by up to 0.4 %.
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.where(length > 0, length, 1)
         return vectors
@@ -102,7 +102,7 @@ class SentenceTransformerEmbedder:
 
 
 def _in_bfloat16(model: Any) -> Any:
-    """A copy of the model in bfloat16, or the model itself where bfloat16 is not faster."""
+    """A copy of the model in bfloat16, or the model itself if bfloat16 is not faster."""
     import copy
 
     import torch
@@ -119,7 +119,7 @@ class FakeEmbedder:
 
     Args:
         dimension: the length of a vector.
-        name: what a store records.
+        name: the name that a store records.
     """
 
     def __init__(self, dimension: int = 64, name: str = "fake-embedder") -> None:
@@ -131,7 +131,7 @@ class FakeEmbedder:
         vectors = np.zeros((len(texts), self._dimension), dtype=np.float32)
         for row, text in zip(vectors, texts, strict=True):
             for word in re.findall(r"\w+", text.lower()) or [text]:
-                # Each word gets a direction of its own: four places and their signs.
+                # Each word has its own direction: four positions and their signs.
                 digest = hashlib.blake2b(word.encode("utf-8"), digest_size=16).digest()
                 for number in struct.unpack("<4I", digest):
                     row[(number >> 1) % self._dimension] += 1 if number & 1 else -1
@@ -142,10 +142,10 @@ class FakeEmbedder:
 
 
 def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Vectors:
-    """Embeds texts, and checks what came back before anything is stored or searched with it.
+    """Embeds texts and checks the vectors before they are stored or searched.
 
     Raises:
-        StoreError: not one finite vector a text, other than zero.
+        StoreError: the result is not one finite nonzero vector for each text.
     """
     returned = embedder.embed(texts)
     try:
@@ -153,8 +153,8 @@ def embed_checked(embedder: Embedder, texts: Sequence[str]) -> Vectors:
             vectors = np.asarray(returned, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise StoreError(
-            f"the embedder {embedder.name!r} returned no numbers in rows of one length ({error}), and should "
-            "have returned one vector each"
+            f"the embedder {embedder.name!r} returned no numbers in equal rows ({error}), and should "
+            "have returned one vector for each text"
         ) from error
     if vectors.ndim != 2 or len(vectors) != len(texts) or not vectors.size:
         raise StoreError(

@@ -1,4 +1,4 @@
-"""`Feedback`: what a person thought of an answer, and the demonstration that it becomes."""
+"""`Feedback`: a person's opinion of an answer, and its demonstration."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["Feedback"]
 class Feedback:
     """A thumb, a correction, or both, on one answer.
 
-    A correction is the chosen answer of a pair, whose rejected answer is the answer that was given. A thumb
-    without a correction is a demonstration with one answer, marked as a vote: see
+    A correction makes a pair: the correction is chosen, and the model's answer is rejected. A thumb without a
+    correction makes a demonstration with one answer, marked as a vote: see
     `icdpo_chains.demonstrations.pairing`.
 
     Attributes:
         prompt: the question, or the conversation before the answer.
-        answer: the answer that was given.
-        thumb: what the person thought of the answer.
-        correction: the answer that the person would have liked.
-        metadata: a user, a time, a comment, ...; tells two votes apart.
+        answer: the model's answer.
+        thumb: the person's vote on the answer.
+        correction: the person's better answer.
+        metadata: a user, a time, a comment, ...; distinguishes votes.
 
     Raises:
-        InvalidInputError: neither a thumb nor a correction, or a thumb up with a correction.
+        InvalidInputError: there is neither a thumb nor a correction, or a thumb up comes with a correction.
     """
 
     prompt: Conversation
@@ -46,18 +46,15 @@ class Feedback:
         if self.thumb is not None and self.thumb not in get_args(Thumb):
             raise InvalidInputError(f"thumb is {self.thumb!r:.40}, and must be 'up' or 'down'")
         if self.thumb is None and self.correction is None:
-            raise InvalidInputError("the feedback says nothing of the answer: give a thumb or a correction")
+            raise InvalidInputError("the feedback has no opinion of the answer: give a thumb or a correction")
         if self.thumb == "up" and self.correction not in (None, self.answer):
-            raise InvalidInputError(
-                "a thumb up says that the answer is good, and a correction that another is better: give one "
-                "of them"
-            )
+            raise InvalidInputError("a thumb up and a correction contradict each other: give one of them")
 
     def demonstration(self) -> Demonstration:
         """Returns the demonstration.
 
         Raises:
-            DemonstrationError: the prompt, the answer or the correction can't be used.
+            DemonstrationError: the prompt, the answer or the correction is invalid.
         """
         try:
             turns = as_conversation(self.prompt)
@@ -76,7 +73,7 @@ class Feedback:
         """Adds the demonstration to a store that is open for writing.
 
         Returns:
-            What the store holds now: the demonstration, or the pair that it has become a part of.
+            The demonstration in the store, or the pair that now contains it.
 
         Raises:
             DemonstrationError: see `demonstration`.

@@ -1,4 +1,4 @@
-"""`open_store`: a store by its name, which is a directory or the address of a Chroma server."""
+"""`open_store`: opens a store by its name, a directory or the address of a Chroma server."""
 
 from __future__ import annotations
 
@@ -30,14 +30,15 @@ def open_store(
     """Opens a store by its name.
 
     Args:
-        place: a directory; or `http://host:port/collection?tenant=...&database=...` of a Chroma server, of
-            which all after the port may be left out, and whose token, if it wants one, stands in
-            `ICDPO_CHROMA_TOKEN`; or `None` for what `ICDPO_STORE` says, and else the user's own directory.
-        read_only: see `DemonstrationStore`; a server knows no such thing.
+        place: a directory; or the address of a Chroma server,
+            `http://host:port/collection?tenant=...&database=...`, in which everything after the port is
+            optional, with the server's token in `ICDPO_CHROMA_TOKEN`; or `None` for the value of
+            `ICDPO_STORE`, or else the user's own directory.
+        read_only: see `DemonstrationStore`; ignored for a server.
         embedder: see `DemonstrationStore`.
 
     Raises:
-        InvalidInputError: an address that can't be read.
+        InvalidInputError: the address is invalid.
         StoreError: see `DemonstrationStore` and `DemonstrationStore.connect`.
     """
     from icdpo_chains.demonstrations.default_store import open_default_store
@@ -66,7 +67,7 @@ def _connected(address: str, embedder: Embedder | None) -> DemonstrationStore:
     collection = unquote(parts.path.strip("/"))
     unknown = options.keys() - {"tenant", "database"}
     if not parts.hostname or "/" in collection or unknown:
-        raise InvalidInputError(f"{address!r} is no address of a Chroma server: write {_FORM}")
+        raise InvalidInputError(f"{address!r} is not the address of a Chroma server: write {_FORM}")
     return DemonstrationStore.connect(
         parts.hostname,
         port,

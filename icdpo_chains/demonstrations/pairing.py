@@ -2,12 +2,12 @@
 
 A thumb is a demonstration with one answer. Two keys of its metadata have a meaning here:
 
-- `thumb` marks the demonstration as a person's vote. The same vote twice (an import that is repeated) counts
-  once; votes that differ in their metadata (a user, a time) count each.
-- `thumbs` lists the votes of an answer that has several; the majority decides, and a tie is not shown.
+- `thumb` marks the demonstration as a person's vote. A repeated vote (from a repeated import) counts once;
+  votes with different metadata (a user, a time) count separately.
+- `thumbs` lists the votes of an answer with several votes; the majority decides, and a tie is not shown.
 
-A pair that is made of two thumbs keeps the metadata of the thumb down under `rejected_metadata`, so that it
-can be taken apart again: a later thumb may outvote either of them.
+A pair of two thumbs keeps the metadata of the thumb down under `rejected_metadata`, so that it can be split
+again: a later thumb may outvote either of them.
 """
 
 from __future__ import annotations
@@ -30,13 +30,12 @@ Outcome = Literal["added", "updated", "unchanged"]
 
 @dataclass(frozen=True)
 class Regrouped:
-    """What the demonstrations of one prompt become.
+    """The changes to the demonstrations of one prompt.
 
     Attributes:
-        demonstrations: what there is to be, besides the pairs that are no thumbs.
-        outcomes: what each arrival did, in their order.
-        places: the id under which an arrival, or a demonstration that is gone, is kept now, by its own id;
-            only where the two differ.
+        demonstrations: the resulting demonstrations, without the pairs that are not made of thumbs.
+        outcomes: the outcome of each arrival, in order.
+        places: the new id of each arrival or former demonstration, by its own id, if the two differ.
     """
 
     demonstrations: tuple[Demonstration, ...]
@@ -48,8 +47,8 @@ def regrouped(existing: Iterable[Demonstration], arrivals: Sequence[Demonstratio
     """Adds thumbs to the demonstrations of their prompt.
 
     Args:
-        existing: all demonstrations of this prompt, in the order in which they came.
-        arrivals: demonstrations of the same prompt for which `is_thumbs` holds.
+        existing: all demonstrations of this prompt, in the order of insertion.
+        arrivals: demonstrations of the same prompt that satisfy `is_thumbs`.
     """
     answers: dict[str, _Answer] = {}
     whole: dict[tuple[Thumb, str], str] = {}
@@ -83,19 +82,19 @@ def regrouped(existing: Iterable[Demonstration], arrivals: Sequence[Demonstratio
 
 
 def votes_of(item: Demonstration) -> dict[Thumb, int]:
-    """Returns how many thumbs up and down a demonstration with one answer has got."""
+    """Returns the numbers of thumbs up and down of a demonstration with one answer."""
     votes = _votes(item.metadata) or [{_THUMB: _side(item)[0]}]
     ups = sum(vote[_THUMB] == "up" for vote in votes)
     return {"up": ups, "down": len(votes) - ups}
 
 
 def is_vote(item: Demonstration) -> bool:
-    """Returns whether a demonstration with one answer is marked as a person's vote, or several."""
+    """Returns whether a demonstration with one answer is marked as one or several votes."""
     return _marked(item.metadata)
 
 
 def is_tie(item: Demonstration) -> bool:
-    """Returns whether as many people like the answer as do not, so that it is not shown."""
+    """Returns whether the votes on the answer are tied, so that it is not shown."""
     if item.is_pair:
         return False
     votes = votes_of(item)
@@ -103,13 +102,13 @@ def is_tie(item: Demonstration) -> bool:
 
 
 def is_thumbs(item: Demonstration) -> bool:
-    """Returns whether it is a thumb, or a pair that is made of two."""
+    """Returns whether it is a thumb or a pair of two thumbs."""
     return not item.is_pair or isinstance(item.metadata.get(_OF_REJECTED), Mapping)
 
 
 @dataclass
 class _Answer:
-    """An answer to the prompt, and what people think of it."""
+    """An answer to the prompt and its votes."""
 
     prompt: Any
     text: str
@@ -121,7 +120,7 @@ class _Answer:
         """Counts the votes of a demonstration of this answer."""
         plain = {name: value for name, value in metadata.items() if name != _VOTES or not _votes(metadata)}
         marked = _marked(metadata)
-        # Scalars alone: they tell a user or a time, and a list of votes nests no deeper than they do.
+        # Only scalars: they can name a user or a time, and a list of votes stays flat.
         scalars = {name: value for name, value in plain.items() if not isinstance(value, (list, dict))}
         votes = _votes(metadata) or [{**(scalars if marked else {}), _THUMB: thumb}]
         new = [vote for vote in votes if vote not in self.votes]
@@ -141,7 +140,7 @@ class _Answer:
         return sum(1 if vote[_THUMB] == "up" else -1 for vote in self.votes)
 
     def demonstration(self) -> Demonstration:
-        """Returns it as a demonstration with one answer; a tie stays on the side where it was."""
+        """Returns a demonstration with one answer; a tie keeps the answer's side."""
         up = self.balance > 0 or (self.balance == 0 and self.thumb == "up")
         metadata = dict(self.metadata)
         if len(self.votes) > 1:
@@ -150,7 +149,7 @@ class _Answer:
 
 
 def _paired(answers: Sequence[_Answer]) -> tuple[list[Demonstration], dict[str, str]]:
-    """Makes pairs of ups and downs, in their order; returns all, and the id of each answer's."""
+    """Pairs ups and downs in order; returns all demonstrations, and the id of each answer's demonstration."""
     ups = [answer.demonstration() for answer in answers if answer.balance > 0]
     downs = [answer.demonstration() for answer in answers if answer.balance < 0]
     made = [answer.demonstration() for answer in answers if answer.balance == 0]
@@ -159,14 +158,14 @@ def _paired(answers: Sequence[_Answer]) -> tuple[list[Demonstration], dict[str, 
         metadata = {**up.metadata, _OF_REJECTED: dict(down.metadata)}
         try:
             made.append(Demonstration(up.prompt, up.chosen, down.rejected, metadata))
-        except DemonstrationError:  # metadata at the limit of nesting: the two stay apart
+        except DemonstrationError:  # the metadata are at the nesting limit: the two stay separate
             made += [up, down]
     made += ups[count:] + downs[count:]
     return made, {text: item.id for item in made for text in (item.chosen, item.rejected) if text is not None}
 
 
 def _parts(item: Demonstration) -> list[Demonstration]:
-    """The thumbs that a pair was made of, or the thumb itself."""
+    """Returns the two thumbs of a pair, or the thumb itself."""
     if not item.is_pair:
         return [item]
     metadata = _without(item.metadata, _OF_REJECTED)
@@ -185,7 +184,7 @@ def _marked(metadata: Mapping[str, Any]) -> bool:
 
 
 def _votes(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The votes that metadata list; none if a list of this name is something else."""
+    """Returns the votes listed in metadata; none if a list of this name holds other values."""
     votes = metadata.get(_VOTES)
     if not isinstance(votes, list) or not all(
         isinstance(vote, Mapping) and vote.get(_THUMB) in ("up", "down") for vote in votes

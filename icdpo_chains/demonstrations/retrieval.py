@@ -1,4 +1,4 @@
-"""Which demonstrations are shown: `TwoStageRetriever`, `RandomRetriever`, `FixedDemonstrations`."""
+"""Retrievers of demonstrations: `TwoStageRetriever`, `RandomRetriever`, `FixedDemonstrations`."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ _MOST = 10_000
 
 @dataclass(frozen=True)
 class RetrievedDemonstration:
-    """A demonstration, and why it was retrieved.
+    """A retrieved demonstration with its scores.
 
     Attributes:
         demonstration: the demonstration.
-        bm25_score: of stage one; `None` where stage one had no part in it.
-        similarity: of stage two, the cosine between the prompts; `None` where stage two had no part in it.
+        bm25_score: the score of stage one; `None` if stage one took no part.
+        similarity: the score of stage two, the cosine between the prompts; `None` if stage two took no part.
         general: the demonstration stands in for demonstrations that are unlike the question.
-        side: the answers that the model is shown: `"both"` for all that the demonstration has.
+        side: the answers to show: `"both"` for all answers of the demonstration.
     """
 
     demonstration: Demonstration
@@ -53,7 +53,7 @@ class RetrievedDemonstration:
 
     @property
     def shown(self) -> Demonstration:
-        """The demonstration with the answers that the model is shown."""
+        """The demonstration with only the answers to show."""
         if self.side == "both":
             return self.demonstration
         if self.side == "chosen":
@@ -70,32 +70,32 @@ class Retriever(Protocol):
         """Returns demonstrations for a prompt, best first.
 
         Args:
-            prompt: a string, or messages that end where the assistant is to answer.
-            k: how many; the retriever's own number where not given. Fewer come if there are fewer.
-            exclude: ids that must not be among them (or one id), such as the prompt's own demonstration.
+            prompt: a string, or messages that end before the assistant's answer.
+            k: the number of demonstrations; by default that of the retriever. The result may be shorter.
+            exclude: ids (or one id) to leave out, such as that of the prompt's own demonstration.
 
         Raises:
             InvalidInputError: the prompt is blank or not valid Unicode.
-            TypeError, ValueError: `k` is no whole number above 0.
+            TypeError, ValueError: `k` is not a whole number above 0.
         """
         ...
 
 
 class TwoStageRetriever:
-    """BM25 over the prompts, then sentence embeddings over what that found (arXiv 2402.09320).
+    """BM25 over the prompts, then sentence embeddings over its results (arXiv 2402.09320).
 
-    Stage one looks at the last 30 tokens of the conversation; stage two takes the nearest of its pool.
-    Where stage one finds fewer than k (no word in common with any prompt, say), embeddings alone fill up. The
-    index follows the store, whoever changes it.
+    Stage one reads the last 30 tokens of the conversation; stage two takes the nearest prompts of its pool.
+    If stage one finds fewer than k (for example, no prompt shares a word with the question), embeddings alone
+    find the rest. The index follows changes of the store by any process.
 
     Args:
-        store: where demonstrations are kept.
-        k: how many are returned; the paper shows 2 or 3.
-        pool: how many stage one passes on; the paper's 20.
-        query_tokens: how many tokens stage one looks at, from the end; the paper's 30.
-        require_chosen: only demonstrations that have a chosen answer.
-        require_rejected: only demonstrations that have a rejected answer.
-        where: only those whose metadata match (Chroma's `where`).
+        store: the demonstrations.
+        k: the number of demonstrations to return; the paper shows 2 or 3.
+        pool: the number of results of stage one; 20 in the paper.
+        query_tokens: the number of tokens that stage one reads, from the end; 30 in the paper.
+        require_chosen: only demonstrations with a chosen answer.
+        require_rejected: only demonstrations with a rejected answer.
+        where: only demonstrations with matching metadata (Chroma's `where`).
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class TwoStageRetriever:
 
 
 class _Snapshot:
-    """What a retriever may find, in a store as it was at one moment."""
+    """The demonstrations open to a retriever, in a snapshot of a store."""
 
     def __init__(self, store: DemonstrationStore, where: Where | None, index: _Index) -> None:
         self.index, self.where = index, where
@@ -165,7 +165,7 @@ class _Snapshot:
 
 
 class _Index:
-    """The BM25 index of a store as it was at one moment."""
+    """The BM25 index of a snapshot of a store."""
 
     def __init__(self, store: DemonstrationStore, stamp: str) -> None:
         self.stamp = stamp
@@ -177,7 +177,7 @@ class _Index:
 
     @classmethod
     def of(cls, store: DemonstrationStore, stamp: str) -> _Index:
-        """Returns the index of a store, which all retrievers of the store share."""
+        """Returns the index of a store, shared by all its retrievers."""
         with _building:
             index = _latest.get(store)
             if index is None or index.stamp != stamp:
@@ -190,15 +190,14 @@ _building = threading.Lock()
 
 
 class RandomRetriever:
-    """Demonstrations drawn at random: the control that retrieval is measured against.
+    """Draws demonstrations at random: the baseline for retrieval.
 
     The same seed and prompt give the same draw.
 
     Args:
-        source: a store, of which the demonstrations with a chosen answer are drawn, or a sequence of
-            demonstrations.
-        k: how many are returned.
-        seed: of the draw.
+        source: a store, for its demonstrations with a chosen answer, or a sequence of demonstrations.
+        k: the number of demonstrations to return.
+        seed: the seed of the draw.
     """
 
     def __init__(
@@ -212,7 +211,7 @@ class RandomRetriever:
     def retrieve(
         self, prompt: Conversation, k: int | None = None, *, exclude: Collection[str] = ()
     ) -> list[RetrievedDemonstration]:
-        """Returns k demonstrations by chance. See `Retriever.retrieve`."""
+        """Returns k random demonstrations. See `Retriever.retrieve`."""
         text = search_text(as_conversation(prompt))
         k = self.k if k is None else check_count(k, "k", _MOST)
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
@@ -230,11 +229,11 @@ class RandomRetriever:
 
 
 class FixedDemonstrations:
-    """The same demonstrations for each prompt, as given.
+    """Returns the same given demonstrations for each prompt.
 
     Args:
-        demonstrations: the first counts as the best: it stands nearest to the question, and is dropped last.
-        k: how many are returned; all of them where not given.
+        demonstrations: best first: the first is shown next to the question and is dropped last.
+        k: the number of demonstrations to return; by default all.
     """
 
     def __init__(self, demonstrations: Sequence[Demonstration], k: int | None = None) -> None:

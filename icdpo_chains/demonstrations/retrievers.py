@@ -1,4 +1,4 @@
-"""`RETRIEVERS`: the retrievers by name, as config files and comparisons speak of them."""
+"""`RETRIEVERS`: the retrievers by their names in config files and comparisons."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ _MOST = 10_000
 
 
 class BM25Retriever:
-    """The first of the two stages alone: in the order of BM25.
+    """Only the first of the two stages: the order of BM25.
 
-    Where fewer than k prompts share a word with the question, embeddings fill up, as they do with two stages.
+    If fewer than k prompts share a word with the question, embeddings find the rest, as in two stages.
 
     Args:
-        store: where demonstrations are kept.
-        k: how many are returned.
-        require_chosen: only demonstrations that have a chosen answer.
-        require_rejected: only demonstrations that have a rejected answer.
+        store: the demonstrations.
+        k: the number of demonstrations to return.
+        require_chosen: only demonstrations with a chosen answer.
+        require_rejected: only demonstrations with a rejected answer.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class BM25Retriever:
         require_rejected: bool = False,
     ) -> None:
         self.store = store
-        # Its pool is never smaller than k: with k of them nothing is left for the second stage to choose.
+        # The pool has exactly k demonstrations, so the second stage has no choice.
         self._stages = TwoStageRetriever(
             store, k, pool=1, require_chosen=require_chosen, require_rejected=require_rejected
         )
@@ -65,13 +65,13 @@ class BM25Retriever:
 
 
 class EmbeddingRetriever:
-    """The second of the two stages alone: the nearest prompts of the whole store by embeddings.
+    """Only the second of the two stages: the nearest prompts of the whole store by embeddings.
 
     Args:
-        store: where demonstrations are kept.
-        k: how many are returned.
-        require_chosen: only demonstrations that have a chosen answer.
-        require_rejected: only demonstrations that have a rejected answer.
+        store: the demonstrations.
+        k: the number of demonstrations to return.
+        require_chosen: only demonstrations with a chosen answer.
+        require_rejected: only demonstrations with a rejected answer.
     """
 
     def __init__(
@@ -119,12 +119,12 @@ class RetrieverFactory(Protocol):
         """Builds it.
 
         Args:
-            store: where demonstrations are kept.
-            k: how many are returned, unless a call says otherwise.
-            pool: how many the first of two stages passes on.
-            require_chosen: only demonstrations that have a chosen answer.
-            require_rejected: only demonstrations that have a rejected answer.
-            seed: of what is drawn.
+            store: the demonstrations.
+            k: the default number of demonstrations.
+            pool: the number of results of the first of two stages.
+            require_chosen: only demonstrations with a chosen answer.
+            require_rejected: only demonstrations with a rejected answer.
+            seed: the seed of random draws.
         """
         ...
 
@@ -186,7 +186,7 @@ def _fixed(
     require_rejected: bool = False,
     seed: int = 0,
 ) -> Retriever:
-    # In an order of the seed alone: the same for each question, and however the store was filled.
+    # The order depends only on the seed: it is the same for each question and for any order of insertion.
     demonstrations = sorted(_usable(store, require_chosen, require_rejected), key=lambda item: item.id)
     random.Random(seed).shuffle(demonstrations)  # noqa: S311
     return FixedDemonstrations(demonstrations, k)
@@ -200,4 +200,4 @@ def _usable(store: DemonstrationStore, require_chosen: bool, require_rejected: b
 RETRIEVERS: Mapping[str, RetrieverFactory] = MappingProxyType(
     {"two_stage": _two_stage, "bm25": _bm25, "embeddings": _embeddings, "random": _random, "fixed": _fixed}
 )
-"""By `RetrieverName`. `random` and `fixed` know what the store held when they were built."""
+"""By `RetrieverName`. `random` and `fixed` use the contents of the store at their construction."""

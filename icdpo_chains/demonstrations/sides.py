@@ -16,13 +16,13 @@ Side = Literal["both", "chosen", "rejected"]
 
 
 class AnswerFilter:
-    """The condition that a demonstration has the answers that a retriever needs. Thread-safe.
+    """The filter for demonstrations with the answers that a retriever needs. Thread-safe.
 
     Args:
         store: the demonstrations.
-        require_chosen: only demonstrations that have a chosen answer.
-        require_rejected: only demonstrations that have a rejected answer.
-        where: only those whose metadata match (Chroma's `where`).
+        require_chosen: only demonstrations with a chosen answer.
+        require_rejected: only demonstrations with a rejected answer.
+        where: only demonstrations with matching metadata (Chroma's `where`).
     """
 
     def __init__(
@@ -40,17 +40,17 @@ class AnswerFilter:
         self._known: tuple[str, Where | None] | None = None
 
     def where(self, stamp: str | None = None) -> Where | None:
-        """Returns Chroma's `where`; `None` where every demonstration of the store has the answers.
+        """Returns Chroma's `where`; `None` if every demonstration of the store has the answers.
 
         Args:
-            stamp: the store's fingerprint, where it is known.
+            stamp: the store's fingerprint, if it is known.
         """
         stamp = self._store.fingerprint if stamp is None else stamp
         if self._known is None or self._known[0] != stamp:
             conditions = [*self._conditions]
-            # A condition makes Chroma's search slower, and most stores hold no lone rejected answer.
+            # A filter makes Chroma's search slower, and most stores hold no lone rejected answers.
             if self._require_chosen and self._store.list(where={HAS_CHOSEN: False}, limit=1):
-                # Only demonstrations without a chosen answer carry the key.
+                # Only demonstrations without a chosen answer have the key.
                 conditions.append({HAS_CHOSEN: {"$ne": False}})
             self._known = (
                 stamp,

@@ -11,10 +11,10 @@ __all__ = ["starter_demonstrations"]
 
 
 def starter_demonstrations() -> list[Demonstration]:
-    """Reads the starter set, so that there is something to retrieve before the user has data of their own.
+    """Reads the starter set, which serves users without their own data.
 
-    The demonstrations were written for this project and have its licence. Each has a rejected answer, and its
-    metadata say the `source`, the `topic` and the `behaviour`: `"helpful"`, `"harmless"`, `"honest"` or
+    The demonstrations were written for this project and have its licence. Each has a rejected answer, and
+    metadata with the `source`, the `topic` and the `behaviour`: `"helpful"`, `"harmless"`, `"honest"` or
     `"polite"`.
 
     Returns:

@@ -32,21 +32,22 @@ _EMBEDDER = f"{RESERVED}embedder"
 
 
 class DemonstrationStore(StoredDemonstrations):
-    """A Chroma collection of demonstrations with embeddings of our own. Thread-safe.
+    """A Chroma collection of demonstrations and their embeddings. Thread-safe.
 
-    One process may write to a directory at a time; any number may read it, and they see what it writes. Where
-    several have to write, run a Chroma server and use `connect`.
+    One process at a time may write to a directory; any number may read it, and they see its changes. For
+    several writers, run a Chroma server and use `connect`.
 
     Args:
-        path: a directory; made where it does not exist.
-        embedder: embeds prompts; by default all-MiniLM-L6-v2. The collection records which one filled it.
+        path: a directory; created if it does not exist.
+        embedder: embeds prompts; by default all-MiniLM-L6-v2. The collection records its embedder.
         collection: the name of the Chroma collection.
-        read_only: change nothing; any number of stores may be open so, beside the one that writes. What a
-            writer that was killed has left half-written is mended first.
+        read_only: open without changes; any number of stores may be read-only next to one writer. The
+            half-written index of a killed writer is repaired first.
 
     Raises:
-        StoreLockedError: another process, or another store of this one, has the directory open for writing.
-        EmbedderMismatchError: the collection was filled with another embedder.
+        StoreLockedError: another process, or another store of this process, has the directory open for
+            writing.
+        EmbedderMismatchError: the collection was filled with a different embedder.
         StoreUnavailableError: the directory can't be read or written.
     """
 
@@ -64,13 +65,13 @@ class DemonstrationStore(StoredDemonstrations):
             return
         reader = ReadOnlyDirectory(directory)
         if reader.damaged(collection):
-            # Opening for writing mends it.
+            # Opening for writing repairs it.
             DemonstrationStore(directory, embedder=embedder, collection=collection).close()
         self._open(reader, embedder, collection)
 
     @classmethod
     def ephemeral(cls, *, embedder: Embedder | None = None) -> DemonstrationStore:
-        """Returns an empty store in memory, which nothing else shares."""
+        """Returns an empty, unshared store in memory."""
         store = cls.__new__(cls)
         store._open(Memory(), embedder, f"demonstrations-{secrets.token_hex(8)}")
         return store
@@ -90,26 +91,26 @@ class DemonstrationStore(StoredDemonstrations):
         token: str | None = None,
         retry_for: float = 30.0,
     ) -> DemonstrationStore:
-        """Returns the store on a Chroma server (`chroma run`), which many processes may write to.
+        """Returns the store on a Chroma server (`chroma run`), to which many processes may write.
 
         Args:
             host: the server's name or address.
-            port: its port.
-            ssl: whether it speaks HTTPS.
+            port: the server's port.
+            ssl: use HTTPS.
             headers: sent with each request.
-            embedder: as for a directory; texts are embedded here, not on the server.
+            embedder: as for a directory; this process embeds texts, not the server.
             collection: the name of the Chroma collection.
-            tenant: a tenant that the server has; its default one where not given.
-            database: a database of that tenant, likewise.
-            token: sent as `Authorization: Bearer`, for what checks it before the server.
-            retry_for: once the server was reached, seconds for which reads and writes are tried again while
-                it is away. Connecting itself is tried once.
+            tenant: an existing tenant; by default the server's default tenant.
+            database: an existing database of the tenant; by default the default database.
+            token: sent as `Authorization: Bearer`, for a proxy that checks it.
+            retry_for: how long reads and writes are retried while the server is unavailable, in seconds. The
+                first connection is tried once.
 
         Raises:
-            StoreUnavailableError: the server is not reached, or refuses the token.
+            StoreUnavailableError: the server can't be reached, or refuses the token.
             StoreError: there is no such tenant or database.
-            EmbedderMismatchError: the collection was filled with another embedder.
-            ValueError: a token or `retry_for` that can't be used.
+            EmbedderMismatchError: the collection was filled with a different embedder.
+            ValueError: the token or `retry_for` is invalid.
         """
         server = Server(
             host,
@@ -133,12 +134,12 @@ class DemonstrationStore(StoredDemonstrations):
             recorded = self._collection.metadata.get(_EMBEDDER)
             if recorded is None:
                 raise StoreError(
-                    f"the collection {collection!r} in {place} was not made by icdpo-chains: name another one"
+                    f"the collection {collection!r} in {place} was not made by icdpo-chains: use another one"
                 )
             if recorded != self.embedder.name:
                 raise EmbedderMismatchError(
                     f"the collection {collection!r} in {place} was filled with the embedder {recorded!r}, "
-                    f"and {self.embedder.name!r} was given: open it with {recorded!r}, or export it and "
+                    f"not with {self.embedder.name!r}: open it with {recorded!r}, or export it and "
                     "import it into a new one"
                 )
             if place.index_lost:
@@ -149,10 +150,10 @@ class DemonstrationStore(StoredDemonstrations):
 
     @contextlib.contextmanager
     def writable(self) -> Iterator[DemonstrationStore]:
-        """Gives this store, or, where it is read-only, its directory opened for writing meanwhile.
+        """Yields this store; for a read-only store, its directory opened for writing meanwhile.
 
         Raises:
-            StoreLockedError: somebody else has the directory open for writing.
+            StoreLockedError: another process has the directory open for writing.
         """
         if not self._collection.place.read_only or self.path is None:
             yield self
@@ -163,11 +164,11 @@ class DemonstrationStore(StoredDemonstrations):
 
     @property
     def fingerprint(self) -> str:
-        """A string that changes whenever the content does, whoever changes it."""
+        """A string that changes with each change of the content, by any process."""
         try:
             return self._collection.fingerprint
         except DamagedIndexError:
-            # Read-only, and a writer was killed at work meanwhile: opening for writing mends what it left.
+            # The store is read-only and a writer was killed meanwhile: opening for writing repairs the index.
             with self.writable():
                 pass
             return self._collection.fingerprint
@@ -179,26 +180,26 @@ class DemonstrationStore(StoredDemonstrations):
         progress: bool = False,
         on_batch: Callable[[AddReport], None] | None = None,
     ) -> AddReport:
-        """Adds demonstrations; those that are known (by their `id`) are not added twice.
+        """Adds demonstrations; known ones (by their `id`) are not added twice.
 
-        Demonstrations with one answer are put to those of the same prompt: an up and a down become a pair,
-        contradictory votes on an answer are counted, and the majority decides (see
+        Demonstrations with one answer are combined with those of the same prompt: an up and a down become a
+        pair, and the majority of contradictory votes on an answer decides (see
         `icdpo_chains.demonstrations.pairing`).
 
-        The iterable is consumed lazily and written in batches. A batch that was written stays, whatever
-        happens after it; where reading fails, what was read before is written.
+        The iterable is consumed lazily and written in batches. Written batches are kept after any later
+        error; if reading fails, the demonstrations read so far are written.
 
         Args:
             demonstrations: any iterable, such as `read_demonstrations(path)`.
             progress: show a progress bar on stderr.
-            on_batch: called with the report so far after each batch that was written.
+            on_batch: called with the report so far after each written batch.
 
         Returns:
-            How many were added, updated (other metadata) and unchanged.
+            The numbers of added, updated (changed metadata) and unchanged demonstrations.
 
         Raises:
             StoreError: the store is read-only, full, or can't be reached.
-            TypeError: an item is no demonstration.
+            TypeError: an item is not a demonstration.
         """
         from tqdm import tqdm
 
@@ -212,7 +213,7 @@ class DemonstrationStore(StoredDemonstrations):
         return report
 
     def remove(self, ids: str | Sequence[str]) -> int:
-        """Removes demonstrations; returns how many there were. Unknown ids are ignored.
+        """Removes demonstrations; returns the number of removed ones. Unknown ids are ignored.
 
         Raises:
             StoreError: the store is read-only or can't be written.
@@ -230,7 +231,7 @@ class DemonstrationStore(StoredDemonstrations):
         return removed
 
     def close(self) -> None:
-        """Releases the directory; the store can't be used any more."""
+        """Releases the directory; the store can't be used afterwards."""
         self._collection.close()
 
     def __enter__(self) -> DemonstrationStore:
@@ -243,10 +244,10 @@ class DemonstrationStore(StoredDemonstrations):
         return f"<DemonstrationStore {self._collection.name!r} in {self._collection.place}>"
 
     def take_out_damaged(self, file: str | os.PathLike[str]) -> int:
-        """Removes the records that are damaged, and appends what they hold to a file of JSON lines.
+        """Removes damaged records, and appends their contents to a file of JSON lines.
 
         Returns:
-            How many there were.
+            The number of demonstrations.
 
         Raises:
             OSError: the file can't be written; nothing is removed then.
@@ -261,7 +262,7 @@ class DemonstrationStore(StoredDemonstrations):
         return self.remove(list(damaged))
 
     def _embed_again(self) -> None:
-        """Fills the empty vector index of a directory whose writer was killed at the wrong moment."""
+        """Rebuilds the discarded vector index of a directory."""
         with self._collection.changing() as change:
             for demonstrations in self._collection.chunks(self, 128):
                 change(

@@ -1,4 +1,4 @@
-"""`StoredDemonstrations`: the reading half of a `DemonstrationStore`."""
+"""`StoredDemonstrations`: the reading methods of a `DemonstrationStore`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MOST_FOUND = 10_000
 
 
 class StoredDemonstrations:
-    """Demonstrations in a Chroma collection, to be read. `DemonstrationStore` opens and changes them.
+    """Reads demonstrations in a Chroma collection. `DemonstrationStore` opens and changes them.
 
     Attributes:
         embedder: Embeds prompts and questions.
@@ -42,7 +42,7 @@ class StoredDemonstrations:
 
     @property
     def fingerprint(self) -> str:
-        """A string that changes whenever the content does, whoever changes it."""
+        """A string that changes with each change of the content, by any process."""
         return self._collection.fingerprint
 
     def get(self, ids: str | Sequence[str]) -> list[Demonstration]:
@@ -54,11 +54,11 @@ class StoredDemonstrations:
     def search(
         self, query: Conversation, k: int = 10, *, where: Where | None = None
     ) -> list[tuple[Demonstration, float]]:
-        """Returns the k demonstrations whose prompts are most similar, with their cosine similarity.
+        """Returns the k demonstrations with the most similar prompts, and their cosine similarities.
 
         Raises:
             InvalidInputError: the query is blank or not valid Unicode.
-            TypeError, ValueError: `k` is no whole number from 1 to 10,000.
+            TypeError, ValueError: `k` is not a whole number from 1 to 10,000.
         """
         k = check_count(k, "k", _MOST_FOUND)  # before an embedder is loaded
         vector = self.embed([embedding_text(as_conversation(query))])[0]
@@ -74,59 +74,59 @@ class StoredDemonstrations:
         ids: Sequence[str] | None = None,
         where: Where | None = None,
     ) -> list[tuple[str, float]]:
-        """Returns the ids nearest to a vector with their cosine similarity, best first.
+        """Returns the ids nearest to a vector and their cosine similarities, best first.
 
         Args:
             vector: float32 [dimension], of unit length.
-            k: how many.
-            ids: only among these, of which unknown ones are left out; `where` is not looked at then.
-            where: only those whose metadata match (Chroma's `where`).
+            k: the number of ids.
+            ids: search only these ids; unknown ids are skipped, and `where` is ignored.
+            where: only demonstrations with matching metadata (Chroma's `where`).
 
         Raises:
-            EmbedderMismatchError: the vector is not of the dimension that the collection has.
+            EmbedderMismatchError: the vector's dimension differs from the collection's.
         """
         if ids is None:
             pairs = self._collection.nearest(vector, k, where)
         else:
             pairs = self._collection.similarities(vector, ids)
-        # Equal prompts get similarities that differ in the last digits, by where they stand in a matrix.
+        # Similarities of equal prompts differ in the last digits, depending on their row in a matrix.
         return sorted(pairs, key=lambda pair: (-round(pair[1], 6), pair[0]))[:k]
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embeds texts with the store's embedder.
 
         Raises:
-            StoreError: what it returned are no vectors.
+            StoreError: the embedder returned invalid vectors.
         """
         return embed_checked(self.embedder, texts)
 
     def list(
         self, *, where: Where | None = None, limit: int | None = None, offset: int = 0
     ) -> list[Demonstration]:
-        """Returns demonstrations, those only whose metadata match `where` (Chroma's filter language).
+        """Returns demonstrations, filtered by metadata (`where`, in Chroma's filter language).
 
         Raises:
-            ValueError: `limit` or `offset` is below 0, or Chroma does not know such a `where`.
+            ValueError: `limit` or `offset` is below 0, or `where` is invalid.
         """
         ids = self._collection.ids(where=where, limit=limit, offset=offset)
         return list(self._reading.demonstrations(ids))
 
     def ids(self, *, where: Where | None = None) -> set[str]:
-        """Returns the ids of all demonstrations, or of those whose metadata match."""
+        """Returns the ids of all demonstrations, or of those with matching metadata."""
         return set(self._collection.ids(where=where))
 
     def prompts(self) -> Iterator[tuple[str, str]]:
-        """Returns the id and the `prompt_text` of each demonstration, one by one."""
+        """Yields the id and the `prompt_text` of each demonstration."""
         return self._reading.prompts()
 
     def export(self, path: str | os.PathLike[str]) -> int:
-        """Writes all demonstrations as JSON lines that import back to the same store; returns how many.
+        """Writes all demonstrations as JSON lines that import to an equal store; returns their number.
 
-        The file appears whole or not at all.
+        The file is written atomically.
 
         Raises:
             OSError: the file can't be written.
-            UnknownFormatError: its name says that it is something else than JSON lines.
+            UnknownFormatError: the file's suffix is not that of JSON lines.
         """
         return write_demonstrations(path, self)
 
@@ -134,7 +134,7 @@ class StoredDemonstrations:
         return int(self._collection.call("count"))
 
     def __iter__(self) -> Iterator[Demonstration]:
-        # In the order in which they came. By their ids: pages by number would shift where one is removed.
+        # In the order of insertion. By their ids: pages by number would shift where one is removed.
         return self._reading.demonstrations(self._collection.ids())
 
     def __contains__(self, item: object) -> bool:

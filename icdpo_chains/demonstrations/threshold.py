@@ -1,4 +1,4 @@
-"""`Threshold`: demonstrations unlike the question are not shown; a fixed few stand in for them."""
+"""`Threshold`: leaves out demonstrations unlike the question; a fixed few replace them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["GENERAL", "GeneralDemonstrations", "Substitute", "Threshold", "ThresholdRetriever"]
 
 Substitute = Literal["general", "none"]
-"""What is shown where all demonstrations are unlike the question."""
+"""The substitute if all demonstrations are unlike the question."""
 
 GENERAL = "general"
 """The metadata key that marks general demonstrations: `Demonstration(..., metadata={"general": True})`."""
@@ -32,14 +32,14 @@ _MOST = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Threshold:
-    """How like the question a demonstration must be to be shown.
+    """The least similarity to the question at which a demonstration is shown.
 
     Attributes:
         min_similarity: the least cosine between the prompts, 0 to 1; `None` for no limit.
-        min_bm25: the least BM25 score, 0 or more; a demonstration that shares no word with the question
-            scores 0. `None` for no limit.
-        substitute: what is shown where no demonstration is like the question: `"general"` for a fixed few
-            (see `GeneralDemonstrations`), `"none"` for the instructions alone.
+        min_bm25: the least BM25 score, 0 or more; demonstrations without a common word with the question have
+            0. `None` for no limit.
+        substitute: the substitute if no demonstration is like the question: `"general"` for a fixed few (see
+            `GeneralDemonstrations`), `"none"` for the instructions alone.
 
     Raises:
         TypeError: a limit is not a number.
@@ -66,16 +66,16 @@ class Threshold:
 
     @property
     def limits(self) -> bool:
-        """Whether there is a limit at all."""
+        """Whether there is a limit."""
         return self.min_similarity is not None or self.min_bm25 is not None
 
     @property
     def leaves_some(self) -> bool:
-        """Whether a question always has demonstrations where the store has some."""
+        """Whether a question always gets demonstrations from a store that has some."""
         return not self.limits or self.substitute != "none"
 
     def passes(self, found: RetrievedDemonstration) -> bool:
-        """Tells whether a demonstration is like the question; a demonstration without figures is."""
+        """Returns whether a demonstration is like the question; true for a demonstration without scores."""
         if found.similarity is None and found.bm25_score is None:
             return True
         near = (
@@ -92,14 +92,14 @@ class Threshold:
         require_chosen: bool = True,
         require_rejected: bool,
     ) -> Retriever:
-        """Returns the retriever with this threshold, or the retriever itself where there is no limit.
+        """Returns the retriever with this threshold, or the retriever itself if there is no limit.
 
         Args:
-            retriever: over the store.
-            store: gives the general demonstrations.
-            k: how many general demonstrations are shown.
-            require_chosen: only general demonstrations that have a chosen answer.
-            require_rejected: only general demonstrations that have a rejected answer.
+            retriever: the retriever over the store.
+            store: provides the general demonstrations.
+            k: the number of general demonstrations.
+            require_chosen: only general demonstrations with a chosen answer.
+            require_rejected: only general demonstrations with a rejected answer.
         """
         if not self.limits:
             return retriever
@@ -112,15 +112,15 @@ class Threshold:
 class GeneralDemonstrations:
     """A fixed few demonstrations of a store, the same for each question.
 
-    The demonstrations whose metadata hold `{"general": True}` come first. A draw by the seed fills up. The
-    choice is made at the first call, and again after the store changes.
+    Demonstrations with the metadata `{"general": True}` come first; a seeded draw adds the rest. The choice
+    is made at the first call, and again after the store changes.
 
     Args:
-        store: where demonstrations are kept.
-        k: how many are returned.
-        seed: of the draw.
-        require_chosen: only demonstrations that have a chosen answer.
-        require_rejected: only demonstrations that have a rejected answer.
+        store: the demonstrations.
+        k: the number of demonstrations to return.
+        seed: the seed of the draw.
+        require_chosen: only demonstrations with a chosen answer.
+        require_rejected: only demonstrations with a rejected answer.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class GeneralDemonstrations:
         marked = self._store.ids(where={GENERAL: True})
 
         def place(id_: str) -> tuple[bool, bytes]:
-            # The order of two demonstrations depends on no other: a larger store changes the choice rarely.
+            # The order of two demonstrations depends on no other: a larger store rarely changes the choice.
             return id_ not in marked, hashlib.sha256(f"{self._seed}\n{id_}".encode()).digest()
 
         return sorted(self._store.ids(where=self._filter.where()), key=place)
@@ -173,9 +173,9 @@ class ThresholdRetriever:
     """Leaves out the demonstrations of another retriever that are unlike the question.
 
     Args:
-        retriever: finds demonstrations, with their figures.
-        threshold: tells which demonstrations are like the question.
-        substitute: finds the demonstrations to show where none is left; `None` shows none.
+        retriever: finds demonstrations and their scores.
+        threshold: decides which demonstrations are like the question.
+        substitute: finds the substitutes if none is left; `None` for no substitutes.
     """
 
     def __init__(
@@ -189,7 +189,7 @@ class ThresholdRetriever:
         """Returns the demonstrations that are like the question, or the substitute. See `Retriever.retrieve`.
 
         Raises:
-            NoDemonstrationsError: the other retriever finds no demonstration at all.
+            NoDemonstrationsError: the inner retriever finds no demonstration at all.
         """
         found = self._retriever.retrieve(prompt, k, exclude=exclude)
         if not found:

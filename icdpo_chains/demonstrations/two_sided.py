@@ -1,4 +1,4 @@
-"""`TwoSidedRetriever`: chosen and rejected answers of different demonstrations, where there are no pairs."""
+"""`TwoSidedRetriever`: chosen and rejected answers of different demonstrations, without pairs."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class SideFactory(Protocol):
         """Builds it.
 
         Args:
-            require_chosen: only demonstrations that have a chosen answer.
-            require_rejected: only demonstrations that have a rejected answer.
+            require_chosen: only demonstrations with a chosen answer.
+            require_rejected: only demonstrations with a rejected answer.
         """
         ...
 
@@ -34,9 +34,9 @@ class SideFactory(Protocol):
 class TwoSidedRetriever:
     """Retrieves k demonstrations for their chosen answers and k for their rejected answers.
 
-    In a store of pairs, both are the same demonstrations, and one retrieval finds them. Where thumbs lie
-    beside the pairs, the k nearest chosen and the k nearest rejected answers may belong to different
-    demonstrations: `RetrievedDemonstration.side` then tells which answer of each is shown.
+    In a store of pairs, both are the same demonstrations, found by one retrieval. With thumbs in the store,
+    the k nearest chosen and the k nearest rejected answers may belong to different demonstrations;
+    `RetrievedDemonstration.side` is then the answer to show.
 
     Args:
         store: the demonstrations.
@@ -59,11 +59,11 @@ class TwoSidedRetriever:
         for retriever in (self._chosen, self._rejected):
             try:
                 sides.append(retriever.retrieve(prompt, k, exclude=exclude))
-            except NoDemonstrationsError:  # of a threshold, where the store lacks this side altogether
+            except NoDemonstrationsError:  # from a threshold, if the store has no demonstration of this side
                 sides.append([])
         chosen, rejected = ({found.demonstration.id for found in side} for side in sides)
         both = chosen & rejected
-        # In turns: the farthest are dropped first where a context is too long, from both sides alike.
+        # Alternately: if a context is too long, the farthest are dropped first, equally from both sides.
         merged: dict[str, RetrievedDemonstration] = {}
         for found in chain.from_iterable(zip_longest(*sides)):
             if found is not None:

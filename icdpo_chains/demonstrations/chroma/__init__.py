@@ -1,1 +1,1 @@
-"""A Chroma collection: where it lives (memory, directory, server), its records, and safe writes."""
+"""A Chroma collection: its place (memory, directory, server), its records, and safe writes."""

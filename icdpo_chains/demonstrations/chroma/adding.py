@@ -1,4 +1,4 @@
-"""How an import goes in: `AddReport`, what it did, and the batches it is written in."""
+"""Adds demonstrations in batches; `AddReport` has the counts."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 __all__ = ["AddReport", "add_batch", "batches"]
 
-# What was acknowledged survives a crash: so an import is written in small steps. And a server refuses
+# Acknowledged batches survive a crash, so an import is written in small steps. A server also refuses
 # requests above 40 MB.
 _MOST, _MOST_CHARACTERS = 256, 4_000_000
 
 
 @dataclass(frozen=True)
 class AddReport:
-    """What an import did.
+    """The counts of an import.
 
     Attributes:
-        added: demonstrations that are new, and votes that are new.
-        updated: known ones whose metadata changed.
-        unchanged: known ones, or doubles within the import.
-        places: the id under which a demonstration with one answer is kept, by its own id, where the two
-            differ: with its counterpart it has become a pair.
+        added: new demonstrations and new votes.
+        updated: known demonstrations with changed metadata.
+        unchanged: known demonstrations, or duplicates within the import.
+        places: for each demonstration that became part of a pair, the id of the pair, by the demonstration's
+            own id.
     """
 
     added: int = 0
@@ -47,7 +47,7 @@ class AddReport:
         return self.added + self.updated + self.unchanged
 
     def __add__(self, other: AddReport) -> AddReport:
-        # A pair that the first part made may have been taken apart by the second.
+        # The second part may have split a pair that the first part made.
         places = {id_: other.places.get(place, place) for id_, place in self.places.items()}
         return AddReport(
             self.added + other.added,
@@ -60,10 +60,10 @@ class AddReport:
 def batches(demonstrations: Iterable[Demonstration], limit: int) -> Iterator[list[Demonstration]]:
     """Cuts an import into batches of at most `limit`.
 
-    Where reading fails, what was read comes first, and then the error.
+    If reading fails, the batch read so far comes first, and then the error.
 
     Raises:
-        TypeError: an item is no demonstration.
+        TypeError: an item is not a demonstration.
     """
     batch: list[Demonstration] = []
     characters = 0
@@ -94,18 +94,18 @@ def add_batch(
     batch: Sequence[Demonstration],
     embed: Callable[[Sequence[Demonstration]], Vectors],
 ) -> AddReport:
-    """Writes what is new or has other metadata.
+    """Writes demonstrations that are new or have changed metadata.
 
     Args:
-        collection: where to.
-        batch: as many as one request takes, or fewer.
-        embed: returns the vectors of their prompts; called for those that are new.
+        collection: the target.
+        batch: at most as many demonstrations as one request takes.
+        embed: returns the vectors of prompts; called for new demonstrations.
 
     Raises:
         StoreError: the collection can't be written.
     """
     pairs = {item.id: item for item in batch if not is_thumbs(item)}
-    # Each vote counts; of other doubles, the last metadata stay.
+    # Each vote counts; of other duplicates, the last metadata stay.
     thumbs = list(
         {
             (item.id, position if is_vote(item) or item.is_pair else None): item
@@ -124,7 +124,7 @@ def add_batch(
             new, known = [*new, *grouped.new], {**known, **grouped.known}
             changed += grouped.changed
             gone, report = grouped.gone, report + grouped.report
-        # In the order in which they came.
+        # In the order of insertion.
         order: dict[str, int] = {}
         for position, item in enumerate(batch):
             order.setdefault(report.places.get(item.id, item.id), position)
@@ -136,16 +136,16 @@ def add_batch(
                     records = [to_record(item) for item in new]
                     change("upsert", ids=[item.id for item in new], embeddings=vectors, metadatas=records)
                 if changed:
-                    # An update merges metadata: names that are gone have to be named, as None.
+                    # An update merges metadata: removed names must be set to None.
                     updates = [{**dict.fromkeys(known[item.id]), **to_record(item)} for item in changed]
                     change("update", ids=[item.id for item in changed], metadatas=updates)
-                if gone:  # after their successors are there
+                if gone:  # after their successors are written
                     change("delete", ids=gone)
     return report
 
 
 def _readable(records: Iterable[tuple[str, Record]]) -> dict[str, Record]:
-    """Leaves damaged records out: the demonstration that comes again takes the place of its own."""
+    """Leaves damaged records out; adding the demonstration again replaces its damaged record."""
     found = {}
     for id_, record in records:
         with contextlib.suppress(StoreError):
@@ -156,7 +156,7 @@ def _readable(records: Iterable[tuple[str, Record]]) -> dict[str, Record]:
 
 @dataclass(frozen=True)
 class _Grouped:
-    """What thumbs change in a collection."""
+    """The changes of thumbs to a collection."""
 
     new: list[Demonstration]
     changed: list[Demonstration]
@@ -168,11 +168,11 @@ class _Grouped:
 def _grouped(
     collection: Collection, thumbs: Sequence[Demonstration], arriving: Sequence[Demonstration]
 ) -> _Grouped:
-    """Puts thumbs to what is known of their prompts, pairs that arrive with them included."""
+    """Combines thumbs with the known demonstrations of their prompts, including pairs in the same batch."""
     arrivals: dict[str, list[Demonstration]] = {}
     for item in thumbs:
         arrivals.setdefault(item.prompt_id, []).append(item)
-    # By prompt; by id as well, for the records of earlier versions, which lack the prompt's.
+    # By prompt; also by id, for records of earlier versions without the prompt's hash.
     ids = collection.ids(where={PROMPT: {"$in": list(arrivals)}}) + [item.id for item in thumbs]
     known = _readable(collection.records(ids))
     there: dict[str, list[Demonstration]] = {}

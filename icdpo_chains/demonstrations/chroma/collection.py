@@ -1,4 +1,4 @@
-"""`Collection`: a Chroma collection that is asked in pieces it can take, and whose errors say what to do."""
+"""`Collection`: a Chroma collection with requests of limited size, and errors that name the remedy."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = ["Collection", "Record", "Where"]
 T = TypeVar("T")
 Where = Mapping[str, Any]
 Record = dict[str, Any]
-"""Chroma's metadata of one item; `records.py` says what they are."""
+"""Chroma's metadata of one item; see `records.py`."""
 
 
 class Collection:
     """A Chroma collection. Thread-safe.
 
     Args:
-        place: where it is.
-        name: what it is called there.
-        metadata: what it is given if it is made now.
+        place: the place of the collection.
+        name: the collection's name.
+        metadata: the metadata of a new collection.
 
     Attributes:
-        metadata: what it was given when it was made.
-        lock: held while the collection is changed.
+        metadata: the metadata from the collection's creation.
+        lock: held during changes of the collection.
     """
 
     def __init__(self, place: Place, name: str, metadata: Mapping[str, Any]) -> None:
@@ -55,9 +55,9 @@ class Collection:
 
     @property
     def fingerprint(self) -> str:
-        """A string that changes whenever the content does, whoever changes it.
+        """A string that changes with each change of the content, by any process.
 
-        Asking for it makes searches see what others wrote.
+        Reading it also lets searches see the changes of other processes.
         """
         self.place.check_process()
         with self._guard(), self._errors():
@@ -72,56 +72,54 @@ class Collection:
             return self.place.max_batch
 
     def call(self, request: str, **arguments: Any) -> Any:
-        """Calls a method of the Chroma collection that changes nothing."""
+        """Calls a method of the Chroma collection that does not change it."""
         self.place.check_process()
         with self._guard(), self._errors():
             return self._request(request, **arguments)
 
     @contextlib.contextmanager
     def changing(self) -> Iterator[Callable[..., Any]]:
-        """Gives `call` for methods that change the collection; records that where others can see it."""
+        """Yields `call` for methods that change the collection; records the change for other processes."""
         self.place.check_process()
         with self.lock, self._errors(), self.place.writing(self._chroma):
             try:
                 yield self._request
             except BaseException:
-                with contextlib.suppress(
-                    Exception
-                ):  # a part of the change may be there: readers have to look
+                with contextlib.suppress(Exception):  # a part of the change may be written: readers must look
                     self._new_revision()
                 raise
             self._new_revision()
 
     def rebuilt(self) -> None:
-        """Records that the vector index is whole again, after it was lost."""
+        """Records that a lost vector index is complete again."""
         with self.lock, self._errors():
             self.place.rebuilt(self._chroma)
 
     def ids(self, *, where: Where | None = None, limit: int | None = None, offset: int = 0) -> list[str]:
-        """Returns the ids of the items whose metadata match, in the order in which they came."""
+        """Returns the ids of the items with matching metadata, in the order of insertion."""
         if offset < 0 or (limit is not None and limit < 0):
             raise ValueError(f"limit is {limit} and offset {offset}: both must be 0 or more")
         ids: list[str] = self.call("get", where=_plain(where), limit=limit, offset=offset, include=[])["ids"]
         return ids
 
     def records(self, ids: Iterable[str]) -> Iterator[tuple[str, Record]]:
-        """Yields the records with these ids, in this order; unknown ones are left out."""
+        """Yields the records with these ids, in this order; skips unknown ids."""
         for chunk in self.chunks(dict.fromkeys(ids)):
             rows = self.call("get", ids=chunk, include=["metadatas"])
             found = dict(zip(rows["ids"], rows["metadatas"], strict=True))
             yield from ((id_, found[id_]) for id_ in chunk if id_ in found)
 
     def nearest(self, vector: Vectors, k: int, where: Where | None) -> list[tuple[str, float]]:
-        """Returns the k ids nearest to a vector, with their cosine similarity."""
+        """Returns the k ids nearest to a vector, with their cosine similarities."""
         rows = self.call(
             "query", query_embeddings=[vector], n_results=k, where=_plain(where), include=["distances"]
         )
         return [(id_, 1 - float(far)) for id_, far in zip(rows["ids"][0], rows["distances"][0], strict=True)]
 
     def similarities(self, vector: Vectors, ids: Iterable[str]) -> list[tuple[str, float]]:
-        """Returns the cosine similarity of each known one of these ids.
+        """Returns the cosine similarity of each known id.
 
-        Chroma's own search among given ids walks over the whole index to find them: 70 ms at 100,000.
+        Chroma's search among given ids walks over the whole index: 70 ms for 100,000 items.
         """
         pairs: list[tuple[str, float]] = []
         for chunk in self.chunks(dict.fromkeys(ids)):
@@ -140,15 +138,15 @@ class Collection:
         return pairs
 
     def chunks(self, items: Iterable[T], most: int | None = None) -> Iterator[list[T]]:
-        """Cuts items into as many as one request takes, or fewer."""
+        """Cuts items into batches of at most the size of one request."""
         size = min(self.max_batch, most or self.max_batch)
         rest = iter(items)
         while chunk := list(itertools.islice(rest, size)):
             yield chunk
 
     def close(self) -> None:
-        """Releases what it holds; may be called twice."""
-        if self.place.is_forked:  # all of it is the other process's
+        """Releases its resources; may be called twice."""
+        if self.place.is_forked:  # everything belongs to the other process
             return
         with self.lock:
             self._closed = True
@@ -161,7 +159,7 @@ class Collection:
         return self.place.request(getattr(self._chroma, request), **arguments)
 
     def _guard(self) -> AbstractContextManager[object]:
-        # Reading a directory, another thread may be about to open it again: there, one at a time.
+        # Another thread may be reopening the directory: one thread at a time.
         return self.lock if self.place.read_only else contextlib.nullcontext()
 
     @contextlib.contextmanager

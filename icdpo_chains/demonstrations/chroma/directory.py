@@ -1,4 +1,4 @@
-"""`LocalDirectory`: what writing to a directory and reading it share: locks, marks, a look at the files."""
+"""`LocalDirectory`: the common part of writing and reading a directory: locks, marks and checks."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ __all__ = ["DamagedIndexError", "LocalDirectory", "Look"]
 
 _INDEX_LOCK = "icdpo-index.lock"
 _PATIENCE = 60.0
-"""Seconds that one waits for another's write, or for another to load the index."""
+"""How long to wait for another process's write or loading of the index, in seconds."""
 
 _spellings = itertools.count(1)
 
 
 class DamagedIndexError(StoreUnavailableError):
-    """The vector index can't be trusted; opening the directory for writing builds it anew."""
+    """The vector index is damaged; opening the directory for writing rebuilds it."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of a collection.
+    """The state of a collection's files.
 
     Attributes:
-        state: `None` where there is no such collection.
-        fault: why its index can't be trusted; `None` where it can.
+        state: `None` if there is no such collection.
+        fault: the fault of the index; `None` if it is intact.
     """
 
     state: IndexState | None
@@ -60,13 +60,13 @@ class LocalDirectory(Place):
         import chromadb
 
         own_runtime().check("Chroma", StoreError)
-        # A process's clients share what they loaded if their paths are the same text, also when one of them
-        # failed to load it or when the files have changed: so each spells the path in its own way.
+        # Chroma's clients in a process share their data if their paths are the same text, even if one of
+        # them failed to load or the files have changed: so each client gets a different spelling.
         number = f"{next(_spellings):b}"
         spelling = "".join(("/", "/.")[int(bit)] for bit in number)
         try:
             return chromadb.PersistentClient(f"{self.path.resolve()}{spelling}")
-        except (AttributeError, ValueError) as error:  # Chroma stumbles over its own failure
+        except (AttributeError, ValueError) as error:  # Chroma's own error handling fails
             raise StoreUnavailableError(
                 f"the store in {self} can't be opened ({error.__context__ or error}): make it a writable "
                 "directory, or restore it from a copy"
@@ -78,31 +78,31 @@ class LocalDirectory(Place):
         import filelock
 
         if self._index_lock is None:
-            # Not bound to a thread: one may open the store and another close it.
+            # Not bound to a thread: one thread may open the store and another close it.
             self._index_lock = filelock.FileLock(self.path / _INDEX_LOCK, thread_local=False)
         try:
             held = self._index_lock.acquire(timeout=_PATIENCE)
         except filelock.Timeout:
             raise StoreLockedError(
-                f"{self} has been written elsewhere for {_PATIENCE:.0f} seconds without a pause: wait for "
-                "that to end, and try again"
+                f"{self} is being written elsewhere for {_PATIENCE:.0f} seconds without a pause: wait for "
+                "the writer to finish, and try again"
             ) from None
         with held:
             yield
 
     def writing_mark(self, collection: str) -> Path:
-        """The file that is there while the collection with this id is written."""
+        """The file that exists while the collection with this id is being written."""
         return self.path / f"icdpo-writing-{collection}"
 
     def rebuilding_mark(self, collection: str) -> Path:
-        """The file that is there until the index of the collection with this id is built anew."""
+        """The file that exists until the index of the collection with this id is rebuilt."""
         return self.path / f"icdpo-rebuilding-{collection}"
 
     def look(self, name: str) -> Look:
-        """Looks at a collection's files, before Chroma loads them.
+        """Checks a collection's files before Chroma loads them.
 
         Raises:
-            StoreUnavailableError: the database is empty, or of another store.
+            StoreUnavailableError: the database is empty or belongs to another store.
         """
         noted = IndexState.noted(self.path, name)
         found = IndexState.found(self.path, name, self._checksums)
@@ -111,23 +111,23 @@ class LocalDirectory(Place):
             if index is not None:
                 raise StoreUnavailableError(
                     f"the database {DATABASE} in {self} is empty or missing, and the index of a collection "
-                    f"({index}) is there: restore the database from a copy, or, to begin with nothing, "
+                    f"({index}) exists: restore the database from a copy, or, to start with an empty store, "
                     f"remove the directory's files"
                 )
             return Look(None, None)
         if self.rebuilding_mark(found.collection).exists():
-            return Look(found, "building it anew was interrupted")
+            return Look(found, "a rebuild was interrupted")
         if found.log_lost:
             return Look(found, "the database has lost its log of changes")
         if noted is None:
             # Written by an earlier version, or the note was lost.
             if found.records and not loads(self.path, name):
                 return Look(found, "the index can't be loaded, or lacks vectors")
-            with contextlib.suppress(OSError):  # the next that opens it looks again
+            with contextlib.suppress(OSError):  # the next opener checks again
                 found.note(self.path, name)
         elif self.writing_mark(found.collection).exists():
-            # Interrupted: records may be new, and wait in the database for the index. Its files must be as
-            # they were, since they are not overwritten at once.
+            # Interrupted: new records may wait in the database for the index. The index files must be
+            # unchanged, because Chroma does not overwrite them immediately.
             if (found.files, found.segment) != (noted.files, noted.segment):
                 return Look(found, "writing it was interrupted")
         else:
@@ -135,7 +135,7 @@ class LocalDirectory(Place):
         return Look(found, None)
 
     def _orphaned_index(self) -> str | None:
-        """Returns the directory of an index, if the database knows no collection at all."""
+        """Returns the directory of an index if the database has no collection at all."""
         if has_collections(self.path):
             return None
         return next((file.parent.name for file in sorted(self.path.glob("*-*-*-*-*/header.bin"))), None)

@@ -1,4 +1,4 @@
-"""`Server`: a Chroma server, which may be away for a while, as when it is started again."""
+"""`Server`: a Chroma server, which may be unavailable for a while, such as during a restart."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from icdpo_chains.errors import ICDPOError, StoreError, StoreUnavailableError
 __all__ = ["Server"]
 
 _REFUSED, _AWAY = (401, 403), (502, 503, 504)
-# Chroma sets none, so that a server that hangs would hang us. Listing a million ids takes it seconds.
+# Chroma sets no timeout: a hanging server would hang us. Listing a million ids takes seconds.
 _ANSWER_WITHIN, _CONNECT_WITHIN = 300.0, 10.0
 
 
 class Server(Place):
     """A Chroma server.
 
-    Once it was reached, a request is made again while the server is away: no connection, or 502, 503 or 504
-    from what stands before it.
+    After the first contact, requests are retried while the server is unavailable: no connection, or 502, 503
+    or 504 from a proxy.
 
     Args:
-        host: its name or address.
-        port: its port.
-        ssl: whether it speaks HTTPS.
+        host: the server's name or address.
+        port: the server's port.
+        ssl: use HTTPS.
         headers: sent with each request.
-        tenant: a tenant that it has.
-        database: a database of that tenant.
+        tenant: an existing tenant.
+        database: an existing database of the tenant.
         token: sent with each request, as `Authorization: Bearer`.
-        retry_for: seconds for which a request is made again; 0 to make each once.
+        retry_for: how long a request is retried, in seconds; 0 for no retries.
 
     Raises:
-        ValueError: a token that no header can carry, or `retry_for` is no number from 0.
+        ValueError: the token can't be in a header, or `retry_for` is not a number from 0.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Server(Place):
         if token is not None:
             if not token or not token.isascii() or not token.isprintable() or " " in token:
                 raise ValueError(
-                    "the token must be ASCII without blanks and line breaks: read it anew, and strip it"
+                    "the token must be ASCII without blanks and line breaks: check it, and strip it"
                 )
             self._headers["Authorization"] = f"Bearer {token}"
         self._host, self._port, self._ssl = host, port, ssl
@@ -68,16 +68,16 @@ class Server(Place):
         return f"the Chroma server at {self._host}:{self._port}{f' ({inside})' if inside else ''}"
 
     def passes(self, error: BaseException) -> bool:
-        """Also where the server is away: each of our requests does the same when it is made twice."""
+        """Also while the server is unavailable: all our requests are idempotent."""
         return _is_away(error) or super().passes(error)
 
     def current(self, collection: Any) -> tuple[Any, str]:
-        """Asks the server; a client that is killed may have written, and not recorded it in the metadata."""
+        """Asks the server: a killed client may have written without recording the change in the metadata."""
         now = self.request(self._client.get_collection, name=collection.name, embedding_function=None)
         return now, str(self.request(now.count))
 
     def close(self) -> None:
-        """Releases the client and its connections, which Chroma leaves open."""
+        """Releases the client and its connections; Chroma leaves connections open."""
         sessions = self._sessions(self._client)
         super().close()
         for session in sessions:
@@ -101,14 +101,16 @@ class Server(Place):
         except NotFoundError as error:
             raise StoreError(
                 f"{self} has no such tenant or database ({error}): create it first (create_tenant, "
-                "create_database of chromadb.AdminClient), or name another one"
+                "create_database of chromadb.AdminClient), or give another one"
             ) from error
-        except Exception as error:  # a ValueError if nobody answers, others if it is no Chroma server
+        except (
+            Exception
+        ) as error:  # a ValueError without an answer, other errors if it is not a Chroma server
             cause = error.__context__ if isinstance(error, ValueError) else error
             if cause is not None and _is_refusal(cause):
                 raise self._explained(cause) from error
             raise StoreUnavailableError(
-                f"{self} is not reached ({_said(error)}): start it (`chroma run --path DIR --port "
+                f"{self} can't be reached ({_said(error)}): start it (`chroma run --path DIR --port "
                 f"{self._port}`), or check its address"
             ) from error
         for session in self._sessions(client):
@@ -118,19 +120,19 @@ class Server(Place):
     def _explained(self, error: BaseException) -> ICDPOError:
         if _is_refusal(error):
             return StoreUnavailableError(
-                f"{self} refuses us ({_said(error)}): give it the right token= or headers="
+                f"{self} refuses access ({_said(error)}): give the right token= or headers="
             )
         if _is_away(error):
             return StoreUnavailableError(
-                f"{self} does not answer ({_said(error) or type(error).__name__}; it was asked for "
-                f"{self.retry_for:g} seconds): look whether it runs, and try again; adding the same twice "
+                f"{self} does not answer ({_said(error) or type(error).__name__}; retried for "
+                f"{self.retry_for:g} seconds): check that it runs, and try again; adding the same twice "
                 "does no harm"
             )
         return super()._explained(error)
 
     @staticmethod
     def _sessions(client: Any) -> list[Any]:
-        """Returns Chroma's HTTP clients, which it does not offer."""
+        """Returns Chroma's HTTP clients, which have no public access."""
         owners = [client, getattr(client, "_admin_client", None)]
         sessions = [getattr(getattr(owner, "_server", None), "_session", None) for owner in owners]
         return [session for session in sessions if session is not None]
@@ -150,7 +152,7 @@ def _is_refusal(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
-    """Returns the status of an answer that Chroma's client did not understand; it only keeps it here."""
+    """Returns the status of an answer that Chroma's client did not understand; its context has it."""
     import httpx
 
     if type(error) is Exception and isinstance(error.__context__, httpx.HTTPStatusError):
@@ -159,4 +161,4 @@ def _status(error: BaseException) -> int | None:
 
 
 def _said(error: BaseException) -> str:
-    return f"{' '.join(str(error).split()):.200}"  # a web server answers with a whole page
+    return f"{' '.join(str(error).split()):.200}"  # a web server may answer with a whole page

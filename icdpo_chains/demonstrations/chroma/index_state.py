@@ -1,9 +1,9 @@
-"""`IndexState`: what the database and the vector index of a collection were when we last wrote them.
+"""`IndexState`: the state of a collection's database and vector index at our last write.
 
-Chroma keeps records in a database and vectors in files beside it, and notices nothing when the two part ways:
-when files are missing, older or damaged, when one of them is restored without the other. So each change ends
-with a note of both, and each opening compares the note with what is there, before Chroma loads anything. The
-comparison is by sizes and checksums, and never by a clock.
+Chroma keeps records in a database and vectors in separate files. It does not notice when the two no longer
+match: when files are missing, older or damaged, or when one of them is restored without the other. Each
+change therefore ends with a note of both, and each opening compares the note with the files before Chroma
+loads them. The comparison uses sizes and checksums, never a clock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _BLOCK = 2**20
 
 
 class Checksums:
-    """CRC-32 of files, computed anew only where a file seems to have changed since this object read it."""
+    """CRC-32 of files; recomputed only if a file seems to have changed since the last reading."""
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[tuple[int, int, int], int]] = {}
@@ -47,17 +47,17 @@ class Checksums:
 
 @dataclass(frozen=True)
 class IndexState:
-    """What there is of a collection.
+    """The state of a collection on disk.
 
     Attributes:
-        collection: its id.
-        segment: the directory of its vector index.
-        revision: of the last change that was recorded in its metadata.
-        records: how many.
-        pending: how many changes the index files do not hold yet; Chroma makes them anew when it loads.
-        files: size and checksum of each index file, by name; none where the files are not in use.
-        log_lost: whether the database has lost the numbers of its last changes. New changes then get numbers
-            that Chroma takes for old ones, and ignores.
+        collection: the collection's id.
+        segment: the directory of the vector index.
+        revision: the revision of the last change recorded in the metadata.
+        records: the number of records.
+        pending: the number of changes that the index files lack; Chroma replays them when it loads.
+        files: size and checksum of each index file, by name; empty if the files are not in use.
+        log_lost: whether the database has lost the numbers of its last changes. Chroma then gives new changes
+            old numbers, and ignores them.
     """
 
     collection: str
@@ -70,10 +70,10 @@ class IndexState:
 
     @classmethod
     def found(cls, directory: Path, name: str, checksums: Checksums) -> IndexState | None:
-        """Reads the state of a collection from database and files, without Chroma.
+        """Reads the state of a collection from the database and the files, without Chroma.
 
         Returns:
-            The state; `None` where the database has no such collection.
+            The state; `None` if the database has no such collection.
 
         Raises:
             sqlite3.DatabaseError: the database is damaged.
@@ -111,7 +111,7 @@ class IndexState:
                 (segment, metadata),
             ).fetchone()
         index = directory / segment
-        # Before the first thousand additions, all vectors wait in the database and the files hold nothing.
+        # Before the first thousand additions, all vectors wait in the database and the files are empty.
         in_use = persisted is not None or (index / _PERSISTED).exists()
         files = (
             sorted(file for file in index.iterdir() if file.is_file()) if in_use and index.is_dir() else []
@@ -128,7 +128,7 @@ class IndexState:
 
     @classmethod
     def noted(cls, directory: Path, name: str) -> IndexState | None:
-        """Reads the note of the last change; `None` where there is none that can be read."""
+        """Reads the note of the last change; `None` if there is no readable note."""
         try:
             fields = json.loads(_note(directory, name).read_text(encoding="ascii"))
             files = {file: (int(size), int(crc)) for file, (size, crc) in fields.pop("files").items()}
@@ -137,7 +137,7 @@ class IndexState:
             return None
 
     def note(self, directory: Path, name: str) -> None:
-        """Writes the note; it appears whole or not at all."""
+        """Writes the note atomically."""
         target = _note(directory, name)
         unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
         try:
@@ -147,10 +147,10 @@ class IndexState:
             unfinished.unlink(missing_ok=True)
 
     def forget_index(self, directory: Path) -> None:
-        """Removes the vector index, files and progress, so that Chroma begins a new one.
+        """Removes the files and the progress of the vector index, so that Chroma starts a new index.
 
-        Chroma numbers changes, and remembers for each part of a collection the last change that it has taken
-        in. Where the database has lost changes, their numbers come again: all parts would ignore them.
+        Chroma numbers changes and remembers the last applied change for each part of a collection. If the
+        database has lost changes, their numbers are used again, and all parts would ignore the new changes.
         """
         shutil.rmtree(directory / self.segment, ignore_errors=True)
         with _database(directory) as database:
@@ -164,10 +164,10 @@ class IndexState:
             database.commit()
 
     def difference(self, noted: IndexState) -> str | None:
-        """Returns what is not as it was noted; `None` where all is.
+        """Returns the first difference from the note; `None` if there is none.
 
         Args:
-            noted: at the last change.
+            noted: the note of the last change.
         """
         for name, (size, crc) in noted.files.items():
             if name not in self.files:
@@ -176,9 +176,9 @@ class IndexState:
                 how = (
                     f"has {self.files[name][0]} bytes, and had {size}" if self.files[name][0] != size else ""
                 )
-                return f"the index file {name} {how or 'has another content'}"
+                return f"the index file {name} {how or 'has different contents'}"
         if self.files.keys() != noted.files.keys():
-            return "the index has files that it did not have"
+            return "the index has additional files"
         if self.records != noted.records:
             return f"there are {self.records} records, and vectors of {noted.records}"
         if (self.collection, self.segment, self.revision) != (
@@ -186,7 +186,7 @@ class IndexState:
             noted.segment,
             noted.revision,
         ):
-            return "the database and the index are of different times"
+            return "the database and the index are from different times"
         if self.log_lost:
             return "the database has lost its log of changes"
         if self.pending != noted.pending:
@@ -201,7 +201,7 @@ def has_collections(directory: Path) -> bool:
 
 
 def database_fault(directory: Path) -> str | None:
-    """Returns what SQLite finds wrong with the database; `None` for nothing."""
+    """Returns the first fault that SQLite finds in the database; `None` if it finds none."""
     try:
         with _database(directory) as database:
             if database is None:
@@ -213,10 +213,10 @@ def database_fault(directory: Path) -> str | None:
 
 
 def raw_records(directory: Path, name: str) -> list[tuple[str, dict[str, str]]] | None:
-    """Returns the id and the content of each record of a collection, as `from_record` takes it.
+    """Returns the id and the content of each record of a collection, for `from_record`.
 
     Returns:
-        The records, in the order in which they came; `None` where there is no such collection.
+        The records in the order of insertion; `None` if there is no such collection.
     """
     with _database(directory) as database:
         if database is None:
@@ -239,12 +239,12 @@ def raw_records(directory: Path, name: str) -> list[tuple[str, dict[str, str]]] 
 
 @contextlib.contextmanager
 def _database(directory: Path) -> Iterator[sqlite3.Connection | None]:
-    """Opens the database, as long as it has tables; it is not made where there is none."""
+    """Opens the database if it exists and has tables; never creates it."""
     file = directory / DATABASE
     if not file.exists():
         yield None
         return
-    # Not read-only: what a killed writer has begun in the database is taken back by the next that opens it.
+    # Not read-only: the next opener rolls back the unfinished transaction of a killed writer.
     database = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=60)
     with contextlib.closing(database):
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

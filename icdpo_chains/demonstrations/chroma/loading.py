@@ -1,4 +1,4 @@
-"""`loads`: tries in a process of its own, which damaged files may crash, whether Chroma loads an index."""
+"""`loads`: tests in a separate process, which damaged files may crash, whether Chroma loads an index."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ for offset in range(0, count, 1000):
 
 def loads(directory: Path, name: str) -> bool:
     """Returns whether Chroma loads the index of a collection, with a vector of each record."""
-    path = [entry for entry in sys.path if entry]  # the current directory is no place to import from
+    path = [entry for entry in sys.path if entry]  # never import from the current directory
     try:
         tried = subprocess.run(  # noqa: S603 - our own script, and the arguments are no commands
             [sys.executable, "-c", _SCRIPT, str(directory), name, *path],

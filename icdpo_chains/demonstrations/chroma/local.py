@@ -1,11 +1,11 @@
-"""A Chroma collection in a directory: `Directory`, which one process writes to, and `ReadOnlyDirectory`.
+"""A Chroma collection in a directory: `Directory` for the one writing process, and `ReadOnlyDirectory`.
 
 Chroma keeps the demonstrations in a database, where they are safe, and their vectors in files that it
-overwrites in place every thousand additions. A process that reads these files at that moment, or that is
-killed there, is left with half of them. So a writer holds `icdpo-index.lock` while it changes the collection,
-leaves the mark `icdpo-writing-...` meanwhile, and notes in the end what it has written (`IndexState`). Where
-the files are not as they were noted, the index is built anew from the database. The mark
-`icdpo-rebuilding-...` stays until that has come to its end.
+overwrites in place every thousand additions. A process that reads these files at that moment, or is killed,
+gets half of them. A writer therefore holds `icdpo-index.lock` during a change of the collection, leaves the
+mark `icdpo-writing-...` meanwhile, and writes a note of the result at the end (`IndexState`). If the files
+differ from the note, the index is rebuilt from the database. The mark `icdpo-rebuilding-...` exists until the
+rebuild is complete.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _log = logging.getLogger(__name__)
 
 
 class Directory(LocalDirectory):
-    """A directory on disk, open for writing, which nobody else may then do.
+    """A directory on disk, opened exclusively for writing.
 
     Args:
-        path: made where it does not exist.
+        path: the directory; created if it does not exist.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class Directory(LocalDirectory):
         self._failed = False
 
     def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
-        """Opens the collection, or makes it; throws its vector index away if that can't be trusted."""
+        """Opens or creates the collection; discards a damaged vector index."""
         self._acquire()
         with self.alone():
             look = self.look(name)
@@ -57,7 +57,7 @@ class Directory(LocalDirectory):
                     Place.close(self)
             if fault is not None:
                 _log.warning(
-                    "the vector index in %s is damaged (%s), and is built anew from the demonstrations",
+                    "the vector index in %s is damaged (%s), and is rebuilt from the demonstrations",
                     self,
                     fault,
                 )
@@ -74,7 +74,7 @@ class Directory(LocalDirectory):
             return collection
 
     def rebuilt(self, collection: Any) -> None:
-        """Removes the marks of an index that was being built anew, and notes its state."""
+        """Removes the marks of a rebuild and notes the state of the index."""
         with self.alone():
             self._note(collection.name)
             for mark in (self.writing_mark, self.rebuilding_mark):
@@ -83,17 +83,17 @@ class Directory(LocalDirectory):
 
     @contextlib.contextmanager
     def writing(self, collection: Any) -> Iterator[None]:
-        """Marks the collection as being written; the mark stays if that fails or the process is killed."""
+        """Marks the collection as being written; the mark stays after a failure or a kill."""
         import chromadb.errors
 
         mark = self.writing_mark(str(collection.id))
         with self.alone():
             mark.touch()
-            # Refused before anything was written, or interrupted, which comes between two calls of Chroma.
+            # Refused before anything was written, or interrupted between two calls of Chroma.
             refused = chromadb.errors.InvalidArgumentError
             harmless = (ValueError, TypeError, refused, KeyboardInterrupt, SystemExit)
             try:
-                # Chroma takes what was written into the index when it next reads: before anybody else looks.
+                # Chroma updates the index at its next read: read before any other process does.
                 try:
                     yield
                 except harmless:
@@ -130,19 +130,19 @@ class Directory(LocalDirectory):
             lock.acquire(timeout=0)
         except filelock.Timeout:
             raise StoreLockedError(
-                f"{self} is open for writing elsewhere (another process, or another store here): close "
-                "that one, open this one with read_only=True, or let both use a Chroma server "
+                f"{self} is open for writing in another process, or in another store here: close "
+                "it, open this store with read_only=True, or use a Chroma server for both "
                 "(DemonstrationStore.connect)"
             ) from None
         except OSError as error:
             raise StoreUnavailableError(
-                f"{self} can't be written ({error}): make it a writable directory, or name another one"
+                f"{self} can't be written ({error}): make it a writable directory, or give another one"
             ) from error
         self._writer_lock = lock
 
 
 class ReadOnlyDirectory(LocalDirectory):
-    """A directory on disk that another process may be writing to.
+    """A directory on disk that another process may write to.
 
     Args:
         path: a directory that holds a store.
@@ -155,23 +155,23 @@ class ReadOnlyDirectory(LocalDirectory):
         self._seen: tuple[Any, list[str]] = ({}, [])
 
     def damaged(self, name: str) -> bool:
-        """Returns whether a collection's index is damaged or half-written: a writer has to mend it."""
-        # While nobody writes: a writer that lives takes its mark away before it lets go.
+        """Returns whether a collection's index is damaged or half-written; a writer must repair it."""
+        # While nobody writes: a live writer removes its mark before it releases the lock.
         with self._quiet(name) as there:
             return there and (self.look(name).fault is not None or bool(self._marks))
 
     def fault(self, name: str) -> str | None:
-        """Returns why a collection's index can't be trusted; `None` where it can, or there is no store.
+        """Returns the fault of a collection's index; `None` if it is intact or there is no store.
 
         Raises:
-            StoreError: the database is empty or damaged, or is written throughout.
+            StoreError: the database is empty or damaged, or is being written without a pause.
         """
         with self._quiet(name) as there:
             return self.look(name).fault if there else None
 
     @contextlib.contextmanager
     def _quiet(self, name: str) -> Iterator[bool]:
-        """Waits until nobody writes; gives whether there is a store."""
+        """Waits until nobody writes; yields whether there is a store."""
         if not (self.path / DATABASE).exists() and IndexState.noted(self.path, name) is None:
             yield False
             return
@@ -185,10 +185,10 @@ class ReadOnlyDirectory(LocalDirectory):
         )
 
     def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
-        """Opens the collection, which must be there."""
+        """Opens the existing collection."""
         if not (self.path / DATABASE).exists():
             raise StoreUnavailableError(
-                f"there is no store in {self}: fill one first (`icdpo import --store {self.path} FILE`, or "
+                f"there is no store in {self}: create one (`icdpo import --store {self.path} FILE`, or "
                 "DemonstrationStore(path).add(...)), or check the path"
             )
         import chromadb.errors
@@ -198,7 +198,7 @@ class ReadOnlyDirectory(LocalDirectory):
             if fault is not None:
                 raise DamagedIndexError(
                     f"the vector index in {self} is damaged ({fault}): open the store again for writing, "
-                    "which mends its index"
+                    "which repairs its index"
                 )
             self._client = self._open()
             try:
@@ -206,15 +206,15 @@ class ReadOnlyDirectory(LocalDirectory):
             except chromadb.errors.NotFoundError:
                 known = ", ".join(sorted(found.name for found in self._client.list_collections())) or "none"
                 raise StoreError(
-                    f"{self} has no collection {name!r}: name one of those it has: {known}"
+                    f"{self} has no collection {name!r}: use one of its collections: {known}"
                 ) from None
             collection.count()  # loads the index
-            # A writer that is killed may have written, and not recorded it: but then its mark is new.
+            # A killed writer may have written without recording the change: its mark is new then.
             self._seen = (collection.metadata, self._marks)
         return collection
 
     def current(self, collection: Any) -> tuple[Any, str]:
-        """Opens the directory again if it has changed: what others wrote is only searched by a new client."""
+        """Reopens a changed directory: only a new client finds the changes of other processes."""
         now = self._client.get_collection(collection.name, embedding_function=None)
         if (now.metadata, self._marks) != self._seen:
             before = self._client

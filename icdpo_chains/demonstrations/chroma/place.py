@@ -1,6 +1,6 @@
-"""Where a Chroma collection lives, and what can go wrong there: `Place`, and the simplest one, `Memory`.
+"""`Place`: the place of a Chroma collection and its errors; `Memory` is the simplest place.
 
-A directory on disk and a server have files of their own, `directory.py` and `server.py`.
+Directories on disk and servers are in `local.py` and `http.py`.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["Memory", "Place", "own_runtime"]
 
 T = TypeVar("T")
 
-_SPACE = "free some space, and open the store again; what was acknowledged is kept"
-_WRITABLE = "make it a writable directory, or copy it to one (Chroma writes even where it only reads)"
-_INDEX = "look for free space, then open the store again for writing, which mends its index"
+_SPACE = "free some space, and open the store again; acknowledged changes are kept"
+_WRITABLE = "make it a writable directory, or copy it to one (Chroma writes even when it only reads)"
+_INDEX = "check the free space, then open the store again for writing, which repairs its index"
 _DAMAGED = "it seems to be damaged: restore it from a copy, or import the demonstrations into a new one"
-# What Chroma, its database and the operating system say, and what to do about it.
+# Messages of Chroma, its database and the operating system, and their remedies.
 _REMEDIES = {
     "disk is full": _SPACE,
     "no space left": _SPACE,
@@ -35,20 +35,20 @@ _REMEDIES = {
     "malformed": _DAMAGED,
     "not a database": _DAMAGED,
     "expect it to be fetched": _DAMAGED,
-    "disk i/o error": "check the disk, and open the store again; what was acknowledged is kept",
+    "disk i/o error": "check the disk, and open the store again; acknowledged changes are kept",
     "hnsw": _INDEX,
     "failed to apply logs": _INDEX,
 }
 
 
 class Place(ABC):
-    """A Chroma client, opened when the collection is asked for.
+    """A Chroma client, opened with its first collection.
 
     Attributes:
-        path: the directory, where it is one.
-        read_only: whether writing is refused.
-        index_lost: whether the vector index was thrown away, so that everything has to be embedded again.
-        retry_for: seconds for which a request is made again, if it failed for a reason that passes.
+        path: the directory, if the place is one.
+        read_only: refuse to write.
+        index_lost: whether the vector index was discarded, so that everything must be embedded again.
+        retry_for: how long a request is retried after a temporary failure, in seconds.
     """
 
     path: Path | None = None
@@ -69,7 +69,7 @@ class Place(ABC):
         """Raises an error in a process that was forked after the place was opened.
 
         Raises:
-            StoreError: this is such a process.
+            StoreError: this process was forked.
         """
         self._owner.check(f"the store in {self}", StoreError)
 
@@ -79,17 +79,17 @@ class Place(ABC):
         return int(self.request(self._client.get_max_batch_size))
 
     def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
-        """Opens the collection; makes it, with this metadata and cosine space, where there is none."""
+        """Opens the collection; creates a missing one with this metadata and cosine space."""
         self._client = self._open()
         return self._client.get_or_create_collection(
             name,
-            embedding_function=None,  # embeddings are ours: without this, Chroma would fetch a model
+            embedding_function=None,  # we embed ourselves: without this, Chroma would fetch a model
             configuration={"hnsw": {"space": "cosine"}},
             metadata=dict(metadata),
         )
 
     def request(self, call: Callable[..., T], **arguments: Any) -> T:
-        """Makes a call of Chroma, and again while `passes`; all calls of a collection go through here."""
+        """Calls Chroma, and retries while `passes`; all calls of a collection go through here."""
         import tenacity
 
         retrying = tenacity.Retrying(
@@ -101,20 +101,22 @@ class Place(ABC):
         return retrying(call, **arguments)
 
     def passes(self, error: BaseException) -> bool:
-        """Says whether the same request is going to succeed later."""
-        return "error finding id" in str(error).lower()  # removed elsewhere while Chroma was reading it
+        """Returns whether the same request may succeed later."""
+        return (
+            "error finding id" in str(error).lower()
+        )  # another process removed it while Chroma was reading it
 
     def current(self, collection: Any) -> tuple[Any, str]:
-        """Returns the collection as it is now, and what tells of changes that are not in its metadata."""
+        """Returns the current collection, and a value that changes with changes missing in its metadata."""
         return collection, ""
 
     def rebuilt(self, collection: Any) -> None:
-        """Records that the vector index is whole again."""
+        """Records that the vector index is complete again."""
         self.index_lost = False
 
     @contextlib.contextmanager
     def writing(self, collection: Any) -> Iterator[None]:
-        """What surrounds each change of the collection."""
+        """The context of each change of the collection."""
         yield
 
     def close(self) -> None:
@@ -125,7 +127,7 @@ class Place(ABC):
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """Turns what Chroma, its database and its network raise into errors that say what to do."""
+        """Turns exceptions of Chroma, its database and the network into errors that name the remedy."""
         try:
             yield
         except (ICDPOError, TypeError, ValueError):
@@ -133,7 +135,7 @@ class Place(ABC):
         except Exception as error:
             raise self._explained(error) from error
         except BaseException as error:
-            # Chroma's Rust side panics on a damaged database; the exception is no `Exception`.
+            # Chroma's Rust code panics on a damaged database; the panic is not an `Exception`.
             if type(error).__name__ != "PanicException":
                 raise
             raise self._explained(error) from error
@@ -157,7 +159,7 @@ class Place(ABC):
 
 
 class Memory(Place):
-    """Chroma's in-memory client. All of a process share it, so a collection's name must be its own."""
+    """Chroma's in-memory client. The whole process shares it, so each collection needs a unique name."""
 
     def __str__(self) -> str:
         return "memory"
@@ -168,7 +170,7 @@ class Memory(Place):
         return super().collection(name, metadata)
 
     def close(self) -> None:
-        """Lets the collection go: the client, which others may use, would keep it."""
+        """Deletes the collection, which the shared client would keep."""
         if self._client is not None:
             self._client.delete_collection(self._name)
         super().close()
@@ -182,5 +184,5 @@ class Memory(Place):
 
 @cache
 def own_runtime() -> Owner:
-    """Returns the process in which Chroma's own runtime, of its threads, was started."""
+    """Returns the process that started Chroma's own runtime with its threads."""
     return Owner()

@@ -1,4 +1,4 @@
-"""`Reading`: the demonstrations of a collection's records; a damaged record costs itself, and no other."""
+"""`Reading`: the demonstrations of a collection's records; leaves out only the damaged records."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 class Reading:
-    """Reads demonstrations; says of each damaged record once that it is left out.
+    """Reads demonstrations; logs each damaged record once.
 
     Args:
-        collection: holds the records.
+        collection: the records' collection.
     """
 
     def __init__(self, collection: Collection) -> None:
@@ -30,7 +30,7 @@ class Reading:
         self._told: set[str] = set()
 
     def demonstrations(self, ids: Iterable[str]) -> Iterator[Demonstration]:
-        """Yields those with these ids, in this order; unknown and damaged ones are left out."""
+        """Yields the demonstrations with these ids, in this order; skips unknown and damaged ones."""
         for id_, record in self._collection.records(ids):
             try:
                 yield read_record(id_, record)
@@ -38,7 +38,7 @@ class Reading:
                 self._left_out(id_, error)
 
     def prompts(self) -> Iterator[tuple[str, str]]:
-        """Yields the id and the `prompt_text` of each, without the work of building it."""
+        """Yields the id and the `prompt_text` of each demonstration without building it."""
         for id_, record in self._collection.records(self._collection.ids()):
             try:
                 yield id_, prompt_text(record)
@@ -46,7 +46,7 @@ class Reading:
                 self._left_out(id_, error)
 
     def damaged(self) -> dict[str, tuple[Record, str]]:
-        """Returns the damaged records by their ids, each with what is wrong."""
+        """Returns the damaged records by their ids, each with its fault."""
         found = {}
         for id_, record in self._collection.records(self._collection.ids()):
             try:
@@ -71,7 +71,7 @@ def read_record(id_: str, record: Record | None) -> Demonstration:
     """Returns the demonstration of a record.
 
     Raises:
-        StoreError: the record is damaged, or something else wrote it.
+        StoreError: the record is damaged, or another program wrote it.
     """
     item = from_record(record)
     if item.id != id_:

@@ -1,4 +1,4 @@
-"""What Chroma keeps of a demonstration, and back."""
+"""Converts demonstrations to Chroma's records, and back."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ __all__ = [
 ]
 
 RESERVED = "icdpo:"
-"""Our own metadata begin with this; a user's that do so are kept, but can't be filtered by."""
+"""The prefix of our own metadata. A user's metadata with this prefix can't be used in filters."""
 
 REVISION = f"{RESERVED}revision"
-"""Of a collection: changes with each change of its content."""
+"""A collection's key: its value changes with each change of the content."""
 
 HAS_CHOSEN = f"{RESERVED}has_chosen"
-"""False where no chosen answer is to be shown; not recorded where there is one."""
+"""False if there is no chosen answer to show; absent otherwise."""
 
 HAS_REJECTED = f"{RESERVED}has_rejected"
-"""Whether there is a rejected answer to be shown."""
+"""Whether there is a rejected answer to show."""
 
 PROMPT = f"{RESERVED}prompt"
 """The demonstration's `prompt_id`."""
@@ -43,20 +43,20 @@ PROMPT = f"{RESERVED}prompt"
 CONTENT = f"{RESERVED}demonstration"
 """The demonstration, as one string of JSON."""
 
-# MiniLM reads 256 tokens from the start of a text. The end of a conversation says what is asked.
+# MiniLM reads the first 256 tokens of a text. The question is at the end of a conversation.
 _MOST_CHARACTERS = 1_000
 
 
 def to_record(demonstration: Demonstration) -> dict[str, str | int | float | bool]:
     """Returns Chroma's metadata of a demonstration.
 
-    Chroma drops `None` and takes scalars only, so the exact demonstration is one ASCII string of JSON; scalar
-    metadata stand beside it, to filter by.
+    Chroma drops `None` and takes only scalars, so the exact demonstration is one ASCII string of JSON. Scalar
+    metadata are repeated as separate values for filters.
     """
     record: dict[str, str | int | float | bool] = {
         name: value
         for name, value in demonstration.metadata.items()
-        # Chroma refuses or reserves some names, and keeps integers in 64 bits.
+        # Chroma refuses or reserves some names, and stores 64-bit integers.
         if name
         and not name.startswith((RESERVED, "chroma:", "#", "$"))
         and isinstance(value, (str, int, float))
@@ -72,10 +72,10 @@ def to_record(demonstration: Demonstration) -> dict[str, str | int | float | boo
 
 
 def from_record(record: Mapping[str, Any] | None) -> Demonstration:
-    """Returns the demonstration that `to_record` was given, exactly.
+    """Returns the exact demonstration of a record of `to_record`.
 
     Raises:
-        StoreError: the record is damaged, or somebody else wrote it.
+        StoreError: the record is damaged, or another program wrote it.
     """
     try:
         return Demonstration.from_dict(_content(record))
@@ -84,10 +84,10 @@ def from_record(record: Mapping[str, Any] | None) -> Demonstration:
 
 
 def prompt_text(record: Mapping[str, Any] | None) -> str:
-    """Returns the `prompt_text` of a record's demonstration, without the work of building that.
+    """Returns the `prompt_text` of a record's demonstration without building it.
 
     Raises:
-        StoreError: as `from_record`.
+        StoreError: see `from_record`.
     """
     prompt = _content(record).get("prompt")
     if isinstance(prompt, str):
@@ -95,27 +95,27 @@ def prompt_text(record: Mapping[str, Any] | None) -> str:
     try:
         return search_text([Message(turn["role"], turn["content"]) for turn in prompt or []])
     except (TypeError, KeyError, ValueError) as error:
-        raise StoreError(f"the record is damaged: its prompt is no conversation ({error})") from None
+        raise StoreError(f"the record is damaged: its prompt is not a conversation ({error})") from None
 
 
 def same_metadata(record: Mapping[str, Any], demonstration: Demonstration) -> bool:
-    """Returns whether a record has these metadata, telling 1 from 1.0 and from true.
+    """Returns whether a record has these metadata; 1, 1.0 and true are different values.
 
     Raises:
-        StoreError: as `from_record`.
+        StoreError: see `from_record`.
     """
     kept = _content(record).get("metadata", {})
     return json.dumps(kept, sort_keys=True) == json.dumps(demonstration.metadata, sort_keys=True)
 
 
 def embedding_text(messages: Sequence[Message]) -> str:
-    """Returns what of a prompt is embedded: the last 1,000 characters of its `search_text`."""
+    """Returns the text to embed for a prompt: the last 1,000 characters of its `search_text`."""
     return search_text(messages)[-_MOST_CHARACTERS:]
 
 
 def _content(record: Mapping[str, Any] | None) -> dict[str, Any]:
     if record is None or CONTENT not in record:
-        raise StoreError("the record holds no demonstration: it is damaged, or something else wrote it")
+        raise StoreError("the record holds no demonstration: it is damaged, or another program wrote it")
     try:
         content = json.loads(record[CONTENT])
     except (TypeError, ValueError, RecursionError) as error:

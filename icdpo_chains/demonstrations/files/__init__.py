@@ -1,4 +1,4 @@
-"""Preference files: `read_demonstrations`, a reader a format, and the shapes that a row may have."""
+"""Preference files: `read_demonstrations`, one reader for each format, and the shapes of rows."""
 
 from icdpo_chains.demonstrations.files.read import RefusedRow, read_demonstrations
 from icdpo_chains.demonstrations.files.report import ReadReport

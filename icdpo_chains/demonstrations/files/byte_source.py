@@ -1,4 +1,4 @@
-"""`ByteSource`: a file's bytes, decompressed while they are read, as UTF-8 where they are text."""
+"""`ByteSource`: a file's bytes, decompressed during reading; text as UTF-8."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["ByteSource", "as_utf8"]
 
 _BUFFER = 1 << 16
 _BOMB_BYTES, _BOMB_RATIO = 1 << 28, 200
-"""Above this size, data that unpack to more than this many times their own size are refused as a bomb."""
+"""Above this size, data that unpack to more than this multiple of their size are refused as a bomb."""
 
 _DAMAGE = (zlib.error, gzip.BadGzipFile, lzma.LZMAError, zipfile.BadZipFile, OSError, ValueError)
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
@@ -40,17 +40,17 @@ _FORMATS: tuple[tuple[bytes, str, Callable[[IO[bytes]], Any]], ...] = (
 
 
 class ByteSource(io.BufferedReader):
-    """A file's bytes, unpacked where its first bytes say gzip, xz, bzip2 or zstd, whatever it is called.
+    """A file's bytes. The first bytes, not the name, decide about gzip, xz, bzip2 or zstd.
 
-    A truncated or damaged stream ends like a file: the part before the damage is read first, then there is no
-    more, and `broken` says why. So a reader loses nothing of what stands before the damage.
+    A truncated or damaged stream ends like a file: the part before the damage is read first, and then
+    `broken` has the reason. A reader therefore loses nothing before the damage.
 
     Args:
-        file: a path, or an open binary file, which is closed with this one.
-        size: how many bytes the file has, for an open file that can't tell.
+        file: a path, or an open binary file, which this object closes.
+        size: the size in bytes, for an open file of unknown size.
 
     Raises:
-        OSError: the file can't be opened or read, `FileNotFoundError` and `PermissionError` among them.
+        OSError: the file can't be opened or read (also `FileNotFoundError` and `PermissionError`).
     """
 
     def __init__(self, file: Path | IO[bytes], *, size: int | None = None) -> None:
@@ -65,20 +65,20 @@ class ByteSource(io.BufferedReader):
 
     @property
     def broken(self) -> str | None:
-        """Why the bytes ended before their time, or `None`; known once the end was reached."""
+        """The reason of an early end, or `None`; known after the end."""
         return self._unpacked.broken
 
     @property
     def plain_file(self) -> IO[bytes] | None:
-        """The file itself, which can seek, or `None` where it is compressed; valid while nothing was read."""
+        """The file itself, which can seek, or `None` if it is compressed; valid before the first read."""
         return self._unpacked.plain_file
 
 
 def as_utf8(source: ByteSource, *, table: bool) -> tuple[ByteSource, str | None]:
-    """Returns a text file's bytes as UTF-8, and the encoding that they were in if it was another one.
+    """Returns a text file's bytes as UTF-8, and the original encoding if it was different.
 
-    UTF-16 and UTF-32 are told by their mark, UTF-16 also by its zeros. A table (CSV)
-    whose bytes beyond ASCII are nowhere UTF-8 is read as Windows-1252, as Excel writes it.
+    UTF-16 and UTF-32 are detected by their mark, UTF-16 also by its zeros. A table (CSV) without any valid
+    UTF-8 beyond ASCII is read as Windows-1252, Excel's encoding.
     """
     head = source.peek(_BUFFER)
     encoding = _encoding(head, table)
@@ -134,7 +134,7 @@ class _Unpacked(io.RawIOBase):
         if self.broken:
             return 0
         try:
-            # One read at most: a longer one would lose what it had when it meets the damage.
+            # At most one read: a longer one would lose its data at the damage.
             read = getattr(self._stream, "read1", self._stream.read)
             data: bytes = read(len(buffer))
         except EOFError:
@@ -167,7 +167,7 @@ class _Unpacked(io.RawIOBase):
 
 
 class _Transcoded(io.RawIOBase):
-    """Text of another encoding as UTF-8; a lone surrogate becomes bytes that are not UTF-8, and is found."""
+    """Text of another encoding as UTF-8; a lone surrogate becomes invalid UTF-8, which readers detect."""
 
     plain_file = None
 

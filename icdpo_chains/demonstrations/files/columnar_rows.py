@@ -22,7 +22,7 @@ def parquet_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
     Columns that hold bytes, such as images, are not read at all.
 
     Args:
-        source: the file, of which nothing was read yet.
+        source: the file, before its first read.
 
     Yields:
         The row's number, and the row or the `DemonstrationError` in its place.
@@ -38,7 +38,7 @@ def parquet_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
 
 
 def arrow_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
-    """Yields the rows of an Arrow file or stream (also Feather), as `parquet_rows` does."""
+    """Yields the rows of an Arrow file or stream (also Feather), like `parquet_rows`."""
     import pyarrow as pa
 
     def batches(file: Any) -> Iterator[Any]:
@@ -86,7 +86,7 @@ def _holds_bytes(kind: Any) -> bool:
 def _batch_rows(batch: Any) -> Iterator[Any]:
     try:
         yield from batch.to_pylist()
-    except ValueError:  # one value is not UTF-8, or a date Python can't hold: find out which row
+    except ValueError:  # a value is not UTF-8, or a date that Python can't hold: find the row
         for i in range(batch.num_rows):
             try:
                 yield batch.slice(i, 1).to_pylist()[0]

@@ -23,15 +23,15 @@ _DELIMITERS = (",", ";", "\t", "|")
 def csv_rows(source: ByteSource, delimiter: str = ",") -> Iterator[tuple[int, Any]]:
     """Yields the records of a CSV file as dictionaries by the names in its first record.
 
-    The header tells what stands between the cells: a comma, a semicolon, a tab or a bar; so does a line
+    The delimiter (a comma, a semicolon, a tab or a bar) is detected from the header, or given by a line
     `sep=;` before it. An empty cell is `None`. A column without a name is left out.
 
     Args:
         source: the file.
-        delimiter: what stands between the cells where the header does not tell.
+        delimiter: the delimiter if the header does not show one.
 
     Yields:
-        The line where the record begins, and the row or the `DemonstrationError` in its place.
+        The first line of the record, and the row or the `DemonstrationError` in its place.
 
     Raises:
         UnknownFormatError: the header can't be read, or names a column twice.
@@ -72,8 +72,8 @@ def csv_rows(source: ByteSource, delimiter: str = ",") -> Iterator[tuple[int, An
 
 
 def _next_record(records: Iterator[list[str]]) -> list[str]:
-    # The csv module has one limit for the whole process, 131,072 characters a cell, which a long prompt may
-    # exceed. It is raised for this one record and put back, so that nobody else's reader changes.
+    # The csv module has one limit for the whole process, 131,072 characters per cell; a long prompt may
+    # exceed it. The limit is raised for this record and restored, so that other readers do not change.
     with _CSV_LIMIT_LOCK:
         limit = csv.field_size_limit(MAX_ROW)
         try:
@@ -102,14 +102,14 @@ def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any]:
 
 
 def _delimiter(head: bytes, default: str) -> tuple[bool, str]:
-    """Whether the file begins with a line such as `sep=;`, and what stands between the cells."""
+    """Whether the file begins with a line such as `sep=;`, and the delimiter."""
     text = head.decode("utf-8-sig", "replace")
     line = text.split("\n", 1)[0].rstrip("\r")
     if len(line) == 5 and line.startswith("sep="):
         return True, line[4]
     choices = dict.fromkeys((default, *_DELIMITERS))
     headers = {choice: _first_record(text, choice) for choice in choices}
-    # The first of equals: the one that the file's name promises.
+    # In a tie, the delimiter of the file's suffix wins.
     return False, max(choices, key=lambda choice: (fitting(headers[choice]), len(headers[choice])))
 
 

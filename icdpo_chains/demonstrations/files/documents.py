@@ -1,4 +1,4 @@
-"""`rows_of_document`: the rows inside of a JSON document, under a name or by columns."""
+"""`rows_of_document`: the rows inside a JSON document, under a name or by columns."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["rows_of_document"]
 
 
 def rows_of_document(document: Any) -> list[Any] | None:
-    """Returns the rows of a document that is more than one row, or `None` for a single row.
+    """Returns the rows of a document; `None` if the document is a single row.
 
-    Known are lists of rows under any name (`{"data": [...]}`, `{"train": [...], "test": [...]}`), columns of
-    values (`{"prompt": [...], "chosen": [...]}`), and what pandas writes: columns by index, rows by index,
-    and `columns` beside `data`.
+    Supported are lists of rows under any name (`{"data": [...]}`, `{"train": [...], "test": [...]}`), columns
+    of values (`{"prompt": [...], "chosen": [...]}`), and the formats of pandas: columns by index, rows by
+    index, and `columns` with `data`.
     """
     if not isinstance(document, Mapping) or not document:
         return None

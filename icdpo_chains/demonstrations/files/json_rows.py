@@ -17,7 +17,7 @@ __all__ = ["json_rows"]
 _CHUNK = 1 << 16
 _LONG = 1 << 15
 _MAX_DOCUMENT = 1 << 28
-"""How large a file may be that is one object: it is in memory as a whole."""
+"""The largest file that may be one object, which is held in memory as a whole."""
 _JSON_SPACE = " \t\r\n"
 
 
@@ -25,12 +25,12 @@ def json_rows(source: ByteSource, *, may_span_lines: bool = True) -> Iterator[tu
     """Yields the rows of JSON lines, of one JSON array, or of objects written over several lines.
 
     The content decides, not the file's name. A file that is one object may hold its rows in a list, such as
-    `{"data": [...]}`, or by columns: see `rows_of_document`. After a syntax error JSON lines go on with
-    the next line; an array can't be followed any further and ends there.
+    `{"data": [...]}`, or by columns: see `rows_of_document`. After a syntax error, reading continues with the
+    next line of JSON lines; an array ends there.
 
     Args:
         source: the file.
-        may_span_lines: whether a file of one long line may be one document.
+        may_span_lines: accept a file of one long line as one document.
 
     Yields:
         The line number (in an array the row's number), and the row or the `DemonstrationError` in its place.
@@ -46,7 +46,7 @@ def json_rows(source: ByteSource, *, may_span_lines: bool = True) -> Iterator[tu
 
 
 def _document(rows: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
-    """The rows inside of the only object of a file; the rows of any other file as they are."""
+    """Yields the rows inside the only object of a file; the rows of other files unchanged."""
     first = next(rows, None)
     if first is None:
         return
@@ -78,7 +78,7 @@ def _json_lines(source: ByteSource) -> Iterator[tuple[int, Any]]:
         except (ValueError, RecursionError) as error:
             if not lines.complete and not _python(text):
                 reason = (
-                    source.broken or f"the line breaks off, the file seems to be truncated: {_why(error)}"
+                    source.broken or f"the line is incomplete, the file seems to be truncated: {_why(error)}"
                 )
                 yield lines.number, DemonstrationError(reason)
                 return
@@ -120,10 +120,10 @@ def _json_values(source: ByteSource, *, array: bool) -> Iterator[tuple[int, Any]
 
 
 class _JSONText:
-    """JSON text that is read as far as the next value needs.
+    """JSON text, read only as far as the next value needs.
 
-    Why not `ijson`: its C backend turns a lone surrogate into `?` without a word, and one byte that is not
-    UTF-8 ends the whole array. Here a row means the same as in JSON lines, and only that row is refused.
+    `ijson` is no alternative: its C backend silently turns a lone surrogate into `?`, and one invalid byte
+    ends the whole array. This reader treats rows as in JSON lines, and refuses only the invalid row.
     """
 
     def __init__(self, source: ByteSource, limit: int) -> None:
@@ -136,7 +136,7 @@ class _JSONText:
         self.ended = False
 
     def next_char(self) -> str:
-        """Returns the next character that is no white space, without passing it; `""` at the end."""
+        """Returns the next character that is not white space, without consuming it; `""` at the end."""
         while True:
             rest = self._buffer[self.position : self.position + _CHUNK]
             stripped = rest.lstrip(_JSON_SPACE)
@@ -147,7 +147,7 @@ class _JSONText:
                 return ""
 
     def next_value(self) -> Any:
-        """Returns the next value, or a `DemonstrationError` in its place where it is not UTF-8."""
+        """Returns the next value, or a `DemonstrationError` in its place if it is not UTF-8."""
         self.next_char()
         while True:
             try:
@@ -156,7 +156,7 @@ class _JSONText:
                 if not self._fill():
                     raise
                 continue
-            # A number that ends with the buffer may go on.
+            # A number at the end of the buffer may continue.
             if end == len(self._buffer) and self._fill():
                 continue
             text, self.position = self._buffer[self.position : end], end
@@ -167,7 +167,7 @@ class _JSONText:
             return value
 
     def _fill(self) -> bool:
-        """Reads about as much again as is waiting: so that a long value is not tried over and over."""
+        """Reads about as much again as the buffer holds, so that a long value is parsed few times."""
         waiting = len(self._buffer) - self.position
         if waiting > self._limit:
             raise DemonstrationError(
@@ -186,7 +186,7 @@ class _JSONText:
 
 
 def _spans_lines(head: bytes) -> bool:
-    """Whether the text begins with an object that goes on in the next line, and not with JSON lines."""
+    """Whether the text begins with an object over several lines, and not with JSON lines."""
     first, *rest = [line.strip() for line in head.split(b"\n") if line.strip()][:2] or [b""]
     try:
         json.loads(first)
@@ -202,5 +202,5 @@ def _python(text: str) -> bool:
 def _why(error: Exception, text: str = "") -> str:
     if _python(text):
         return "it is in single quotes, as Python prints a dictionary: write rows with json.dumps"
-    # The error's own text counts lines within what was read last, which would mislead.
+    # The error's own line number counts from the start of the buffer, which would mislead.
     return f"{error.msg} at character {error.pos}" if isinstance(error, json.JSONDecodeError) else str(error)

@@ -1,4 +1,4 @@
-"""`read_prompts`, `read_prompt_rows`: the prompts of a file, with or without answers beside them."""
+"""`read_prompts`, `read_prompt_rows`: the prompts of a file, with or without answers."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def read_prompts(
 ) -> Iterator[str | tuple[Message, ...]]:
     """Reads prompts lazily.
 
-    In `.txt` a line is a prompt; blank ones are left out. In `.jsonl`, `.ndjson` and `.json` a row holds one
-    in any shape that `read_demonstrations` knows, but needs no answers where it has a `prompt` (a string, or
-    messages) or ShareGPT's `conversations`. Other files are preference files, and have answers. All may be
+    In `.txt`, each line that is not blank is a prompt. In `.jsonl`, `.ndjson` and `.json`, a row holds a
+    prompt in any shape of `read_demonstrations`; a row with a `prompt` (a string, or messages) or ShareGPT's
+    `conversations` needs no answers. Other files are preference files with answers. All files may be
     compressed (`.gz`).
 
     Args:
         path: the file.
-        on_refused: called with each row that can't be used.
+        on_refused: called with each refused row.
 
     Yields:
         Prompts as `Demonstration.prompt` has them.
@@ -55,7 +55,7 @@ def read_prompts(
 def read_prompt_rows(
     path: str | os.PathLike[str], *, on_refused: Callable[[RefusedRow], None]
 ) -> Iterator[Demonstration]:
-    """`read_prompts`, with what else stands in the rows: only prompts and metadata mean something."""
+    """`read_prompts` with the other columns as metadata; the answers have no meaning."""
     file = Path(path)
     suffix = Path(file.name.lower().removesuffix(".gz")).suffix
     if file.is_dir() or suffix not in _READERS:
@@ -72,7 +72,7 @@ def read_prompt_rows(
 
 
 def _demonstration(row: object) -> Demonstration:
-    # Its answers do not matter, but a demonstration has to have one.
+    # The answer does not matter, but a demonstration must have one.
     found = prompt_row(row) if isinstance(row, Mapping) else None
     if found is not None:
         return found

@@ -1,4 +1,4 @@
-"""`read_demonstrations`: a preference file of any known format and shape, row by row."""
+"""`read_demonstrations`: reads a preference file of any known format and shape, row by row."""
 
 from __future__ import annotations
 
@@ -39,41 +39,40 @@ def read_demonstrations(
 ) -> Iterator[Demonstration]:
     """Reads a preference file lazily, one row at a time.
 
-    The suffix says the format: `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, or `.zip`
-    for an archive of them; a file without a suffix is told by its content. The first bytes say whether it is
-    compressed (gzip, xz, bzip2, zstd). Text is UTF-8, UTF-16 or UTF-32; CSV may be Windows-1252. The columns
-    say the shape, row by row: see `icdpo_chains.demonstrations.files.shapes`.
+    The suffix determines the format: `.jsonl`, `.ndjson`, `.json`, `.csv`, `.tsv`, `.parquet`, `.arrow`, or
+    `.zip` for an archive of them; the content determines the format of a file without a suffix. The first
+    bytes determine the compression (gzip, xz, bzip2, zstd). Text is UTF-8, UTF-16 or UTF-32; CSV may be
+    Windows-1252. The columns of each row determine its shape: see `icdpo_chains.demonstrations.files.shapes`.
 
-    A row that can't be used is refused, and reading goes on after it. Where a file breaks off (a truncated
-    stream, an unfinished array, a damaged Parquet file), what stands before is read, and the break is
-    refused as a row. A row may have 16 MiB; Parquet, which has to be read from its end, is unpacked to
-    a temporary file.
+    An invalid row is refused, and reading continues after it. If a file is incomplete (a truncated stream, an
+    unfinished array, a damaged Parquet file), the rows before the break are read, and the break is refused as
+    a row. A row may have up to 16 MiB. Compressed Parquet is unpacked to a temporary file, because it must be
+    read from its end.
 
     Args:
         path: the file; or a directory, a pattern such as `"logs/*.csv"`, `-` for standard input, or the name
             of a data set on the Hugging Face hub (needs the package `datasets`).
         on_refused: called with each refused row; without it, each is logged as a warning.
-        columns: which column holds what, for files of no known shape: `{"prompt": "question", "chosen":
-            "good", "rejected": "bad"}`. Other names are `system`, `completion` with `label` or `rating`, and
-            `response_a`, `response_b` with `preference`. A dot leads into objects:
-            `"data.question"`. Columns that are not named become metadata.
-        convert: makes demonstrations of a row itself, in place of the shapes; `None` skips the row.
-        all_pairs: whether a ranked list of answers gives all its pairs, instead of the best against the
-            worst.
-        threshold: the least rating of a good answer; lower ones are bad. Without it, the range of a file's
-            ratings tells.
-        pair_thumbs: whether ups and downs of one prompt are returned as pairs, after the file's last row;
-            else each is returned alone, as it comes. Ratings wait for the last row anyhow.
-        report: filled with the shapes that were read and the rows that were skipped.
+        columns: the columns of files without a known shape: `{"prompt": "question", "chosen": "good",
+            "rejected": "bad"}`. Other names are `system`, `completion` with `label` or `rating`, and
+            `response_a`, `response_b` with `preference`. A dot selects a field of an object:
+            `"data.question"`. Other columns become metadata.
+        convert: converts a row to demonstrations, instead of the shapes; `None` skips the row.
+        all_pairs: return all pairs of a ranked list of answers, instead of the best against the worst.
+        threshold: the least rating of a good answer; lower ratings are bad. By default it follows from the
+            range of the file's ratings.
+        pair_thumbs: return ups and downs of one prompt as pairs after the file's last row; otherwise each one
+            alone, in order. Ratings always wait for the last row.
+        report: receives the counts of shapes and skipped rows.
 
     Yields:
-        The demonstrations, in the file's order. Nothing is read before the first is asked for.
+        The demonstrations in the file's order. Reading starts with the first one.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnknownFormatError: an unknown format; raised by the call itself. While reading: the columns of the
-            first row fit no known shape, so that the others would not either. A later row of other columns is
-            refused. Among several files such a file is refused, and the others are read.
+        UnknownFormatError: the format is unknown (raised by the call itself), or the columns of the first row
+            fit no known shape (raised during reading). A later row with other columns is refused. Among
+            several files, only the unknown file is refused.
         OSError: the file can't be opened or read.
     """
     sources = sources_of(path)
@@ -101,7 +100,7 @@ def _read_all(
 
 
 def _rows(source: Source, report: ReadReport) -> Iterator[tuple[int, Any]]:
-    """The rows of a file with their positions, in any format."""
+    """Yields the rows of a file in any format, with their positions."""
     if source.open is None:
         yield from enumerate(source.rows() if source.rows else (), 1)
         return

@@ -1,4 +1,4 @@
-"""`ReadReport`: what a preference file was taken for, and what became of its rows."""
+"""`ReadReport`: the shapes of a preference file, and the outcomes of its rows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["ReadReport", "RefusedRow"]
 
 @dataclass(frozen=True, slots=True)
 class RefusedRow:
-    """A row that is no demonstration, and why.
+    """A refused row and the reason.
 
     Attributes:
-        path: the file, as it was given; for a file in an archive or a directory, with its place there.
-        line: where, from 1: the line in JSON lines, the line where the record begins in CSV, the row's number
-            in a JSON array and in Parquet.
-        reason: why, in one sentence.
+        path: the file as given; for a file in an archive or a directory, with its path there.
+        line: the position, from 1: the line in JSON lines, the first line of the record in CSV, the row's
+            number in a JSON array and in Parquet.
+        reason: the reason in one sentence.
     """
 
     path: str
@@ -32,9 +32,9 @@ class ReadReport:
     """Counts of what `read_demonstrations` read; filled while the file is read.
 
     Attributes:
-        shapes: how many rows had which shape.
-        skipped: how many rows were understood and give no demonstration, by the reason, such as a tie.
-        notes: how many rows were changed, by what was changed in them.
+        shapes: the number of rows of each shape.
+        skipped: the number of valid rows without a demonstration, by the reason, such as a tie.
+        notes: the number of changed rows, by the change.
     """
 
     shapes: Counter[str] = field(default_factory=Counter)

@@ -1,4 +1,4 @@
-"""`RowReader`: the rows of one file as demonstrations; votes wait for the file's end where they have to."""
+"""`RowReader`: turns the rows of one file into demonstrations; votes may wait for the file's end."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class RowReader:
                     raise
                 on_refused(RefusedRow(name, line, str(error)))
             except DemonstrationError as error:
-                # A row of the wrong kind, or none at all, says nothing about the columns of the others.
+                # A row of the wrong type does not show the columns of the others.
                 shape_known = shape_known or isinstance(row, dict)
                 on_refused(RefusedRow(name, line, str(error)))
             else:
@@ -116,7 +116,7 @@ class RowReader:
 
 
 def _paired(thumbs: Iterable[Demonstration]) -> Iterator[Demonstration]:
-    """Pairs of ups and downs of each prompt, and the votes that are left."""
+    """Returns pairs of ups and downs of each prompt, and the remaining votes."""
     prompts: dict[str, list[Demonstration]] = {}
     for thumb in thumbs:
         prompts.setdefault(thumb.prompt_id, []).append(thumb)
@@ -125,7 +125,7 @@ def _paired(thumbs: Iterable[Demonstration]) -> Iterator[Demonstration]:
 
 
 def _renamed(row: Any, columns: Mapping[str, str]) -> Any:
-    """The row with the caller's names; columns without one become metadata."""
+    """Returns the row with the caller's names; other columns become metadata."""
     if not isinstance(row, Mapping):
         return row
     renamed = {wanted: _value(row, column) for wanted, column in columns.items()}

@@ -1,4 +1,4 @@
-"""`sources_of`: the files behind a name: a file, a directory, a pattern, an archive, `-`, a hub data set."""
+"""`sources_of`: the files of a name: a file, a directory, a pattern, an archive, `-`, a hub data set."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Source:
 
     Attributes:
         name: the name for messages.
-        suffix: its format, such as `.jsonl`; `""` where the content has to tell.
-        open: opens its bytes; `None` for rows that come from elsewhere.
+        suffix: the format, such as `.jsonl`; `""` if the content determines the format.
+        open: opens the file's bytes; `None` for a data set of the hub.
         rows: the rows of a data set of the hub.
     """
 
@@ -55,17 +55,17 @@ class Source:
 
 
 def sources_of(path: str | os.PathLike[str]) -> list[Source]:
-    """Returns the files behind a name, in the order of their names.
+    """Returns the files of a name, ordered by name.
 
     Args:
-        path: a file; a directory, whose files of a known format are taken, in its directories too; a pattern
-            with `*`, `?` or `[...]`; a zip archive; `-` for standard input; or the name of a data set on the
-            Hugging Face hub, `org/name` or `org/name@split`, where no file has that name.
+        path: a file; a directory, for its files of known formats, including subdirectories; a pattern with
+            `*`, `?` or `[...]`; a zip archive; `-` for standard input; or the name of a data set on the
+            Hugging Face hub, `org/name` or `org/name@split`, if no file has that name.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnknownFormatError: the directory or the archive holds no file of a known format, or the file is
-            something else by its name or its first bytes.
+        UnknownFormatError: the directory or the archive holds no file of a known format, or the name or the
+            first bytes of the file show another format.
     """
     text = os.fspath(path)
     if text == "-":
@@ -97,7 +97,7 @@ def _file_sources(file: Path) -> list[Source]:
         return _members(file)
     if head.startswith(b"PK\x03\x04"):
         raise UnknownFormatError(
-            f"{str(file)!r} is a zip archive or an Excel workbook by its first bytes, and not what its name "
+            f"{str(file)!r} is a zip archive or an Excel workbook by its first bytes, whatever its name "
             "says: name an archive .zip, and save a workbook as CSV"
         )
     if suffix in (*FORMATS, ""):
@@ -117,7 +117,7 @@ def _members(file: Path) -> list[Source]:
                 if not info.is_dir() and _wanted(PurePosixPath(info.filename))
             ]
     except (zipfile.BadZipFile, OSError) as error:
-        raise UnknownFormatError(f"{str(file)!r} is no zip archive that can be read: {error}") from None
+        raise UnknownFormatError(f"{str(file)!r} is not a readable zip archive: {error}") from None
     if not members:
         raise UnknownFormatError(f"the archive {str(file)!r} holds no file of a known format. {_formats()}")
     if len(members) > _MOST_MEMBERS:
@@ -160,7 +160,7 @@ def _hub_rows(name: str) -> Iterator[Any]:
     repository, _, split = name.partition("@")
     try:
         yield from load_dataset(repository, split=split or "train", streaming=True)
-    except Exception as error:  # of many kinds: the network, the hub, the data set's own files
+    except Exception as error:  # of many types: the network, the hub, the data set's own files
         raise UnknownFormatError(
             f"there is no file {name!r}, and the data set of that name can't be loaded from the Hugging Face "
             f"hub: {error}"

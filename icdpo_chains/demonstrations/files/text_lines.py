@@ -1,4 +1,4 @@
-"""`TextLines`: the lines of a text file, where a bad one spoils nothing but itself."""
+"""`TextLines`: the lines of a text file; a bad line affects no other line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from icdpo_chains.errors import DemonstrationError
 __all__ = ["MAX_ROW", "TextLines", "check_utf8"]
 
 MAX_ROW = 1 << 24
-"""How large one row of text may be: a missing quote or line end must not pull a whole file into memory."""
+"""The largest row of text: a missing quote or line end must not load a whole file into memory."""
 
 _CHUNK = 1 << 16
 _UNDECODED = re.compile("[\udc80-\udcff]")
@@ -20,15 +20,15 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 class TextLines:
     """Iterates over the physical lines of a text file, with their line ends.
 
-    Bytes that are not UTF-8 become lone surrogates (`surrogateescape`), which `check_utf8` finds: so that a
-    reader can refuse the row that holds them, and not the file.
+    Invalid UTF-8 becomes lone surrogates (`surrogateescape`), which `check_utf8` finds, so that a reader can
+    refuse the row and not the file.
 
     Attributes:
-        number: the number of the line returned last, from 1; also of one that was too long.
-        complete: whether that line had its line end.
+        number: the number of the last line, from 1, including lines that were too long.
+        complete: whether the last line had a line end.
 
     Raises:
-        DemonstrationError: while iterating, in place of a line longer than `MAX_ROW`; the next one follows.
+        DemonstrationError: a line is longer than `MAX_ROW`; iteration can continue with the next line.
     """
 
     def __init__(self, source: ByteSource) -> None:
@@ -56,10 +56,10 @@ class TextLines:
 
 
 def check_utf8(text: str) -> None:
-    """Checks text that was decoded with `surrogateescape`.
+    """Checks text decoded with `surrogateescape`.
 
     Raises:
-        DemonstrationError: it holds a byte that is not UTF-8.
+        DemonstrationError: the text holds a byte that is not UTF-8.
     """
     found = _UNDECODED.search(text)
     if found:

@@ -1,4 +1,4 @@
-"""`write_demonstrations`: demonstrations as JSON lines, which `read_demonstrations` reads back exactly."""
+"""`write_demonstrations`: writes demonstrations as JSON lines, which `read_demonstrations` reads exactly."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["write_demonstrations"]
 
 
 def write_demonstrations(path: str | os.PathLike[str], demonstrations: Iterable[Demonstration]) -> int:
-    """Writes demonstrations as JSON lines; the file appears whole or not at all.
+    """Writes demonstrations as JSON lines, atomically.
 
     Returns:
-        How many there were.
+        The number of demonstrations.
 
     Raises:
         OSError: the file can't be written.
-        UnknownFormatError: its name says that it is something else than JSON lines.
+        UnknownFormatError: the file's suffix is not that of JSON lines.
     """
     target = Path(path)
     if not target.name.removesuffix(".gz").endswith((".jsonl", ".ndjson", ".json")):
         raise UnknownFormatError(
-            f"an export is JSON lines, and {str(target)!r} would not be read as such: name it .jsonl"
+            f"an export is JSON lines, and {str(target)!r} has another suffix: use .jsonl"
         )
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     count = 0
@@ -45,10 +45,10 @@ def write_demonstrations(path: str | os.PathLike[str], demonstrations: Iterable[
 
 
 def _row(demonstration: Demonstration) -> dict[str, Any]:
-    """Returns a row that is read back as this demonstration.
+    """Returns a row that reads back as this demonstration.
 
-    Texts of messages are never interpreted; so a text that looks like a transcript, like JSON or like HTML is
-    written as a message.
+    Texts of messages are never interpreted, so a text that looks like a transcript, JSON or HTML is written
+    as a message.
     """
     row = demonstration.to_dict()
     try:

@@ -68,9 +68,9 @@ def test_the_environment_may_name_a_server(
         ("http://host:many", "can't be read"),
         ("http://host:99999", "can't be read"),
         ("http://[::1", "can't be read"),
-        ("http://", "no address"),
-        ("http://host/a/b", "no address"),
-        ("http://host/a?tenat=b", "no address"),
+        ("http://", "not the address"),
+        ("http://host/a/b", "not the address"),
+        ("http://host/a?tenat=b", "not the address"),
         ("http://host/a?tenant", "can't be read"),
     ],
 )

@@ -207,7 +207,7 @@ def test_an_export_imports_back_to_the_same_store(store: DemonstrationStore, tmp
 def test_an_export_that_would_not_import_back_is_refused(
     store: DemonstrationStore, tmp_path: Path, name: str
 ) -> None:
-    with pytest.raises(UnknownFormatError, match=rf"{name}.*name it .jsonl"):
+    with pytest.raises(UnknownFormatError, match=rf"{name}.*use .jsonl"):
         store.export(tmp_path / name)
     assert not list(tmp_path.iterdir())
 

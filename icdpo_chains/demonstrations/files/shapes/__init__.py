@@ -1,17 +1,17 @@
-"""Shapes of rows: one table a family, and `read_row`, which finds the shape of a row and reads it.
+"""Shapes of rows: one table for each family; `read_row` finds the shape of a row and reads it.
 
 ::
 
     pairs      a chosen and a rejected answer, in two columns
-    verdicts   two answers, and a column that says which is better
+    verdicts   two answers, and a column that names the better one
     lists      several answers with ranks or scores
     thumbs     one answer, and a label or a rating
-    exports    what tools for feedback write; laid out flat, and then one of the above
+    exports    the exports of feedback tools; flattened to one of the other families
 
-The first shape of the table whose columns are there and not null counts. The object in the `metadata` column
-becomes the demonstration's metadata. So do columns that the shape does not use, as far as they hold a string,
-a finite number, a boolean or a date (in ISO format); lists, objects, bytes, NaN and null there are left out.
-Where both name the same thing, `metadata` counts.
+The first shape of the table whose columns are present and not null applies. The object in the `metadata`
+column becomes the demonstration's metadata. Unused columns with a string, a finite number, a boolean or a
+date (in ISO format) become metadata too; lists, objects, bytes, NaN and null are left out. If both have the
+same name, `metadata` wins.
 """
 
 from icdpo_chains.demonstrations.files.shapes.table import (

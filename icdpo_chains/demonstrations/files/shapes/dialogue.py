@@ -1,7 +1,7 @@
-r"""Dialogues that are written as one text: `dialogue_of` splits the text at the marks of its style.
+r"""Dialogues written as one text: `dialogue_of` splits the text at the marks of its style.
 
-One row a style in `_STYLES`: `\n\nHuman: ... \n\nAssistant: ...`, ChatML, Llama, Gemma, Mistral and so on. A
-text is a dialogue if it begins with a mark; only the marks of the same style split it.
+`_STYLES` has one row for each style: `\n\nHuman: ... \n\nAssistant: ...`, ChatML, Llama, Gemma, Mistral and
+so on. A text is a dialogue if it begins with a mark; only the marks of the same style split it.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ _LONGEST, _DEEPEST = 1 << 20, 50
 
 @dataclass(frozen=True)
 class _Style:
-    """How a dialogue is written: a mark before each turn, with the role as its group.
+    """The style of a dialogue: a mark before each turn, with the role as its group.
 
-    `alone` says whether one mark is enough: nobody writes a control string by chance, but a question may
-    begin with `Human:`.
+    `alone`: one mark is enough. A control string never appears by chance, but a question may begin with
+    `Human:`.
     """
 
     mark: re.Pattern[str]
@@ -70,7 +70,7 @@ _STYLES = (
 def dialogue_of(text: str) -> tuple[Message, ...] | None:
     """Returns the turns of a text that is a dialogue, or `None` for any other text.
 
-    White space around a turn, and strings that end it, are no part of it.
+    White space around a turn and the strings that end it are removed.
     """
     body = _BEGIN.sub("", text, count=1)
     for style in _STYLES:
@@ -101,7 +101,7 @@ def without_end(text: str) -> str:
 def value_of(text: str) -> Any:
     """Returns the list or object that a cell holds as JSON or as Python's `repr`, or `None`.
 
-    Arrays that NumPy has printed have no commas between their objects; they are read all the same.
+    NumPy's printed arrays have no commas between objects; they are read too.
     """
     body = text.strip()
     if body[:1] not in ("[", "{") or body[-1:] not in ("]", "}"):
@@ -126,7 +126,7 @@ def unescaped(text: str) -> str:
 
 
 def text_of_html(text: str) -> str:
-    """Returns the text of an HTML fragment: paragraphs apart, code as it stands."""
+    """Returns the text of an HTML fragment: paragraphs are separated, code is unchanged."""
     parser = _Text()
     parser.feed(text)
     parser.close()

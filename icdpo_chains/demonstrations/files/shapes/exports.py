@@ -1,6 +1,6 @@
-"""Exports of tools for feedback: `unwrapped` lays their nested rows out as flat ones.
+"""Exports of feedback tools: `unwrapped` flattens their nested rows.
 
-One entry of `_EXPORTS` a tool. A flat row is then read by the shapes of the other modules.
+`_EXPORTS` has one entry for each tool. The shapes of the other modules read the flat rows.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class Export:
 
     Attributes:
         name: the tool.
-        columns: what its rows look like, for the documentation.
-        flat: returns the flat row, or `None` for a row of something else.
+        columns: a description of the columns, for the documentation.
+        flat: returns the flat row, or `None` for other rows.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Export:
 
 
 def unwrapped(row: Row) -> tuple[str | None, Row]:
-    """Returns the tool that a row comes from, and its flat row; `None` and the row itself for no tool's."""
+    """Returns a row's tool and its flat row; `None` and the row itself if no tool wrote it."""
     for export in EXPORTS:
         flat = export.flat(row)
         if flat is not None:
@@ -121,7 +121,7 @@ def _argilla(row: Row) -> Flat | None:
 
 
 def _value(answer: Any) -> Any:
-    """The value of an answer in Argilla; of a ranking the one that is first."""
+    """Returns the value of an answer in Argilla; the first value of a ranking."""
     value = answer.get("value") if isinstance(answer, Mapping) else answer
     if (
         isinstance(value, list)
@@ -175,7 +175,7 @@ def _phoenix(row: Row) -> Flat | None:
 
 
 def _summaries(row: Row) -> Flat | None:
-    """OpenAI's `summarize_from_feedback`: a post, two summaries, and the position of the better one."""
+    """OpenAI's `summarize_from_feedback`: a post, two summaries, and the position of the better summary."""
     info, summaries = row.peek("info"), row.peek("summaries")
     post = info.get("post") or info.get("article") if isinstance(info, Mapping) else None
     if post is None or not isinstance(summaries, list):
@@ -191,7 +191,7 @@ def _viewer(row: Row) -> Flat | None:
 
 
 def _plain(value: Any) -> Any:
-    """An input or an output: JSON in a string is parsed, and objects of one level are opened."""
+    """Returns an input or an output: parses JSON in a string, and opens objects of one level."""
     if isinstance(value, str):
         parsed = value_of(value)
         value = parsed if isinstance(parsed, (Mapping, list)) else value
@@ -210,7 +210,7 @@ def _plain(value: Any) -> Any:
 
 
 def _with_scores(flat: Flat, feedback: Any, row: Row, used: tuple[str, ...]) -> Flat:
-    """Adds the first score, and the columns that are no part of the shape."""
+    """Adds the first score, and the columns outside the shape."""
     named: list[tuple[str, Any]] = []
     items: list[tuple[str, Any]] = []
     if isinstance(feedback, str):
@@ -240,7 +240,7 @@ def _with_scores(flat: Flat, feedback: Any, row: Row, used: tuple[str, ...]) -> 
 
 
 def _majority(values: list[Any]) -> Any:
-    """The value that most annotators gave, or a tie."""
+    """Returns the majority's value, or a tie."""
     counts = Counter(map(str, values)).most_common()
     if len(counts) > 1 and counts[0][1] == counts[1][1]:
         return "tie"

@@ -1,4 +1,4 @@
-"""Shapes with a list of answers, ranked or rated; one entry of `LISTS` a shape."""
+"""Shapes with a list of ranked or rated answers; `LISTS` has one entry for each shape."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ _POINTER = ("best", "best_index", "chosen", "chosen_index", "choice", "selected"
 
 @dataclass(frozen=True)
 class AnswerList:
-    """A prompt and a list of answers with ranks or scores: the best is shown against the worst.
+    """A prompt and a list of answers with ranks or scores: gives the best against the worst.
 
     Attributes:
-        name: what the shape is called.
-        columns: what its rows look like, for the documentation.
-        pointed: whether a column says which answer is the best, by its position.
+        name: the shape's name.
+        columns: a description of the columns, for the documentation.
+        pointed: whether a column has the position of the best answer.
     """
 
     name: str
@@ -52,7 +52,7 @@ class AnswerList:
         return row.has(*_COLUMNS) and has_prompt(row)
 
     def complete(self, row: Row) -> bool:
-        """Whether there is a list, and a position in it where the shape asks for one."""
+        """Whether there is a list, and the position of the best answer if the shape needs one."""
         if self.pointed and (row.first("rejected") or not _points(row.peek(row.first(*_POINTER) or ""))):
             return False
         return self._list(row) is not None and has_prompt(row, filled=True)
@@ -61,7 +61,7 @@ class AnswerList:
         """Returns the pair of the best and the worst answer, or all pairs that differ in rank.
 
         Raises:
-            DemonstrationError: the answers have no ranks, or a value can't be used.
+            DemonstrationError: the answers have no ranks, or a value is invalid.
         """
         name = self._list(row) or ""
         items = row.take(name)
@@ -105,7 +105,7 @@ class AnswerList:
 
 @dataclass(frozen=True)
 class Tree:
-    """Open Assistant's trees: a message with replies, which have ranks and replies of their own."""
+    """Open Assistant's trees: a message with replies, which have ranks and their own replies."""
 
     name: str = "Open Assistant tree"
     columns: str = "prompt (text, role, replies with rank, ...)"
@@ -120,7 +120,7 @@ class Tree:
         return isinstance(prompt, Mapping) and "text" in prompt and isinstance(prompt.get("replies"), list)
 
     def read(self, row: Row, *, all_pairs: bool = False) -> list[Outcome]:
-        """Returns a pair (or all) for each message of a prompter whose replies are ranked."""
+        """Returns a pair (or all pairs) for each prompter's message with ranked replies."""
         found: list[Outcome] = []
         waiting: list[tuple[tuple[Message, ...], Any]] = [((), row.take("prompt"))]
         metadata = row.metadata()
@@ -151,7 +151,7 @@ class Tree:
 
 
 def _worth(row: Row, items: list[Any]) -> list[float]:
-    """What each answer is worth, the higher the better: ranks and scores in the items or beside them."""
+    """Returns the worth of each answer (higher is better) from ranks or scores."""
     beside: tuple[tuple[tuple[str, ...], float], ...] = ((_PARALLEL_LOW, -1.0), (_PARALLEL_HIGH, 1.0))
     inside: tuple[tuple[tuple[str, ...], float], ...] = ((_LOW, -1.0), (_HIGH, 1.0))
     for names, sign in inside:

@@ -1,4 +1,4 @@
-"""Shapes with a chosen and a rejected answer in columns of their own; one entry of `PAIRS` a shape."""
+"""Shapes with a chosen and a rejected answer in separate columns; `PAIRS` has one entry for each shape."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Pair:
     """A chosen and a rejected answer, in two columns.
 
     Attributes:
-        name: what the shape is called.
-        columns: what its rows look like, for the documentation.
-        chosen: names that the column of the chosen answer may have.
-        rejected: names of the other one.
-        alone: whether one of the two may be missing.
-        prompt: `"column"` (a prompt column), `"inside"` (each answer brings the turns before it), or
+        name: the shape's name.
+        columns: a description of the columns, for the documentation.
+        chosen: the possible names of the column with the chosen answer.
+        rejected: the possible names of the column with the rejected answer.
+        alone: whether one of the two answers may be missing.
+        prompt: `"column"` (a prompt column), `"inside"` (each answer contains the turns before it), or
             `"answered"` (messages that end with the chosen answer).
     """
 
@@ -49,7 +49,7 @@ class Pair:
         return sides and (self.prompt == "inside" or has_prompt(row))
 
     def complete(self, row: Row) -> bool:
-        """Whether they are not null."""
+        """Whether the columns are not null."""
         chosen, rejected = row.first(*self.chosen), row.first(*self.rejected)
         if self.prompt == "answered":
             return rejected is not None and _ends_with_answer(row)
@@ -58,11 +58,11 @@ class Pair:
         return (chosen is not None or rejected is not None) and has_prompt(row, filled=True)
 
     def read(self, row: Row) -> list[Outcome]:
-        """Returns one demonstration, or several where there are several rejected answers.
+        """Returns one demonstration, or several for several rejected answers.
 
         Raises:
-            UnknownFormatError: the answers are texts that the prompt can't be told from.
-            DemonstrationError: a value can't be used.
+            UnknownFormatError: the answers are texts from which the prompt can't be separated.
+            DemonstrationError: a value is invalid.
         """
         names = {"chosen": row.first(*self.chosen), "rejected": row.first(*self.rejected)}
         values = {side: None if name is None else row.take(name) for side, name in names.items()}
@@ -92,7 +92,7 @@ class Pair:
         first, second = texts.get("chosen"), texts.get("rejected")
         if first is not None and second is not None and first.strip() == second.strip() != "":
             raise DemonstrationError(
-                "the chosen and the rejected answer are the same, or differ in white space alone, which "
+                "the chosen and the rejected answer are the same, or differ only in white space, which "
                 f"states no preference: {first!r:.60}"
             )
         return Demonstration(whole, first, second, row.metadata(first, second))
@@ -164,7 +164,7 @@ PAIRS = (
 
 
 def _alternatives(value: Any) -> list[Any]:
-    """The answers in a value: mostly one; each text of a list of texts."""
+    """Returns the answers in a value: usually one; for a list of texts, each text."""
     if value is None:
         return []
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -177,7 +177,7 @@ def _blank(value: Any) -> bool:
 
 
 def _pointed_at(row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The answers themselves where the columns name them: by a model, a letter or a position."""
+    """Returns the answers of columns that name them by a model, a letter or a position."""
     given = {side: value for side, value in values.items() if value is not None}
     targets = {side: target for side, value in given.items() if (target := _named(row, value))}
     if targets and targets.keys() == given.keys():
@@ -192,7 +192,7 @@ def _pointed_at(row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(row: Row, value: Any) -> tuple[str, Any] | None:
-    """The column and the answer that a short text or a number names."""
+    """Returns the column and the answer for the name in a short text or a number."""
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         return None
     if isinstance(value, str) and not 0 < len(value) <= _LONGEST_NAME:
@@ -228,23 +228,23 @@ def _ends_with_answer(row: Row) -> bool:
 
 
 def _split(prompt: Any) -> tuple[Any, Any]:
-    """Takes the answer off messages that end with it."""
+    """Removes the answer from messages that end with it."""
     if isinstance(prompt, str) or prompt[-1].role != "assistant":
         raise DemonstrationError(
-            "the row has a rejected answer alone, and its messages do not end with the chosen one: give "
+            "the row has only a rejected answer, and its messages do not end with the chosen one: give "
             "a column 'chosen'"
         )
     return prompt[:-1], prompt[-1].content
 
 
 def _without_answer(prompt: Turns, chosen: Any) -> Turns:
-    """Messages without their last one where it repeats the chosen answer."""
+    """Returns messages without a last message that repeats the chosen answer."""
     repeated = chosen is not None and answer_from(chosen, "chosen")[1].strip() == prompt[-1].content.strip()
     return prompt[:-1] if repeated else prompt
 
 
 def _check_dialogues(values: Mapping[str, Any]) -> None:
-    """Refuses texts without turns: nobody can tell where the prompt ends and the answer begins."""
+    """Refuses texts without turns, in which the end of the prompt is unknown."""
     for side, value in values.items():
         if isinstance(value, str) and value.strip():
             turns, marked = prompt_from(value, side)
@@ -254,6 +254,6 @@ def _check_dialogues(values: Mapping[str, Any]) -> None:
                 )
             if isinstance(turns, str) and not marked:
                 raise UnknownFormatError(
-                    f"the {side} text does not begin with 'Human:' or another mark of a turn, so that its "
-                    "prompt can't be told from the answer: give the prompt in a column 'prompt'"
+                    f"the {side} text does not begin with 'Human:' or another mark of a turn, so its "
+                    "prompt can't be separated from the answer: give the prompt in a column 'prompt'"
                 )

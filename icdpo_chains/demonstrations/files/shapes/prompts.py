@@ -16,25 +16,25 @@ PROMPT = (
 )
 TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "prompt_messages", "turns")
 _LAST = ("context", "history", "post")
-"""Beside another column the context or the history of the question; alone the question."""
+"""Next to another column, the context or the history of the question; alone, the question."""
 _TURN: tuple[Role, Role] = ("user", "assistant")
 _SYSTEM = ("system", "system_prompt", "system_message")
 
 
 def has_prompt(row: Row, *, filled: bool = False) -> bool:
-    """Whether a row has a column that may hold the prompt; `filled`: one that is not null."""
+    """Whether a row has a prompt column; with `filled`, one that is not null."""
     names = (*PROMPT, *TURNS, *_LAST)
     return row.first(*names) is not None if filled else row.has(*names)
 
 
 def prompt_of(row: Row) -> tuple[Prompt | None, bool]:
-    """Returns the prompt, and whether marks were undone in it; `None` where no column holds a prompt.
+    """Returns the prompt, and whether marks were removed from it; `None` if no column holds a prompt.
 
-    Alpaca's `input` follows its `instruction`. A system column becomes a system message, and so does
-    a context that is a text; a history comes before the question.
+    Alpaca's `input` follows its `instruction`. A system column becomes a system message, and so does a
+    context text; a history precedes the question.
 
     Raises:
-        DemonstrationError: the value of the column can't be a prompt.
+        DemonstrationError: the column's value is not a prompt.
     """
     name = row.first(*PROMPT, *TURNS, *_LAST)
     if name is None:
@@ -61,7 +61,7 @@ def prompt_of(row: Row) -> tuple[Prompt | None, bool]:
 
 
 def with_system(prompt: Prompt, row: Row, context: str | None = None) -> Prompt:
-    """Puts the row's system message before a prompt that has none, and the context into it."""
+    """Puts the row's system message before a prompt without one, and adds the context to it."""
     turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
     has_system = bool(turns) and turns[0].role == "system"
     system = None if has_system else row.take_text(*_SYSTEM)
@@ -72,7 +72,7 @@ def with_system(prompt: Prompt, row: Row, context: str | None = None) -> Prompt:
 
 
 def _history(value: Any) -> tuple[Message, ...]:
-    """Turns before the question: messages, a text of turns, or pairs of a question and its answer."""
+    """Returns the turns before the question: messages, a text of turns, or pairs of question and answer."""
     if isinstance(value, list) and all(
         isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)
         for pair in value

@@ -1,4 +1,4 @@
-"""`Row`: a row's values by column, whatever the case of the names; `Outcome`: what a row becomes."""
+"""`Row`: a row's values by case-insensitive column names; `Outcome`: the result of a row."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ __all__ = ["Outcome", "Row", "Skipped", "Vote", "normal"]
 
 @dataclass(frozen=True)
 class Skipped:
-    """A row that is understood and states no preference, such as a tie."""
+    """A valid row without a preference, such as a tie."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Vote:
-    """What a person thinks of one answer.
+    """A person's opinion of one answer.
 
     Attributes:
         prompt: the question.
         answer: the answer.
-        value: a thumb up (`True`) or down (`False`), or a rating, whose scale the whole file tells.
-        column: the column that holds it.
+        value: a thumb up (`True`) or down (`False`), or a rating; the scale of ratings follows from the whole
+            file.
+        column: the column of the value.
         metadata: the other columns.
     """
 
@@ -53,7 +54,7 @@ def normal(name: str) -> str:
 
 
 class Row:
-    """The values of a row; remembers which were used, since the others become metadata."""
+    """The values of a row; remembers the used columns, because the others become metadata."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
@@ -77,18 +78,18 @@ class Row:
         return next((name for name in names if self.peek(name) is not None), None)
 
     def peek(self, name: str) -> Any:
-        """Returns a value without using it; `None` where there is no such column."""
+        """Returns a value without marking it as used; `None` if there is no such column."""
         column = self._columns.get(name)
         return None if column is None else self.values[column]
 
     def take(self, name: str) -> Any:
-        """Returns a value, and notes that it is used."""
+        """Returns a value and marks it as used."""
         if name in self._columns:
             self._used.add(self._columns[name])
         return self.peek(name)
 
     def take_text(self, *names: str) -> str | None:
-        """Returns the first of these columns that holds a text which is not blank."""
+        """Returns the first of these columns with a text that is not blank."""
         for name in names:
             value = self.peek(name)
             if isinstance(value, str) and value.strip():
@@ -96,10 +97,10 @@ class Row:
         return None
 
     def metadata(self, *texts: str | None) -> dict[str, Any]:
-        """Returns the columns that were not used, as far as JSON holds them, and the object in `metadata`.
+        """Returns the unused columns with JSON values, and the object in `metadata`.
 
         Args:
-            texts: texts that are kept elsewhere: a column that repeats one is left out.
+            texts: texts that are already used: columns that repeat one are left out.
         """
         kept: dict[str, Any] = {}
         for name, value in self.values.items():
@@ -120,7 +121,7 @@ def _is_scalar(value: object) -> bool:
 
 
 def _as_json(value: Any) -> Any:
-    """The value as JSON has it; Parquet knows more types. What has no counterpart is returned as it is."""
+    """Returns a value of Parquet as a JSON value; values without a JSON equivalent are unchanged."""
     if isinstance(value, Mapping):
         return {name: _as_json(item) for name, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""`read_row`: the shape of a row, found in one table, and the demonstrations that the row becomes."""
+"""`read_row`: finds the shape of a row in one table, and converts the row to demonstrations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["SHAPES", "Reading", "check_columns", "fitting", "prompt_row", "read_
 Shape = Pair | Verdict | AnswerList | Tree | Thumbs
 
 SHAPES: tuple[Shape, ...] = (TREE, *LISTS[:1], *VERDICTS, *PAIRS, *LISTS[1:], *THUMBS)
-"""All shapes; the first whose columns are there and not null counts."""
+"""All shapes; the first one whose columns are present and not null applies."""
 
 _NESTED = frozenset(
     (
@@ -54,7 +54,7 @@ _NESTED = frozenset(
         *("info", "context", "choose_best"),
     )
 )
-"""Columns that may hold lists or objects as text; in others, text that looks like JSON stays text."""
+"""Columns that may hold lists or objects as text; in other columns, such text stays text."""
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 
 
@@ -63,12 +63,12 @@ _EXPLICIT = next(shape for shape in PAIRS if shape.alone)
 
 @dataclass(frozen=True)
 class Reading:
-    """What a row became.
+    """The result of reading a row.
 
     Attributes:
-        shape: the name of its shape, with the tool that it was exported from.
+        shape: the name of the shape, with the tool that exported the row.
         outcomes: demonstrations, votes and reasons to skip the row.
-        notes: what was changed in its texts.
+        notes: the changes to its texts.
     """
 
     shape: str
@@ -77,20 +77,20 @@ class Reading:
 
 
 def read_row(row: object, *, all_pairs: bool = False) -> Reading:
-    """Reads one row of a preference file, whatever its shape.
+    """Reads one row of a preference file in any known shape.
 
-    Text is kept exactly as it stands, with two exceptions. Where a prompt is a text with the marks of turns,
-    the marks are undone and its answers lose the white space and the strings at their ends. In a text with
-    HTML entities, the entities are undone; tags stay.
+    Text is kept exactly, with two exceptions. In a prompt with the marks of turns, the marks are removed, and
+    the answers lose the white space and the strings at their ends. HTML entities are replaced by their
+    characters; tags stay.
 
     Args:
         row: the row's values by column.
-        all_pairs: whether a ranked list gives all its pairs, instead of the best against the worst.
+        all_pairs: return all pairs of a ranked list, instead of the best against the worst.
 
     Raises:
         UnknownFormatError: the columns fit no shape.
-        DemonstrationError: a value can't be used: a missing, blank or doubled answer, an unknown role, two
-            dialogues that do not share their prompt, a verdict that names neither answer, and so on.
+        DemonstrationError: a value is invalid: a missing, blank or repeated answer, an unknown role, two
+            dialogues with different prompts, a verdict that names neither answer, and so on.
     """
     if not isinstance(row, Mapping):
         raise DemonstrationError(
@@ -128,7 +128,7 @@ def fitting(columns: Iterable[str]) -> bool:
 
 
 def recognized(row: Mapping[str, Any]) -> bool:
-    """Whether an object is a row: by its columns, or as a tree of messages."""
+    """Whether an object is a row: it has known columns or is a tree of messages."""
     return fitting(map(str, row)) or TREE.complete(Row(row))
 
 
@@ -136,7 +136,7 @@ def check_columns(columns: Iterable[str]) -> None:
     """Checks that rows with these columns can be demonstrations.
 
     Raises:
-        UnknownFormatError: they fit no known shape; the message names the nearest one.
+        UnknownFormatError: the columns fit no known shape; the message names the nearest shape.
     """
     names = list(columns)
     if not fitting(names):
@@ -144,7 +144,7 @@ def check_columns(columns: Iterable[str]) -> None:
 
 
 def prompt_row(row: Mapping[str, Any]) -> Demonstration | None:
-    """Returns the prompt of a row, with its metadata and an answer that means nothing, or `None`."""
+    """Returns a row's prompt with its metadata and a meaningless answer, or `None`."""
     flat = Row({name: value for name, value in row.items() if name not in ("chosen", "rejected")})
     if flat.first("prompt", "conversations", "messages") is None or not has_prompt(flat, filled=True):
         return None
@@ -164,7 +164,7 @@ def _fits(names: tuple[str, ...]) -> tuple[Shape, ...]:
 
 
 def _opened(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Opens lists and objects that are written as text, as in the cells of a CSV file."""
+    """Parses lists and objects written as text, as in the cells of a CSV file."""
     opened = {
         name: parsed
         for name, value in row.items()
@@ -176,7 +176,7 @@ def _opened(row: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _without_entities(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Undoes HTML entities in the row's texts; texts in messages stay as they are."""
+    """Replaces HTML entities in the row's texts; texts in messages are unchanged."""
     escaped = {
         name: html.unescape(value)
         for name, value in row.items()
@@ -184,7 +184,7 @@ def _without_entities(row: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[
     }
     if not escaped:
         return row, ()
-    return {**row, **escaped}, ("HTML entities such as &amp; were undone",)
+    return {**row, **escaped}, ("HTML entities such as &amp; were replaced",)
 
 
 def _incomplete(row: Row, shape: Shape) -> str:
@@ -202,7 +202,7 @@ def _unknown(row: Mapping[str, Any]) -> str:
     if renamed:
         advice += f". Rename the columns, for instance by --columns {renamed.replace(', ', ',')}"
     else:
-        advice += ". Say which columns hold what: --columns prompt=...,chosen=...,rejected=..."
+        advice += ". Name the columns: --columns prompt=...,chosen=...,rejected=..."
     tools = ", ".join(export.name for export in EXPORTS)
     return (
         f"the columns fit no known shape: {seen or 'none at all'}. {advice}. Known are: "
@@ -212,7 +212,7 @@ def _unknown(row: Mapping[str, Any]) -> str:
 
 
 def _nearest(names: list[str]) -> tuple[Shape, dict[str, str]]:
-    """The shape that most of the columns resemble, and which of them to rename."""
+    """Returns the shape nearest to the columns, and the columns to rename."""
     given = {normal(name): name for name in names}
     row = Row(dict.fromkeys(names))
     renames: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Shapes with one answer and what a person thinks of it: `THUMBS`; `Scale` turns ratings into thumbs."""
+"""Shapes with one answer and an opinion of it: `THUMBS`; `Scale` turns ratings into thumbs."""
 
 from __future__ import annotations
 
@@ -62,9 +62,9 @@ class Thumbs:
     """A prompt, one answer, and a label or a rating of it.
 
     Attributes:
-        name: what the shape is called.
-        columns: what its rows look like, for the documentation.
-        label: names of the column that says what a person thinks of the answer.
+        name: the shape's name.
+        columns: a description of the columns, for the documentation.
+        label: the possible names of the column with the opinion.
         dialogue: whether the answer is the last message of the conversation.
     """
 
@@ -80,16 +80,16 @@ class Thumbs:
         return row.has(*TURNS) if self.dialogue else row.has(*_ANSWER) and row.has(*PROMPT, *TURNS, "context")
 
     def complete(self, row: Row) -> bool:
-        """Whether they are not null; a missing label is a row without feedback, see `read`."""
+        """Whether the columns are not null; a missing label means a row without feedback, see `read`."""
         if self.dialogue:
             return row.first(*TURNS) is not None and row.first(*_ANSWER) is None
         return row.first(*_ANSWER) is not None and row.first(*PROMPT, *TURNS, "context") is not None
 
     def read(self, row: Row) -> list[Outcome]:
-        """Returns the vote, or why there is none.
+        """Returns the vote, or the reason for its absence.
 
         Raises:
-            DemonstrationError: the label is not understood, or a value can't be used.
+            DemonstrationError: the label or another value is invalid.
         """
         value, column = self._value(row)
         if value is None:
@@ -119,10 +119,10 @@ class Thumbs:
 
 
 def thumb_of(value: Any, column: str) -> bool | float | None:
-    """Returns a thumb, a rating, or `None` for feedback that is neutral.
+    """Returns a thumb, a rating, or `None` for neutral feedback.
 
     Raises:
-        DemonstrationError: the value says neither.
+        DemonstrationError: the value is none of them.
     """
     if isinstance(value, list):
         value = next((item for item in value if item is not None), None)
@@ -149,7 +149,7 @@ def thumb_of(value: Any, column: str) -> bool | float | None:
         if not word or word in _NEUTRAL:
             return None
     raise DemonstrationError(
-        f"{value!r:.40} in the column {column!r} says neither up nor down: use true and false, 'up' and "
+        f"{value!r:.40} in the column {column!r} is neither up nor down: use true and false, 'up' and "
         "'down', or a number"
     )
 
@@ -161,11 +161,11 @@ def _amount(value: Any, column: str) -> float:
 
 @dataclass(frozen=True)
 class Scale:
-    """Above which rating an answer is good, and below which it is bad; between them it is neither.
+    """The ratings of good and bad answers; ratings between the limits are neither.
 
     Attributes:
         up: the least rating of a good answer.
-        down: the greatest rating of a bad one.
+        down: the greatest rating of a bad answer.
     """
 
     up: float
@@ -173,7 +173,7 @@ class Scale:
 
     @classmethod
     def of(cls, column: str, ratings: Iterable[float], threshold: float | None = None) -> Scale:
-        """Returns the scale of a file's ratings, told by their range.
+        """Returns the scale of a file's ratings, derived from their range.
 
         -1 to 1, and 0 to 1: above and below the middle. To 5: from 4 up (Helpsteer's 0 to 4: from 3) and to 2
         (to 1) down. To 10, and to 100: from 7 (70) and to 4 (40).
@@ -181,17 +181,17 @@ class Scale:
         Args:
             column: the column of the ratings.
             ratings: all of them.
-            threshold: the least rating of a good answer, where the caller says so.
+            threshold: the least rating of a good answer, if the caller gives one.
 
         Raises:
-            DemonstrationError: the range fits none of these.
+            DemonstrationError: the range fits no known scale.
         """
         values = set(ratings)
         if threshold is not None:
             return cls(threshold, math.nextafter(threshold, -math.inf))
         low, high = min(values), max(values)
         whole = all(value.is_integer() for value in values)
-        # Scores may have no ends, as a forum's; only good and bad ones together tell them.
+        # Scores may be unbounded, as in a forum: only a file with good and bad scores shows the scale.
         spread = whole and high <= 10 and low <= high / 2 < high
         rated = column in _RATING and (spread or column not in ("score", "reward", "overall_score"))
         if values <= {-1.0, 0.0, 1.0} and low < 0:
@@ -207,12 +207,12 @@ class Scale:
         if rated and whole and low >= 0 and 10 < high <= 100:
             return cls(70.0, 40.0)
         raise DemonstrationError(
-            f"the numbers in the column {column!r} go from {low:g} to {high:g}, and nothing says which are "
-            "good: give the least good one (--threshold, or threshold= in Python)"
+            f"the numbers in the column {column!r} go from {low:g} to {high:g}, and it is unknown which are "
+            "good: give the least good number (--threshold, or threshold= in Python)"
         )
 
     def thumb(self, rating: float) -> bool | None:
-        """Returns whether a rating is good, or `None` for one between good and bad."""
+        """Returns whether a rating is good; `None` between good and bad."""
         return True if rating >= self.up else False if rating <= self.down else None
 
 

@@ -37,7 +37,7 @@ _TEXTS = (
 
 
 def is_message_list(value: object) -> bool:
-    """Whether `value` is one message, or a list of at least one, in either way of writing them."""
+    """Whether `value` is one message, or a list of at least one, in either form of messages."""
     items = value if isinstance(value, list) else [value]
     return bool(items) and all(
         isinstance(item, Mapping) and ({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys())
@@ -46,11 +46,11 @@ def is_message_list(value: object) -> bool:
 
 
 def prompt_from(value: Any, name: str) -> tuple[Prompt, bool]:
-    """Returns a prompt, and whether it was a text with marks, which were undone.
+    """Returns a prompt, and whether marks were removed from its text.
 
     Args:
-        value: a text, messages, an object that holds either, or any of them as JSON in a string.
-        name: the column, for an error message.
+        value: a text, messages, an object that holds either of them, or any of these as JSON in a string.
+        name: the column's name for errors.
 
     Raises:
         DemonstrationError: the value is none of these.
@@ -71,12 +71,12 @@ def prompt_from(value: Any, name: str) -> tuple[Prompt, bool]:
 
 
 def answer_from(value: Any, name: str, *, marked: bool = False) -> tuple[Turns, str]:
-    """Returns the turns before an answer, where the value holds them, and the answer.
+    """Returns the turns before an answer, if the value holds them, and the answer.
 
     Args:
         value: a text, a message, a whole dialogue as messages or as one text, or any of them as JSON.
-        name: the column, for an error message.
-        marked: whether the prompt was a text with marks, so that the answer may end with one.
+        name: the column's name for errors.
+        marked: whether the prompt was a text with marks: the answer may end with a mark then.
 
     Raises:
         DemonstrationError: the value is none of these, or its last turn is not the assistant's.
@@ -102,17 +102,17 @@ def answer_from(value: Any, name: str, *, marked: bool = False) -> tuple[Turns, 
 
 
 def joined(prompt: Prompt | None, before: Mapping[str, Turns]) -> Prompt:
-    """Returns the prompt of answers that may each bring the turns before them.
+    """Returns the prompt of answers, each of which may contain the turns before it.
 
-    UltraFeedback and its kin repeat the whole dialogue in each answer, next to a prompt that is one of its
-    turns.
+    UltraFeedback and similar files repeat the whole dialogue in each answer, next to a prompt that is one of
+    its turns.
 
     Args:
-        prompt: the prompt of the row, where it has one.
+        prompt: the prompt of the row, if it has one.
         before: the turns before each answer, by the answer's name.
 
     Raises:
-        DemonstrationError: the answers do not share the turns before them, or these lack the prompt.
+        DemonstrationError: the answers do not share the turns before them, or the turns lack the prompt.
     """
     given = {name: turns for name, turns in before.items() if turns}
     if not given:
@@ -192,7 +192,7 @@ def _message(item: object, what: str) -> Message:
 
 
 def _parts(parts: Sequence[Any], what: str) -> str:
-    """The text of content parts; what is no text can't be shown in a demonstration."""
+    """Returns the text of content parts; other parts can't be shown in a demonstration."""
     texts = []
     for part in parts:
         text = part

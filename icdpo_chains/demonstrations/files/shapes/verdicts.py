@@ -1,4 +1,4 @@
-"""Shapes with two answers and a verdict that says which is better; one entry of `VERDICTS` a shape."""
+"""Shapes with two answers and a verdict; `VERDICTS` has one entry for each shape."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ _NAMED = re.compile(r"(?:[a-z_]*?_)?([a-z]+|\d+)\Z")
 
 @dataclass(frozen=True)
 class Verdict:
-    """Two answers, and a column that says which of them is better.
+    """Two answers, and a column that names the better answer.
 
     Attributes:
-        name: what the shape is called.
-        columns: what its rows look like, for the documentation.
-        answers: pairs of columns that may hold the answers.
-        verdict: names of the column that decides.
-        decide: returns 0 or 1, the better answer's position, or `None` for a tie.
+        name: the shape's name.
+        columns: a description of the columns, for the documentation.
+        answers: the possible pairs of columns with the answers.
+        verdict: the possible names of the column with the verdict.
+        decide: returns the position of the better answer, 0 or 1, or `None` for a tie.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Verdict:
         return any(row.has(one) and row.has(other) for one, other in self.answers) and row.has(*self.verdict)
 
     def complete(self, row: Row) -> bool:
-        """Whether they are not null, and no pair of chosen and rejected answers is there instead."""
+        """Whether the columns are not null and the row has no pair of chosen and rejected answers."""
         verdict = row.first(*self.verdict)
         return (
             self._pair(row) is not None
@@ -78,10 +78,10 @@ class Verdict:
         )
 
     def read(self, row: Row) -> list[Outcome]:
-        """Returns a demonstration, or nothing but the reason for a tie.
+        """Returns a demonstration, or the reason for a tie.
 
         Raises:
-            DemonstrationError: the verdict names neither answer, or a value can't be used.
+            DemonstrationError: the verdict names neither answer, or a value is invalid.
         """
         answers, column = self._pair(row) or ("", ""), row.first(*self.verdict) or ""
         best = self.decide(row, column, answers)
@@ -116,7 +116,7 @@ def has_two_answers(names: Iterable[str]) -> bool:
 
 
 def _by_name(row: Row, column: str, answers: tuple[str, str]) -> int | None:
-    """A verdict that names the answer: by its letter or number, its column, its model, or its text."""
+    """Reads a verdict that names the answer by its letter or number, its column, its model, or its text."""
     value = row.peek(column)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
@@ -155,7 +155,7 @@ def _by_name(row: Row, column: str, answers: tuple[str, str]) -> int | None:
 
 
 def _shp(row: Row, column: str, answers: tuple[str, str]) -> int | None:
-    """SHP's `labels`: 1 says that the first answer is preferred."""
+    """SHP's `labels`: 1 means that the first answer is preferred."""
     value = row.peek(column)
     if value not in (0, 1):
         raise DemonstrationError(f"the verdict {value!r:.40} in the column {column!r} is neither 0 nor 1")
@@ -176,7 +176,7 @@ def _scores(row: Row, column: str, answers: tuple[str, str]) -> int | None:
 
 
 def _flags(row: Row, column: str, answers: tuple[str, str]) -> int | None:
-    """A column for each answer that is 1 if the answer wins, and maybe one for ties."""
+    """A column for each answer that is 1 if the answer wins, and perhaps a column for ties."""
     flags = [_number(row.take(name), name) for name in ("winner_model_a", "winner_model_b")]
     row.take("winner_tie")
     return None if flags[0] == flags[1] else int(flags[1] > flags[0])
@@ -188,12 +188,12 @@ def _number(value: Any, column: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise DemonstrationError(f"{value!r:.40} in the column {column!r} is no number")
+        raise DemonstrationError(f"{value!r:.40} in the column {column!r} is not a number")
     return number
 
 
 def _single(value: Any) -> Any:
-    """The text in a list of one text, also where the list is written as JSON (LMSYS)."""
+    """Returns the text in a list of one text; the list may be written as JSON (LMSYS)."""
     parsed = value_of(value) if isinstance(value, str) else value
     if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], str):
         return parsed[0]

@@ -100,7 +100,7 @@ def test_patience_has_an_end() -> None:
 @pytest.mark.parametrize("error", [answered(401), answered(403), ChromaAuthError("no")])
 def test_a_refusal_says_what_to_give_and_shows_no_token(error: Exception) -> None:
     server = Server("host", 1, token=TOKEN)
-    says = r"refuses us \(.*\): give it the right token="
+    says = r"refuses access \(.*\): give the right token="
     with pytest.raises(StoreUnavailableError, match=says), server.errors():
         raise error
     assert TOKEN not in f"{server} {server!r}"
@@ -125,5 +125,5 @@ def test_connecting_where_nobody_answers_fails_at_once() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, and not listening: nobody answers, and nobody else can take it
         port = taken.getsockname()[1]
-        with pytest.raises(StoreUnavailableError, match=rf"127.0.0.1:{port} is not reached.*chroma run"):
+        with pytest.raises(StoreUnavailableError, match=rf"127.0.0.1:{port} can't be reached.*chroma run"):
             DemonstrationStore.connect(port=port, embedder=FakeEmbedder(), retry_for=1e9)

@@ -40,7 +40,7 @@ class PanicException(BaseException):
         (
             RuntimeError("Error loading hnsw index"),
             StoreUnavailableError,
-            "open the store again.*mends its index",
+            "open the store again.*repairs its index",
         ),
         (
             RuntimeError("Collection expecting embedding with dimension of 8, got 9"),
@@ -88,7 +88,7 @@ def test_a_read_that_met_a_removal_is_made_again() -> None:
 
 def test_one_writer_at_a_time_also_within_a_process(tmp_path: Path) -> None:
     with DemonstrationStore(tmp_path, embedder=FakeEmbedder()) as writer:
-        with pytest.raises(StoreLockedError, match=rf"{tmp_path}.*close that one.*read_only=True.*server"):
+        with pytest.raises(StoreLockedError, match=rf"{tmp_path}.*close it.*read_only=True.*server"):
             DemonstrationStore(tmp_path, embedder=FakeEmbedder())
         assert writer.add([Demonstration("q", "good")]).added == 1
     with DemonstrationStore(tmp_path, embedder=FakeEmbedder()) as writer:
@@ -106,7 +106,7 @@ def test_another_thread_may_close_it(tmp_path: Path) -> None:
 
 def test_a_failed_opening_lets_the_directory_go(tmp_path: Path) -> None:
     DemonstrationStore(tmp_path, embedder=FakeEmbedder(name="first")).close()
-    with pytest.raises(EmbedderMismatchError, match=r"'first', and 'second' was given.*open it with 'first'"):
+    with pytest.raises(EmbedderMismatchError, match=r"'first', not with 'second'.*open it with 'first'"):
         DemonstrationStore(tmp_path, embedder=FakeEmbedder(name="second"))
     with pytest.raises(EmbedderMismatchError, match=r"'first', and 'second' was given"):
         DemonstrationStore(tmp_path, embedder=FakeEmbedder(name="second"), read_only=True)
@@ -163,7 +163,9 @@ def test_reading_where_there_is_nothing(tmp_path: Path) -> None:
         DemonstrationStore(tmp_path / "absent", embedder=FakeEmbedder(), read_only=True)
     assert not (tmp_path / "absent").exists()
     DemonstrationStore(tmp_path, embedder=FakeEmbedder()).close()
-    with pytest.raises(StoreError, match="no collection 'others': name one of those it has: demonstrations"):
+    with pytest.raises(
+        StoreError, match="no collection 'others': use one of its collections: demonstrations"
+    ):
         DemonstrationStore(tmp_path, embedder=FakeEmbedder(), collection="others", read_only=True)
 
 
@@ -183,7 +185,7 @@ def test_a_collection_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(StoreUnavailableError, match=r"file.*can't be written.*name another one"):
+    with pytest.raises(StoreUnavailableError, match=r"file.*can't be written.*give another one"):
         DemonstrationStore(tmp_path / "file", embedder=FakeEmbedder())
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -192,7 +194,7 @@ def test_waiting_for_a_writer_has_an_end(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("icdpo_chains.demonstrations.chroma.directory._PATIENCE", 0.01)
     writer = Directory(tmp_path)
     collection = writer.collection("demonstrations", {"a": 1})
-    with writer.writing(collection), pytest.raises(StoreLockedError, match="wait for that to end"):
+    with writer.writing(collection), pytest.raises(StoreLockedError, match="wait for the writer to finish"):
         ReadOnlyDirectory(tmp_path).collection("demonstrations", {})
     writer.close()
 

@@ -102,7 +102,7 @@ def test_the_order_of_metadata_does_not_count() -> None:
 
 @pytest.mark.parametrize("record", [None, {}, {"text": "somebody else's"}])
 def test_a_record_of_somebody_else_is_refused(record: dict[str, Any] | None) -> None:
-    with pytest.raises(StoreError, match=r"no demonstration.*something else wrote it"):
+    with pytest.raises(StoreError, match=r"no demonstration.*another program wrote it"):
         from_record(record)
 
 

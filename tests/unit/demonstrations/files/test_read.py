@@ -499,7 +499,7 @@ def test_an_archive_without_rows_or_under_another_name_is_refused_by_its_kind(tm
     with pytest.raises(UnknownFormatError, match="zip archive or an Excel workbook"):
         read_demonstrations(archive(tmp_path / "x.jsonl", {"a.jsonl": LINE}))
     (tmp_path / "y.zip").write_bytes(b"PK\x03\x04" + b"\0" * 40)
-    with pytest.raises(UnknownFormatError, match="no zip archive"):
+    with pytest.raises(UnknownFormatError, match="not a readable zip archive"):
         read_demonstrations(tmp_path / "y.zip")
     (tmp_path / "y.xlsx").write_bytes(b"PK\x03\x04")
     with pytest.raises(UnknownFormatError, match="Excel workbook"):

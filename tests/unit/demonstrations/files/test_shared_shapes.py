@@ -14,7 +14,7 @@ from icdpo_chains.errors import UnknownFormatError
 DATA = Path(__file__).resolve().parents[5] / "shared" / "data" / "shapes"
 
 REFUSED_WHOLE = {
-    "04": "can't be told",
+    "04": "can't be separated",
     "90": "unknown by its suffix",
     "96": "zip archive",
     "p6": "Excel workbook",

@@ -234,7 +234,7 @@ def test_another_tokenizer_is_refused() -> None:
             ids = super().tokenize(body)["tokens"]
             return {"tokens": [ids[0], *ids[2:]] if "🦜" in body["prompt"] else ids}
 
-    with pytest.raises(TokenizerMismatch, match=r"read 'def f.*\[\d+, .*there and \[\d+, .*give tokenizer="):
+    with pytest.raises(TokenizerMismatch, match=r"read 'def f.*\[\d+, .*there and \[\d+, .*as tokenizer"):
         connect(Other())
 
 

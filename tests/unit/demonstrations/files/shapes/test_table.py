@@ -172,7 +172,7 @@ def test_metadata_that_is_no_object_is_kept_under_its_name() -> None:
         ({"prompt": HI, "chosen": GOOD, "rejected": GOOD}, "the same"),
         ({"prompt": HI, "chosen": " ", "rejected": BAD}, "chosen answer is blank"),
         ({"prompt": HI, "chosen": "", "rejected": BAD}, "chosen answer is blank"),
-        ({"prompt": HI, "chosen": GOOD, "rejected": GOOD + " "}, "differ in white space alone"),
+        ({"prompt": HI, "chosen": GOOD, "rejected": GOOD + " "}, "differ only in white space"),
         ({"prompt": HI, "chosen": GOOD, "rejected": math.nan}, "rejected must be a text"),
         ({"prompt": HI, "chosen": None, "rejected": None}, "no value to use in 'chosen', 'rejected'"),
         ({"prompt": " \n", "chosen": GOOD}, "question is blank"),
@@ -243,7 +243,7 @@ def test_unknown_columns_are_named_next_to_the_known_shapes(columns: list[str]) 
 
 
 def test_texts_whose_prompt_can_not_be_told_are_no_shape_at_all() -> None:
-    with pytest.raises(UnknownFormatError, match="can't be told from the answer"):
+    with pytest.raises(UnknownFormatError, match="can't be separated from the answer"):
         read_row({"chosen": f"{HI} {GOOD}", "rejected": f"{HI} {BAD}"})
 
 
