@@ -92,7 +92,7 @@ def near_duplicates(rows: Sequence[Demonstration], threshold: float = 0.6) -> li
 
     Raises:
         ICDPOError: the extra `eval` is not installed.
-        ValueError: a threshold out of range.
+        ValueError: the threshold is out of range.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold is {threshold}, and must be above 0 and at most 1")
@@ -128,7 +128,7 @@ def split(
     Args:
         rows: demonstrations.
         shares: the size of each part, relative to the others.
-        seed: of the draw.
+        seed: the seed of the draw.
 
     Returns:
         The parts, each in the order of `rows`. Sizes differ from the shares if a group of near-duplicates is

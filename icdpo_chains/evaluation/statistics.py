@@ -14,18 +14,18 @@ __all__ = ["Interval", "bootstrap", "mcnemar_p_value", "paired_p_value", "wilson
 
 _DRAWS = 4000
 _FLIPS = 10_000
-_ENUMERATED = 13  # 2**13 signs are fewer than are drawn
+_ENUMERATED = 13  # 2**13 sign patterns are fewer than the random draws
 _BLOCK = 1_000_000  # numbers drawn at once
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its confidence interval; all NaN where there was no value.
+    """A mean and its confidence interval; all NaN without values.
 
     Attributes:
-        mean: of the values.
-        low: the lower end.
-        high: the upper end.
+        mean: the mean of the values.
+        low: the lower end of the interval.
+        high: the upper end of the interval.
     """
 
     mean: float
@@ -38,7 +38,7 @@ def bootstrap(values: Sequence[float], *, seed: int = 0, level: float = 0.95) ->
 
     Args:
         values: finite numbers.
-        seed: of the draws.
+        seed: the seed of the draws.
         level: the share of draws inside the interval.
 
     Raises:
@@ -63,16 +63,16 @@ def bootstrap(values: Sequence[float], *, seed: int = 0, level: float = 0.95) ->
 def paired_p_value(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> float:
     """Returns the two-sided p-value of a sign-flip permutation test on the paired differences.
 
-    Where nothing separates a from b, each difference is as likely to be of either sign (Fisher 1935). Up to
-    13 differences that are not zero, all signs are tried; above, 10,000 are drawn.
+    Under the null hypothesis, each difference has either sign with equal probability (Fisher 1935). For up to
+    13 nonzero differences, all sign patterns are enumerated; for more, 10,000 are drawn.
 
     Args:
         a: one value for each item.
         b: the other value for the same items, in the same order.
-        seed: of the draws.
+        seed: the seed of the draws.
 
     Returns:
-        From just above 0 to 1; 1 where nothing differs, NaN where there is nothing.
+        From above 0 to 1; 1 if nothing differs, NaN without items.
 
     Raises:
         ValueError: the two differ in length, or a value is not finite.
@@ -82,11 +82,11 @@ def paired_p_value(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> 
     differences = _finite(a) - _finite(b)
     if not len(differences):
         return math.nan
-    differences = differences[differences != 0]  # a zero is the same under both signs
+    differences = differences[differences != 0]  # a zero has no sign
     count = len(differences)
     if not count:
         return 1.0
-    # Sums that are equal but for rounding count as equal.
+    # Sums that differ only by rounding count as equal.
     observed = abs(differences.sum()) - 1e-9 * np.abs(differences).sum()
     if count <= _ENUMERATED:
         signs = np.array(list(itertools.product((-1.0, 1.0), repeat=count)))
@@ -104,7 +104,7 @@ def wilson(successes: int, count: int) -> Interval:
 
     Args:
         successes: from 0 to `count`.
-        count: how many trials; with 0 all three numbers are NaN.
+        count: the number of trials; for 0, all three numbers are NaN.
 
     Raises:
         ValueError: a number is out of range.
@@ -127,7 +127,7 @@ def mcnemar_p_value(a: Sequence[bool], b: Sequence[bool]) -> float:
         b: success of the other system for the same items, in the same order.
 
     Returns:
-        From just above 0 to 1; 1 where no pair differs.
+        From above 0 to 1; 1 if no pair differs.
 
     Raises:
         ValueError: the two differ in length.
@@ -145,11 +145,11 @@ def _finite(values: Sequence[float]) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=np.float64)
     wrong = np.flatnonzero(~np.isfinite(array))
     if len(wrong):
-        raise ValueError(f"value {wrong[0]} is {array[wrong[0]]}: leave out what is not finite")
+        raise ValueError(f"value {wrong[0]} is {array[wrong[0]]}: leave out values that are not finite")
     return array
 
 
 def _blocks(width: int, rows: int) -> list[int]:
-    """Row counts that add up to `rows`, so small that a block of this width fits the memory."""
+    """Yields row counts that add up to `rows`, small enough that a block of this width fits into memory."""
     size = max(1, _BLOCK // width)
     return [min(size, rows - start) for start in range(0, rows, size)]

@@ -1,4 +1,4 @@
-"""`SystemAnswer`: what one system answered to one prompt, and what it cost."""
+"""`SystemAnswer`: the answer of one system to one prompt, and its cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ScoredText:
 
     Attributes:
         text: the candidate.
-        scores: by measure: what the system ranked it by, and the others that came with that.
+        scores: the scores by measure, including the measure of the system's ranking.
     """
 
     text: str
@@ -30,13 +30,13 @@ class SystemAnswer:
 
     Attributes:
         system: the system's name.
-        prompt_id: the id of the held-out demonstration whose prompt this is.
+        prompt_id: the id of the prompt's held-out demonstration.
         prompt: the conversation.
         text: the answer.
         reference: the chosen answer of the held-out demonstration.
         seconds: wall time of this answer, without loading or training.
-        tokens: sampled for it, those of candidates that were not picked included.
-        candidates: of a system that samples several, in the order in which they were sampled.
+        tokens: the number of sampled tokens, including all candidates.
+        candidates: the candidates of a system that samples several, in the order of sampling.
     """
 
     system: str
@@ -68,7 +68,7 @@ class SystemAnswer:
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> SystemAnswer:
-        """Builds an answer from what `to_dict` returned."""
+        """Builds an answer from the values of `to_dict`."""
         return cls(
             system=row["system"],
             prompt_id=row["prompt_id"],

@@ -1,4 +1,4 @@
-"""What a store holds, and what it holds twice: `store_statistics`, `duplicates`."""
+"""Statistics and near-duplicates of a store: `store_statistics`, `duplicates`."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from icdpo_chains.evaluation.preferences import near_duplicates
 __all__ = ["StoreStatistics", "duplicates", "store_statistics"]
 
 _LETTERS = 200
-"""The letters of a prompt that are looked at for its script."""
+"""The number of letters that decide a prompt's script."""
 
 
 @dataclass(frozen=True)
 class StoreStatistics:
-    """What demonstrations there are.
+    """Counts of demonstrations.
 
     Attributes:
-        pairs: with a chosen answer and a rejected one.
-        ups: with a chosen answer alone.
-        downs: with a rejected answer alone.
-        ties: with as many thumbs up as down, which are not shown.
-        contradicted: answers that have thumbs up and thumbs down, or that are chosen in one demonstration and
-            rejected in another of the same prompt.
-        prompts: different prompts.
-        near_duplicates: demonstrations whose prompt is nearly that of an earlier one.
+        pairs: demonstrations with a chosen and a rejected answer.
+        ups: demonstrations with only a chosen answer.
+        downs: demonstrations with only a rejected answer.
+        ties: demonstrations with equally many thumbs up and down, which are not shown.
+        contradicted: answers with thumbs up and thumbs down, or chosen in one demonstration and rejected in
+            another with the same prompt.
+        prompts: distinct prompts.
+        near_duplicates: demonstrations with nearly the same prompt as an earlier one.
         scripts: demonstrations by the script of their prompt (`"LATIN"`, `"CJK"`, `"CYRILLIC"`, ...).
     """
 
@@ -75,23 +75,23 @@ def store_statistics(demonstrations: Iterable[Demonstration]) -> StoreStatistics
 def duplicates(
     demonstrations: Iterable[Demonstration], threshold: float = 0.9
 ) -> list[tuple[Demonstration, Demonstration]]:
-    """Finds demonstrations that say nearly the same as an earlier one: prompt and answers together.
+    """Finds demonstrations that nearly repeat an earlier one, prompt and answers together.
 
-    A pair is no duplicate of a thumb, nor a thumb up of a thumb down.
+    A pair is never a duplicate of a thumb, nor a thumb up of a thumb down.
 
     Args:
-        demonstrations: in the order in which they came.
+        demonstrations: the demonstrations in the order of insertion.
         threshold: see `near_duplicates`.
 
     Returns:
-        Each duplicate, after the one that it repeats.
+        Pairs of a demonstration and its duplicate.
 
     Raises:
         ICDPOError: the extra `eval` is not installed.
-        ValueError: a threshold out of range.
+        ValueError: the threshold is out of range.
     """
     rows = list(demonstrations)
-    # As one text, since near_duplicates compares prompts.
+    # As one text, because near_duplicates compares prompts.
     whole = [Demonstration("\n".join([row.prompt_text, *_answers(row)]), "any") for row in rows]
     first: dict[tuple[int, bool, bool], Demonstration] = {}
     found = []
@@ -111,7 +111,7 @@ def _is_mixed(row: Demonstration) -> bool:
 
 
 def _script(text: str) -> str:
-    """The script of most letters, as the first word of their Unicode names; `"none"` where there are none."""
+    """Returns the script of most letters: the first word of their Unicode names, or `"none"`."""
     letters = [letter for letter in text if letter.isalpha()][:_LETTERS]
     names = Counter(unicodedata.name(letter, "unknown").split()[0] for letter in letters)
     return names.most_common(1)[0][0] if names else "none"

@@ -40,7 +40,7 @@ class PreferenceAccuracy:
         model: the policy's name.
         pairs: the scored pairs.
         skipped: how many pairs did not fit the model.
-        seed: of the bootstrap.
+        seed: the seed of the bootstrap.
     """
 
     model: str

@@ -1,1 +1,1 @@
-"""The paper's comparison: ICDPO beside the base model, few-shot prompting, fine-tuning and reward models."""
+"""The paper's comparison: ICDPO, the base model, few-shot prompting, fine-tuning and reward models."""

@@ -1,4 +1,4 @@
-"""`compare`: what each system's answers are worth by every measure, and what they cost."""
+"""`compare`: the quality of each system's answers by every measure, and their cost."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _POINTS = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 
 @dataclass(frozen=True)
 class Judgment:
-    """What the judges said of one answer.
+    """The judgments of one answer.
 
     Attributes:
-        reward: the reward model's; `None` where it gave none.
-        candidate_rewards: in the order of the answer's candidates; empty where they were not judged.
-        toxicity: in [0, 1].
-        against: the system that the pairwise judge compared the answer with.
-        winner: `"win"`, `"tie"`, `"loss"` or `"failed"`, of this answer.
-        disagreed: whether the order in which the two were shown changed what the pairwise judge said.
+        reward: the reward model's reward, or `None`.
+        candidate_rewards: the rewards of the answer's candidates, in order; empty if they were not judged.
+        toxicity: from 0 to 1.
+        against: the system of the pairwise judge's comparison.
+        winner: `"win"`, `"tie"`, `"loss"` or `"failed"` for this answer.
+        disagreed: whether the order of the two answers changed the pairwise judge's verdict.
     """
 
     reward: float | None = None
@@ -43,7 +43,7 @@ class Judgment:
         """Reads one record of a judgment file.
 
         Raises:
-            InvalidInputError: a value has another type or name than it may have.
+            InvalidInputError: a value has an invalid type or name.
         """
         verdict = row.get("verdict") or {}
         if not isinstance(verdict, Mapping):
@@ -66,22 +66,23 @@ class Judgment:
 
 @dataclass(frozen=True)
 class SystemSummary:
-    """One line of the comparison; a measure that was not taken is `None`.
+    """One row of the comparison; missing measures are `None`.
 
     Attributes:
         system: the system's name.
-        answers: how many there are.
+        answers: the number of answers.
         reward: mean reward.
-        p_value: of the reward's difference from the base system's, on the prompts that both answered.
-        win_rate: against the system of the verdicts; a tie is half a win, a failed verdict is left out.
-        failed: how many verdicts failed.
+        p_value: the p-value of the reward's difference from the base system, on their common prompts.
+        win_rate: the win rate against the system of the verdicts; a tie is half a win, failed verdicts are
+            left out.
+        failed: the number of failed verdicts.
         words: mean length, in words.
-        distinct_2: different two-word sequences as a share of all, over all answers together;
-            NaN where no answer has two words.
-        refusal_rate: share of answers that refuse.
+        distinct_2: the share of distinct two-word sequences in all answers together; NaN if no answer has two
+            words.
+        refusal_rate: the share of refusals.
         toxicity: mean toxicity.
         seconds: mean wall time of an answer.
-        tokens: sampled for an answer, on average.
+        tokens: the mean number of tokens sampled for an answer.
     """
 
     system: str
@@ -104,13 +105,13 @@ def compare(
     """Summarises each system's answers.
 
     Args:
-        answers: of all systems.
-        judgments: by the answers' keys; some or all may be missing.
-        seed: of the bootstrap and the permutation test.
-        base: the system that the p-values compare with.
+        answers: the answers of all systems.
+        judgments: the judgments by the answers' keys; any may be missing.
+        seed: the seed of the bootstrap and the permutation test.
+        base: the reference system of the p-values.
 
     Returns:
-        The systems by mean reward, best first; those without one follow in the order of the answers.
+        The systems by mean reward, best first; systems without rewards follow in the order of the answers.
     """
     by_system: dict[str, list[SystemAnswer]] = {}
     for answer in answers:
@@ -124,23 +125,23 @@ def compare(
 
 
 def check_judgments(answers: Iterable[SystemAnswer], judgments: Mapping[str, Judgment]) -> None:
-    """Checks that judgments were made of these answers.
+    """Checks that the judgments belong to these answers.
 
     Raises:
-        InvalidInputError: one has no answer, or another number of candidates than its answer; or answers were
-            compared with different systems, which makes no one win rate.
+        InvalidInputError: a judgment has no answer, or differs from its answer in the number of candidates;
+            or the verdicts compare with different systems, which gives no single win rate.
     """
     known = {answer.key: len(answer.candidates) for answer in answers}
     for key, judgment in judgments.items():
         if key not in known:
             raise InvalidInputError(
-                f"there is a judgment of {key!r:.120}, and no such answer: judge these answers, or give the "
-                "answers that were judged"
+                f"there is a judgment of {key!r:.120} but no such answer: judge these answers, or give the "
+                "judged answers"
             )
         if judgment.candidate_rewards and len(judgment.candidate_rewards) != known[key]:
             raise InvalidInputError(
                 f"{key!r:.120} has {known[key]} candidates, and {len(judgment.candidate_rewards)} rewards of "
-                "candidates: judge the answers anew"
+                "candidates: judge the answers again"
             )
     against = sorted({judgment.against for judgment in judgments.values() if judgment.against is not None})
     if len(against) > 1:

@@ -1,4 +1,4 @@
-"""`Experiment`: one set of preferences, split once, and the systems that are built from the parts."""
+"""`Experiment`: one set of preferences, split once, and the systems built from the parts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["SYSTEMS", "VARIANTS", "Experiment", "Parts", "divide"]
 
 SYSTEMS = tuple(SYSTEM_ENTRIES)
-"""The systems that are compared, by name."""
+"""The compared systems by name."""
 
 VARIANTS = ("k=1", "k=4", "source=starter set")
 """`icdpo_retrieved` with one setting changed; with random demonstrations it is `icdpo_upgraded`."""
@@ -45,12 +45,13 @@ VARIANTS = ("k=1", "k=4", "source=starter set")
 
 @dataclass(frozen=True)
 class Parts:
-    """Preferences, split so that no two parts share a prompt or nearly one.
+    """Split preferences; no two parts share a prompt or a near-duplicate.
 
     Attributes:
-        demonstrations: are shown, are trained on, and fit the reward model that picks.
-        judge: fit the reward model that judges, and nothing else.
-        prompts: are answered.
+        demonstrations: the demonstrations to show, also the training data and the data of the picking reward
+            model.
+        judge: the data of the judging reward model only.
+        prompts: the prompts to answer.
     """
 
     demonstrations: tuple[Demonstration, ...]
@@ -59,16 +60,16 @@ class Parts:
 
 
 def divide(rows: Sequence[Demonstration], prompts: int, *, seed: int = 0) -> Parts:
-    """Splits preferences: prompts to answer, and of the rest three fifths to learn from, two to judge by.
+    """Splits preferences: prompts to answer; of the rest, three fifths to learn from, two to judge by.
 
     Args:
-        rows: pairs.
-        prompts: how many are held out to be answered.
-        seed: of the draw.
+        rows: preference pairs.
+        prompts: the number of held-out prompts to answer.
+        seed: the seed of the draw.
 
     Raises:
-        InvalidInputError: too few rows.
-        TypeError, ValueError: `prompts` is no whole number above 0.
+        InvalidInputError: there are too few rows.
+        TypeError, ValueError: `prompts` is not a whole number above 0.
     """
     check_count(prompts, "prompts", 1_000_000)
     rest = len(rows) - prompts
@@ -83,20 +84,20 @@ def divide(rows: Sequence[Demonstration], prompts: int, *, seed: int = 0) -> Par
 
 
 class Experiment:
-    """Builds the systems of a comparison; what several of them need is made once, at its first use.
+    """Builds the systems of a comparison; shared parts are built once, at their first use.
 
     Args:
         policy: the model.
         parts: the preferences.
-        directory: gets the reward models and the adapter, and is read where they are there already.
-        n: candidates of the systems that choose.
-        k: demonstrations shown.
-        sampling: how all of them sample.
-        seed: of what is drawn and trained.
-        embedder: of the demonstrations; the default one where not given.
-        reward_pairs: the most pairs that a reward model is fitted from.
-        sft_rows: the most demonstrations that the adapter is trained on.
-        on_work: told what is being made.
+        directory: holds the reward models and the adapter; existing ones are reused.
+        n: the number of candidates of the selecting systems.
+        k: the number of demonstrations shown.
+        sampling: the sampling parameters of all systems.
+        seed: the seed of all draws and of training.
+        embedder: embeds the demonstrations; by default all-MiniLM-L6-v2.
+        reward_pairs: the most pairs for fitting a reward model.
+        sft_rows: the most demonstrations for training the adapter.
+        on_work: receives a line about the work in progress.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Experiment:
 
         Raises:
             ValueError: the name is unknown.
-            ICDPOError: it can't be built, for want of the extra `eval`, say.
+            ICDPOError: the system can't be built, for example without the extra `eval`.
         """
         if name in SYSTEM_ENTRIES:
             built: System = getattr(self, SYSTEM_ENTRIES[name].build)()
@@ -141,12 +142,12 @@ class Experiment:
 
     @cached_property
     def reward(self) -> RewardModel:
-        """Picks; fitted from the demonstrations."""
+        """The picking reward model, fitted from the demonstrations."""
         return self._fitted("reward", self.parts.demonstrations)
 
     @cached_property
     def judge(self) -> RewardModel:
-        """Judges; fitted from rows that nothing else has seen."""
+        """The judging reward model, fitted from rows that no system has seen."""
         return self._fitted("judge", self.parts.judge)
 
     @cached_property
@@ -182,7 +183,7 @@ class Experiment:
     def _starter(self) -> Retriever:
         from icdpo_chains.demonstrations.starter import starter_demonstrations
 
-        # Where these very prompts are to be answered, the starter set must not give the answers away.
+        # If these prompts are from the starter set, the set must not reveal the answers.
         rows = (*starter_demonstrations(), *self.parts.prompts)
         near = same_group(rows, near_duplicates(rows))
         held_out = frozenset().union(*(near[prompt.id] for prompt in self.parts.prompts))

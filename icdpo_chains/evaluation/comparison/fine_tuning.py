@@ -1,4 +1,4 @@
-"""`fine_tune`: supervised fine-tuning of a low-rank adapter on chosen answers, the baseline that trains."""
+"""`fine_tune`: supervised fine-tuning of a low-rank adapter on chosen answers, as a baseline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["FineTuned", "fine_tune", "trainable_ids"]
 _SETTINGS = "fine_tuning.json"
 _IGNORED = -100  # a label that has no loss, in torch's cross-entropy
 
-# Rows that the losses before and after are measured on, at most.
+# The most rows for measuring the losses before and after.
 _MEASURED = 64
 
 
@@ -43,13 +43,13 @@ class FineTuned:
     """A fine-tuned policy.
 
     Attributes:
-        policy: with the adapter merged into a copy of the model.
-        directory: holds the adapter.
-        loss_before: of the policy as it was: the mean negative log-likelihood, in nats, of a token of the
-            chosen answers that it was trained on (the first 64).
-        loss_after: the same of the fine-tuned policy.
-        trained_on: the ids of the demonstrations that it was trained on.
-        skipped: how many demonstrations were too long.
+        policy: the policy with the adapter merged into a copy of the model.
+        directory: the directory of the adapter.
+        loss_before: the loss of the original policy: the mean negative log-likelihood per token, in nats, of
+            the first 64 chosen answers of the training data.
+        loss_after: the same loss of the fine-tuned policy.
+        trained_on: the ids of the training demonstrations.
+        skipped: the number of demonstrations that were too long.
     """
 
     policy: TransformersPolicy
@@ -61,16 +61,16 @@ class FineTuned:
 
     @classmethod
     def load(cls, directory: str | Path, policy: TransformersPolicy) -> FineTuned:
-        """Reads what `fine_tune` left in a directory, so that nothing is trained twice.
+        """Loads the result of `fine_tune` from a directory, to avoid a second training.
 
         Args:
-            directory: where the adapter is.
-            policy: the one that was fine-tuned; it stays as it is.
+            directory: the directory of the adapter.
+            policy: the original policy; not changed.
 
         Raises:
             InvalidInputError: the directory holds no adapter of `fine_tune`.
-            PolicyError: it belongs to another model.
-            ICDPOError: peft is missing.
+            PolicyError: the adapter belongs to another model.
+            ICDPOError: peft is not installed.
         """
         peft = _peft()
         directory = Path(directory)
@@ -80,7 +80,7 @@ class FineTuned:
             settings["trained_on"] = frozenset(settings["trained_on"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(
-                f"{directory} holds no adapter that can be read ({error!r:.200}): give a directory that "
+                f"{directory} holds no readable adapter ({error!r:.200}): give a directory that "
                 "`fine_tune` wrote to"
             ) from error
         if name != policy.name:
@@ -104,28 +104,28 @@ def fine_tune(
     max_context: int = 1024,
     seed: int = 0,
 ) -> FineTuned:
-    """Trains a LoRA adapter (arXiv 2106.09685) on the chosen answers; only their tokens have a loss.
+    """Trains a LoRA adapter (arXiv 2106.09685) on the chosen answers; the loss covers only their tokens.
 
-    The layout is that of sampling without demonstrations. All linear layers but the output's get an adapter,
-    scaled by 2 (alpha is twice the rank). Training is in float32 on a CPU, and elsewhere in the model's dtype
-    with adapters in float32.
+    The layout is that of sampling without demonstrations. All linear layers except the output layer get an
+    adapter, scaled by 2 (alpha is twice the rank). Training uses float32 on a CPU, and elsewhere the model's
+    dtype with adapters in float32.
 
     Args:
-        policy: what is fine-tuned; a copy of its model is, so that it stays as it is.
-        demonstrations: what is learned.
-        directory: gets the adapter (safetensors) and what `FineTuned.load` needs.
-        rank: of the adapter's matrices.
-        epochs: how often each demonstration is seen.
-        learning_rate: of AdamW at its beginning; it falls linearly to 0.
-        batch_size: demonstrations a step.
+        policy: the policy to fine-tune; training uses a copy of its model.
+        demonstrations: the training demonstrations.
+        directory: receives the adapter (safetensors) and the settings for `FineTuned.load`.
+        rank: the rank of the adapter's matrices.
+        epochs: the number of passes over the demonstrations.
+        learning_rate: the initial learning rate of AdamW; it falls linearly to 0.
+        batch_size: the number of demonstrations per step.
         max_context: demonstrations with more tokens are skipped.
-        seed: the same gives the same weights, on one machine.
+        seed: the same seed gives the same weights on one machine.
 
     Raises:
         DemonstrationError: no demonstration is left.
-        TypeError: an argument of the wrong type, or a policy without a model of transformers.
-        ValueError: an argument out of range.
-        ICDPOError: peft is missing.
+        TypeError: an argument has the wrong type, or the policy is not a `TransformersPolicy`.
+        ValueError: an argument is out of range.
+        ICDPOError: peft is not installed.
     """
     if not isinstance(policy, TransformersPolicy):
         raise TypeError(f"a {type(policy).__name__} can't be trained: use a TransformersPolicy")
@@ -139,7 +139,7 @@ def fine_tune(
     rows, used = _rows(policy, demonstrations, limit)
     if not rows:
         raise DemonstrationError(
-            f"none of {len(demonstrations)} demonstrations has at most {limit} tokens, so that there is "
+            f"none of {len(demonstrations)} demonstrations has at most {limit} tokens, and there is "
             "nothing to train on: give shorter ones, or a larger max_context"
         )
     peft = _peft()
@@ -152,7 +152,7 @@ def fine_tune(
         _train(model, rows, epochs, learning_rate, batch_size, seed)
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    # Left to itself, peft asks the hub whether the vocabulary has grown.
+    # By default, peft asks the hub whether the vocabulary has grown.
     model.save_pretrained(str(directory), safe_serialization=True, save_embedding_layers=False)
     tuned = _merged(model, policy)
     after = _loss(tuned, rows)
@@ -165,12 +165,12 @@ def fine_tune(
 def trainable_ids(
     policy: TransformersPolicy, demonstrations: Sequence[Demonstration], *, max_context: int = 1024
 ) -> frozenset[str]:
-    """Returns the ids of the demonstrations that `fine_tune` trains on: those that are short enough.
+    """Returns the ids of the training demonstrations of `fine_tune`: those that are short enough.
 
     Args:
-        policy: its tokenizer and its context limit count.
+        policy: provides tokenizer and context limit.
         demonstrations: the demonstrations.
-        max_context: as in `fine_tune`.
+        max_context: see `fine_tune`.
     """
     limit = min(max_context, policy.max_context or max_context)
     return frozenset(_rows(policy, demonstrations, limit)[1])
@@ -179,7 +179,7 @@ def trainable_ids(
 def _rows(
     policy: TransformersPolicy, demonstrations: Sequence[Demonstration], limit: int
 ) -> tuple[list[_Row], list[str]]:
-    """The demonstrations that are short enough, as token ids; and their ids."""
+    """Returns the demonstrations that are short enough as token ids, and their ids."""
     form = prompt_format(policy.tokenizer, policy.eos_token_ids)
     rows: list[_Row] = []
     used: list[str] = []
@@ -207,7 +207,7 @@ def _train(
 
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
-    # TRL's trainer puts another forward into the model that it trains; the model is used after this.
+    # TRL's trainer replaces the model's forward; the model is used afterwards.
     with TemporaryDirectory() as nothing:
         arguments = TrainingArguments(
             output_dir=nothing,
@@ -231,7 +231,7 @@ def _train(
 
 
 def _batch(rows: Sequence[_Row]) -> Mapping[str, torch.Tensor]:
-    """Token ids [rows, longest] padded on the right, and as labels those of the answers."""
+    """Returns token ids [rows, longest] padded on the right, and labels for the answers."""
     import torch
 
     shape = len(rows), max(len(row.context) + len(row.answer) for row in rows)
@@ -288,7 +288,7 @@ def _peft() -> Any:
 
 @contextmanager
 def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds all global random numbers, as the trainer does too, and leaves them as they were."""
+    """Seeds all global random numbers, like the trainer, and restores them afterwards."""
     import numpy as np
     import torch
 

@@ -1,4 +1,4 @@
-"""`generate_answers`: each system's answers to held-out prompts, into a file that can be gone on with."""
+"""`generate_answers`: writes each system's answers to held-out prompts to a resumable file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["FailedAnswer", "Generated", "generate_answers", "prompt_seed"]
 
 @dataclass(frozen=True)
 class FailedAnswer:
-    """A prompt that a system could not answer; it is tried again when the run is gone on with.
+    """A prompt that a system could not answer; a resumed run tries it again.
 
     Attributes:
         system: the system's name.
-        prompt_id: of the held-out demonstration.
+        prompt_id: the id of the held-out demonstration.
         reason: the error.
     """
 
@@ -35,12 +35,12 @@ class FailedAnswer:
 
 @dataclass(frozen=True)
 class Generated:
-    """What a run did.
+    """The counts of a run.
 
     Attributes:
-        added: how many answers it wrote.
-        already_there: how many were in the file.
-        failed: prompts that could not be answered.
+        added: the number of written answers.
+        already_there: the number of answers already in the file.
+        failed: the failed prompts.
     """
 
     added: int
@@ -59,20 +59,20 @@ def generate_answers(
     on_answer: Callable[[SystemAnswer | FailedAnswer], None] = lambda _: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Generated:
-    """Lets each system answer each prompt, one at a time, and writes each answer when it is there.
+    """Answers each prompt by each system, one at a time, and writes each answer immediately.
 
     Args:
-        names: the systems.
-        build: makes a system of its name; called only for those with answers missing.
-        prompts: held-out demonstrations, whose chosen answers become the references.
-        path: the file; what it holds already is not done again.
-        settings: what the file was made with; see `ResumableFile`.
-        seed: of the sampling; each prompt has one of its own, the same for all systems.
+        names: the names of the systems.
+        build: builds a system by its name; called only for systems with missing answers.
+        prompts: held-out demonstrations; their chosen answers become the references.
+        path: the file; its answers are not sampled again.
+        settings: the settings of the file; see `ResumableFile`.
+        seed: the seed of sampling; each prompt has its own seed, the same for all systems.
         on_answer: called after each answer.
-        clock: tells seconds.
+        clock: returns seconds.
 
     Raises:
-        InvalidInputError: the file was made with other settings.
+        InvalidInputError: the file has different settings.
         ICDPOError: a system can't be built.
     """
     added, there = 0, 0
@@ -82,7 +82,7 @@ def generate_answers(
             missing = [row for row in prompts if f"{name}/{row.id}" not in file.records]
             there += len(prompts) - len(missing)
             if not missing:
-                continue  # what is complete need not be built, let alone trained
+                continue  # a complete system need not be built or trained
             system = build(name)
             for row in missing:
                 began = clock()
@@ -109,6 +109,6 @@ def generate_answers(
 
 
 def prompt_seed(seed: int, row: Demonstration) -> int:
-    """Returns the seed of one prompt: it does not depend on which other prompts are answered."""
+    """Returns the seed of one prompt, which does not depend on the other prompts."""
     digest = hashlib.sha256(f"{seed}\n{row.id}".encode()).digest()
     return int.from_bytes(digest[:7], "big")

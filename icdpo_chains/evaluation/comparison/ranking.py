@@ -1,7 +1,7 @@
-"""`rank_scorers`: how high each measure ranks the candidate that the reward model likes best.
+"""`rank_scorers`: the rank that each measure gives to the reward model's favourite candidate.
 
 The scorer analysis of ICDPO (arXiv 2402.09320): the mean reciprocal rank of the reward model's favourite
-among the n candidates. A ranking at random reaches H_n / n on average, with H_n = 1 + 1/2 + ... + 1/n.
+among the n candidates. A random ranking reaches H_n / n on average, with H_n = 1 + 1/2 + ... + 1/n.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ __all__ = ["ScorerRanking", "chance_level", "favourite_rank", "rank_scorers"]
 
 @dataclass(frozen=True)
 class ScorerRanking:
-    """How one measure ranks the favourites.
+    """The ranking of the favourites by one measure.
 
     Attributes:
         measure: its name in `ScoredText.scores`.
         reciprocal_rank: the mean over prompts, in (0, 1].
-        chance: what a ranking at random reaches on average on the same candidates.
-        prompts: how many prompts there are; the candidates of several systems for one prompt count as one.
+        chance: the average of a random ranking of the same candidates.
+        prompts: the number of prompts; shared candidates of several systems for one prompt count once.
     """
 
     measure: str
@@ -38,12 +38,12 @@ class ScorerRanking:
 def rank_scorers(
     answers: Iterable[SystemAnswer], judgments: Mapping[str, Judgment], *, seed: int = 0
 ) -> list[ScorerRanking]:
-    """Ranks measures by where they put the candidate with the highest reward.
+    """Ranks measures by their ranks of the candidate with the highest reward.
 
     Args:
-        answers: those without candidates, or without rewards of them, are left out.
-        judgments: by the answers' keys, with as many rewards as the answer has candidates.
-        seed: of the bootstrap, which draws prompts.
+        answers: the answers; those without candidates or candidate rewards are left out.
+        judgments: the judgments by the answers' keys, with a reward for each candidate.
+        seed: the seed of the bootstrap over prompts.
 
     Returns:
         The measures, best first.
@@ -66,14 +66,14 @@ def rank_scorers(
 
 
 def chance_level(n: int) -> float:
-    """Returns the reciprocal rank that a ranking of n candidates at random reaches on average: H_n / n."""
+    """Returns the average reciprocal rank of a random ranking of n candidates: H_n / n."""
     return fmean(1 / rank for rank in range(1, n + 1))
 
 
 def favourite_rank(scores: Sequence[float | None], favourite: int) -> float:
     """Returns the rank of one candidate, from 1; candidates with the same score share their mean rank.
 
-    A score that is missing is below all others.
+    A missing score is below all others.
     """
     numbers = [-math.inf if score is None else score for score in scores]
     own = numbers[favourite]
@@ -84,7 +84,7 @@ def favourite_rank(scores: Sequence[float | None], favourite: int) -> float:
 def _reciprocal_rank(scores: Sequence[float | None], rewards: Sequence[float | None]) -> float:
     best = max(reward for reward in rewards if reward is not None)
     favourites = [i for i, reward in enumerate(rewards) if reward == best]
-    # The best-ranked of several favourites would stand above the level of chance by chance alone.
+    # The best rank of several favourites would exceed the level of chance by chance alone.
     return fmean(1 / favourite_rank(scores, favourite) for favourite in favourites)
 
 

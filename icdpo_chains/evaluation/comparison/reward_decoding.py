@@ -1,4 +1,4 @@
-"""`RewardDecoding`: sampling whose likeliest tokens are re-weighted by the reward of what they lead to."""
+"""`RewardDecoding`: sampling with the likeliest tokens re-weighted by their rewards."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ __all__ = ["RewardDecoding"]
 
 
 class RewardDecoding:
-    """Reward-augmented decoding, as ARGS (arXiv 2402.01694) and RAD (arXiv 2310.09520) do it.
+    """Reward-augmented decoding, as in ARGS (arXiv 2402.01694) and RAD (arXiv 2310.09520).
 
     At each step, `weight` times the reward of the answer continued by one token is added to the logits of
     the `top_k` likeliest tokens; the others are left out.
 
     Args:
         policy: samples.
-        reward_model: fitted with this policy, so that it can read the key-value cache of what was sampled.
-        weight: of the reward; 0 is plain top-k sampling.
-        top_k: how many tokens are tried at each step.
+        reward_model: fitted with this policy, so that it can use the key-value cache of the sampled tokens.
+        weight: the weight of the reward; 0 is plain top-k sampling.
+        top_k: the number of tokens to try at each step.
 
     Raises:
-        TypeError: an argument of the wrong type.
-        ValueError: an argument out of range, or a reward model of another policy.
+        TypeError: an argument has the wrong type.
+        ValueError: an argument is out of range, or the reward model belongs to another policy.
     """
 
     def __init__(
@@ -65,11 +65,12 @@ class RewardDecoding:
 
         Args:
             context_ids: the context, without any of the answer.
-            sampling: what is done to the re-weighted logits; its own `top_k` leaves fewer tokens still.
-            seed: makes the answer reproducible; `sampling.seed` where not given.
+            sampling: the sampling parameters for the re-weighted logits; its own `top_k` reduces the tokens
+                further.
+            seed: makes the answer reproducible; by default `sampling.seed`.
 
         Returns:
-            The answer's token ids, the end token included if the model ended by itself, and its text.
+            The answer's token ids, with the end token if the model ended by itself, and its text.
 
         Raises:
             ValueError: the context is empty, or longer than the model can read.
@@ -88,7 +89,7 @@ class RewardDecoding:
             row.append(token, ended=token in policy.eos_token_ids)
             return torch.tensor([row.finished], device=ids.device)
 
-        # All that a model's own generation settings could change is set.
+        # Set everything that a model's own generation settings could change.
         eos = sorted(policy.eos_token_ids)
         options: dict[str, Any] = {"do_sample": False}
         if sampling.temperature > 0:
@@ -126,10 +127,10 @@ class RewardDecoding:
         return sample.token_ids, sample.text
 
     def _states(self, cache: Any, tokens: torch.Tensor) -> torch.Tensor:
-        """The last layer's states, float32 [tokens, hidden], of each token where it alone came next.
+        """Returns the last layer's states, float32 [tokens, hidden], with each token as the only next one.
 
         Args:
-            cache: of what comes before; it is only read.
+            cache: the cache of the preceding tokens; only read.
             tokens: int64 [tokens].
         """
         import torch
@@ -167,13 +168,13 @@ class _Reweighting:
     """A logits processor of one call of transformers' `generate`.
 
     Args:
-        decoding: whose settings are used.
-        cache: the one that `generate` fills.
+        decoding: provides the settings.
+        cache: the cache that `generate` fills.
     """
 
     def __init__(self, decoding: RewardDecoding, cache: Any) -> None:
         self._decoding, self._cache = decoding, cache
-        self._tokens: torch.Tensor | None = None  # tried at the step before, and their states
+        self._tokens: torch.Tensor | None = None  # the tokens of the previous step, and their states
         self._states: torch.Tensor | None = None
         self._total: torch.Tensor | float = 0.0  # the sum of the answer's states
         self._count = 0
@@ -184,7 +185,7 @@ class _Reweighting:
 
         decoding, reward_model = self._decoding, self._decoding._reward_model
         if self._tokens is not None and self._states is not None:
-            # What was sampled is one of the tokens that were tried.
+            # The sampled token is one of the tried tokens.
             self._total = self._total + self._states[self._tokens == ids[0, -1]][0]
             self._count += 1
         likeliest, tokens = logits[0].topk(min(decoding._top_k, logits.shape[-1]))
@@ -204,7 +205,7 @@ def _last(out: Any) -> torch.Tensor:
 
 @contextmanager
 def _seeded(seed: int | None, device: torch.device) -> Iterator[None]:
-    """Seeds torch's global random numbers, which `generate` uses, and leaves them as they were."""
+    """Seeds torch's global random numbers, which `generate` uses, and restores them afterwards."""
     import torch
 
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):

@@ -21,7 +21,7 @@ class SweepPoint:
     Attributes:
         value: the value.
         reward: mean reward over prompts.
-        prompts: how many prompts have a reward.
+        prompts: the number of prompts with a reward.
     """
 
     value: float | str
@@ -31,7 +31,7 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class Sweep:
-    """One setting, the others being equal.
+    """One setting; all others are equal.
 
     Attributes:
         factor: the setting: `"k"`, `"n"`, `"source"` or another.
@@ -56,14 +56,14 @@ def sweeps(records: Iterable[Mapping[str, Any]], *, seed: int = 0) -> list[Sweep
     """Builds sweeps from records with `factor`, `value` and `reward`, one for each prompt and value.
 
     Args:
-        records: those whose reward is `None` are left out.
-        seed: of the bootstrap.
+        records: the records; those with the reward `None` are left out.
+        seed: the seed of the bootstrap.
 
     Returns:
-        One for each factor: k, n and source first.
+        One sweep for each factor: k, n and source first.
 
     Raises:
-        InvalidInputError: a record lacks a field, or holds something else than it may.
+        InvalidInputError: a record lacks a field, or a field has an invalid value.
     """
     rewards: dict[str, dict[float | str, list[float]]] = {}
     for record in records:

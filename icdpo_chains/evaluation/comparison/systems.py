@@ -1,4 +1,4 @@
-"""The systems that are compared; each answers a prompt in the obvious published form."""
+"""The compared systems, each in its published form."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class SystemOutput:
-    """An answer, and what was sampled for it.
+    """An answer and its candidates.
 
     Attributes:
         text: the answer.
-        tokens: sampled for it, in all.
-        candidates: in the order in which they were sampled; empty where there was no choice.
+        tokens: the total number of sampled tokens.
+        candidates: the candidates in the order of sampling; empty if there was no choice.
     """
 
     text: str
@@ -55,17 +55,17 @@ class System(Protocol):
         """Returns the answer.
 
         Raises:
-            ICDPOError: the conversation can't be answered, being too long, say.
+            ICDPOError: the conversation can't be answered; for example, it is too long.
         """
         ...
 
 
 class ZeroShotSampler:
-    """Samples without demonstrations; what several systems begin with.
+    """Samples without demonstrations; the base of several systems.
 
     Args:
         policy: the model.
-        sampling: how it samples.
+        sampling: the sampling parameters.
     """
 
     def __init__(self, policy: Policy, sampling: SamplingParams) -> None:
@@ -101,9 +101,9 @@ class BestOfN(ZeroShotSampler):
 
     Args:
         policy: the model.
-        sampling: how it samples.
-        reward: picks; it must not be what judges the answers afterwards.
-        n: how many candidates.
+        sampling: the sampling parameters.
+        reward: picks the answer; it must not judge the answers afterwards.
+        n: the number of candidates.
     """
 
     def __init__(self, policy: Policy, sampling: SamplingParams, reward: Reward, n: int) -> None:
@@ -127,7 +127,7 @@ class RewardAugmented(ZeroShotSampler):
 
     Args:
         policy: the model.
-        sampling: how it samples, from the re-weighted tokens.
+        sampling: the sampling parameters for the re-weighted tokens.
         decoding: re-weights them.
     """
 
@@ -178,11 +178,11 @@ class ICDPOSystem:
 
 
 class SelectedOfN:
-    """n candidates as ICDPO samples them, and another way to pick: at random (control), or by the judge.
+    """n candidates of ICDPO with another selection: at random (control), or by the judge.
 
     Args:
         icdpo: retrieves, lays out and samples.
-        pick: returns the place of the answer, given the conversation, the texts and the seed.
+        pick: returns the index of the answer for a conversation, the texts and a seed.
     """
 
     def __init__(self, icdpo: ICDPO, pick: Callable[[Sequence[Message], Sequence[str], int], int]) -> None:
@@ -190,7 +190,7 @@ class SelectedOfN:
 
     @classmethod
     def at_random(cls, icdpo: ICDPO) -> SelectedOfN:
-        """The control: what demonstrations and several samples do without a score."""
+        """The control: demonstrations and several samples without a score."""
         return cls(icdpo, lambda _, texts, seed: random.Random(seed).randrange(len(texts)))  # noqa: S311
 
     @classmethod

@@ -1,4 +1,4 @@
-"""`TextStatistics`: what can be counted about answers without any model."""
+"""`TextStatistics`: counts over answers that need no model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ´`＇‛′"), "'")
 _HEAD = 200
 
-# What is declined: without it "I can't believe it" would be a refusal.
+# The declined action: without it "I can't believe it" would be a refusal.
 _HELPING = (
     r"(?:help|assist|support|advise|answer|respond|comply|fulfil|oblige|provide|give|offer|share|tell|show|"
     r"teach|explain|describe|discuss|write|create|produce|generate|engage|participate|encourage|condone|"
@@ -34,17 +34,17 @@ _REFUSAL = re.compile(
 
 @dataclass(frozen=True)
 class TextStatistics:
-    """Counts over a set of answers. NaN where there is nothing to count.
+    """Counts over a set of answers; NaN if there is nothing to count.
 
     Attributes:
-        count: how many answers.
-        words: words an answer, on average; see `words`.
-        characters: characters (code points) an answer, on average.
+        count: the number of answers.
+        words: the mean number of words per answer; see `words`.
+        characters: the mean number of characters (code points) per answer.
         distinct_1: see `distinct_n`.
-        distinct_2: likewise for pairs of words.
-        repetition: of an answer, on average; see `repetition`.
-        refusal_rate: the share that `is_refusal` finds to be refusals.
-        empty_rate: the share that holds nothing but white space.
+        distinct_2: the same for pairs of words.
+        repetition: the mean repetition of an answer; see `repetition`.
+        refusal_rate: the share of refusals; see `is_refusal`.
+        empty_rate: the share of blank answers.
     """
 
     count: int
@@ -93,16 +93,16 @@ def ngrams(text: str, n: int) -> list[tuple[str, ...]]:
 
 
 def distinct_n(texts: Sequence[str], n: int) -> float:
-    """Returns how many of all n-grams of these texts are different ones (Li et al. 2016, arXiv 1510.03055).
+    """Returns the share of distinct n-grams in these texts (Li et al. 2016, arXiv 1510.03055).
 
-    More text repeats more: only sets of about the same number of words can be compared.
+    Longer texts repeat more: compare only sets with about the same number of words.
 
     Args:
-        texts: the answers; no n-gram goes over from one to the next.
-        n: words an n-gram.
+        texts: the answers; n-grams do not cross answers.
+        n: the number of words of an n-gram.
 
     Returns:
-        From above 0 (always the same) to 1 (nothing twice); NaN if there is no n-gram.
+        From above 0 (all the same) to 1 (all distinct); NaN if there is no n-gram.
 
     Raises:
         ValueError: n is below 1.
@@ -112,11 +112,11 @@ def distinct_n(texts: Sequence[str], n: int) -> float:
 
 
 def repetition(text: str, n: int = 4) -> float:
-    """Returns the share of a text's n-grams that stood in it before: how much it goes round in circles.
+    """Returns the share of a text's n-grams that occur earlier in the text.
 
     Args:
         text: the answer.
-        n: words an n-gram.
+        n: the number of words of an n-gram.
 
     Returns:
         From 0 to below 1; 0 for a text of fewer than n words.
@@ -129,12 +129,12 @@ def repetition(text: str, n: int = 4) -> float:
 
 
 def is_refusal(text: str) -> bool:
-    """Says whether an answer begins by declining to help, in English.
+    """Returns whether an English answer begins by declining to help.
 
     Looks for phrases of the first person ("I can't help", "I'm not able to provide", "I have to decline") in
-    the first 200 characters. It finds neither refusals in other words ("That would be wrong.") or languages
-    nor those further behind, and takes an answer that refuses first and helps then for a refusal: good for
-    comparing systems, not for judging one answer.
+    the first 200 characters. It misses refusals in other words ("That would be wrong."), in other languages
+    or later in the text, and counts an answer that first refuses and then helps. Use it to compare systems,
+    not to judge a single answer.
     """
     head = " ".join(text.translate(_APOSTROPHES).casefold().split())[:_HEAD]
     return _REFUSAL.search(head) is not None

@@ -33,7 +33,7 @@ def judge_answers(
     """Judges answers and writes each judgment at once.
 
     Args:
-        answers: of all systems.
+        answers: the answers of all systems.
         path: the file; answers with a judgment in the file are not judged again.
         settings: of the file; see `ResumableFile`.
         reward: judges each answer and its candidates by a number.
@@ -46,7 +46,7 @@ def judge_answers(
         How many answers were judged.
 
     Raises:
-        InvalidInputError: the file was made with other settings.
+        InvalidInputError: the file has different settings.
     """
     rivals = {answer.prompt_id: answer for answer in answers if answer.system == against}
     judged = 0

@@ -1,4 +1,4 @@
-"""Charts as SVG elements that stand inside an HTML page and take its colours."""
+"""Charts as SVG elements for an HTML page, in the page's colours."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ChartPoint", "cost_chart", "sweep_chart"]
 
 _COLOURS = {"own": OWN, "other": OTHER, "control": CONTROL}
-# Where a label is tried, in points from its mark, with how it is aligned.
+# The positions to try for a label, in points from its mark, with its alignment.
 _PLACES = (
     (7, 5, "left", "bottom"),
     (-7, 5, "right", "bottom"),
@@ -40,10 +40,10 @@ class ChartPoint:
     """One system in a chart.
 
     Attributes:
-        label: what stands next to it.
-        cost: its place on the horizontal axis.
-        reward: its place on the vertical axis, with its interval.
-        kind: `"own"` for ICDPO, `"control"` for what is no method (drawn hollow), `"other"` for the rest.
+        label: the label next to the mark.
+        cost: the position on the horizontal axis.
+        reward: the position on the vertical axis, with an interval.
+        kind: `"own"` for ICDPO, `"control"` for controls (drawn hollow), `"other"` for other methods.
     """
 
     label: str
@@ -54,7 +54,7 @@ class ChartPoint:
 
 @contextmanager
 def _in_any_script() -> Iterator[None]:
-    """A character that Matplotlib's font lacks is the browser's to draw, and no reason to warn."""
+    """Suppresses warnings of missing glyphs: the browser draws the characters."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         yield
@@ -65,15 +65,15 @@ def cost_chart(points: Sequence[ChartPoint], *, cost: str, name: str) -> str:
     """Draws quality against cost.
 
     Args:
-        points: the systems; one whose numbers are not finite is left out.
+        points: the systems; points with numbers that are not finite are left out.
         cost: names the horizontal axis. It is logarithmic unless a cost is 0.
-        name: begins each id in the SVG; unique in a page.
+        name: the prefix of each id in the SVG; unique within a page.
 
     Returns:
-        An `<svg>` element with a text alternative; the same for the same points.
+        An `<svg>` element with a text alternative; equal points give equal elements.
 
     Raises:
-        ICDPOError: matplotlib is missing.
+        ICDPOError: matplotlib is not installed.
     """
     points = [point for point in points if math.isfinite(point.cost) and math.isfinite(point.reward.mean)]
     figure, axes = _figure(8.0, 4.6)
@@ -102,13 +102,13 @@ def sweep_chart(values: Sequence[float | str], rewards: Sequence[Interval], *, a
         values: numbers, ascending, or texts.
         rewards: one for each value.
         axis: names the horizontal axis.
-        name: begins each id in the SVG; unique in a page.
+        name: the prefix of each id in the SVG; unique within a page.
 
     Returns:
-        An `<svg>` element with a text alternative; the same for the same values.
+        An `<svg>` element with a text alternative; equal values give equal elements.
 
     Raises:
-        ICDPOError: matplotlib is missing.
+        ICDPOError: matplotlib is not installed.
     """
     figure, axes = _figure(5.2, 3.4)
     numeric = all(not isinstance(value, str) for value in values)
@@ -134,7 +134,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
             'charts need matplotlib, which is not installed: pip install "icdpo-chains[eval]"'
         ) from None
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)  # measures texts, so that labels keep clear of each other
+    FigureCanvasAgg(figure)  # measures texts, so that labels do not overlap
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
     axes.patch.set_visible(False)
@@ -176,7 +176,7 @@ def _errorbar(
 def _plain_ticks(axes: Axes, costs: Sequence[float]) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    # Within one power of ten the powers alone would leave the axis without a number.
+    # Within one power of ten, labels at powers alone would leave the axis without a number.
     narrow = max(costs) / min(costs) < 100
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -184,7 +184,7 @@ def _plain_ticks(axes: Axes, costs: Sequence[float]) -> None:
 
 
 def _label_points(figure: Figure, axes: Axes, points: Sequence[ChartPoint]) -> None:
-    # Matplotlib's own layout knows nothing of labels at marks: each takes the place that hides least.
+    # Matplotlib's layout ignores labels at marks: each label takes the position that hides least.
     figure.draw_without_rendering()
     taken: list[Any] = []
     for point in points:

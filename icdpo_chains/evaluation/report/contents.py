@@ -1,4 +1,4 @@
-"""`ReportContents`: the figures of a report, as its notes and its page read them."""
+"""`ReportContents`: the figures of a report for its notes and its page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`reading_notes`: what a reader of a report must know to read its figures."""
+"""`reading_notes`: the notes that explain a report's figures."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["reading_notes", "toxicity_name"]
 
 
 def toxicity_name(judges: Mapping[str, Any]) -> str:
-    """Returns what the figures of the toxicity judge are called."""
+    """Returns the name of the toxicity judge's figures."""
     return "profanity" if "profan" in str(judges.get("toxicity")).lower() else "toxicity"
 
 
 def reading_notes(report: ReportContents) -> list[str]:
-    """Returns notes on intervals, judges, controls and gaps, as far as they apply to a report."""
+    """Returns the notes on intervals, judges, controls and gaps that apply to a report."""
     return [*_statistics(report), *_judges(report), *_systems(report), *_gaps(report)]
 
 

@@ -21,7 +21,7 @@ __all__ = ["html_page"]
 
 @dataclass(frozen=True)
 class _Shown:
-    """One answer of a sample: whose it is, and its reward in words."""
+    """One answer of a sample: its system, and its reward in words."""
 
     label: str
     text: str
@@ -38,14 +38,14 @@ class _Sample:
 
 
 def html_page(report: ReportContents, samples: int) -> str:
-    """Returns a report as a page without scripts or anything from elsewhere; all texts in it are escaped.
+    """Returns a report as a page without scripts or external resources; all texts are escaped.
 
     Args:
         report: the report.
-        samples: for how many prompts the answers are shown.
+        samples: the number of prompts with answers.
 
     Raises:
-        ICDPOError: Jinja or Matplotlib is missing.
+        ICDPOError: Jinja or Matplotlib is not installed.
         ValueError: `samples` is negative.
     """
     if samples < 0:
@@ -64,7 +64,7 @@ def html_page(report: ReportContents, samples: int) -> str:
     template = resources.files("icdpo_chains.evaluation.report").joinpath("report.html.j2")
     return environment.from_string(template.read_text(encoding="utf-8")).render(
         tables=report.tables(),
-        # Our own drawings, in which every text is escaped already.
+        # Our own drawings, with all texts escaped already.
         main_figures=[Markup(svg) for svg in _cost_charts(report)],  # noqa: S704
         sweep_figures=[Markup(svg) for svg in _sweep_charts(report)],  # noqa: S704
         notes=report.notes(),
@@ -99,7 +99,7 @@ def _sweep_charts(report: ReportContents) -> Iterator[str]:
 
 
 def _samples(report: ReportContents, count: int) -> list[_Sample]:
-    """The prompts that most systems answered; among these, by a hash of their ids rather than by a choice."""
+    """Returns the prompts with the most answers; ties in the order of a hash of their ids."""
     by_prompt: dict[str, list[SystemAnswer]] = {}
     for item in report.answers:
         by_prompt.setdefault(item.prompt_id, []).append(item)

@@ -1,4 +1,4 @@
-"""`Report`: systems side by side, as one HTML page and as Markdown tables."""
+"""`Report`: a comparison of systems as an HTML page and as Markdown tables."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Report:
-    """What answers, judgments and sweeps come to.
+    """The report of answers, judgments and sweeps.
 
     Attributes:
-        answers: of all systems.
-        judgments: by the answers' keys; some or all may be missing.
+        answers: the answers of all systems.
+        judgments: the judgments by the answers' keys; any may be missing.
         sweeps: reward over the values of one setting each.
-        settings: what the answers were made with.
-        judges: what the judgments were made with: `reward_model`, `reward_accuracy`, `judge`, `toxicity`.
-        seed: of the bootstrap and the permutation test.
+        settings: the settings of the answers.
+        judges: the judges: `reward_model`, `reward_accuracy`, `judge`, `toxicity`.
+        seed: the seed of the bootstrap and the permutation test.
         summaries: the systems, best first.
         rankings: the scorers, best first.
 
     Raises:
-        InvalidInputError: there is no answer, or the judgments are not of these answers.
+        InvalidInputError: there is no answer, or the judgments do not belong to the answers.
     """
 
     answers: Sequence[SystemAnswer]
@@ -73,16 +73,16 @@ class Report:
         *,
         seed: int = 0,
     ) -> Report:
-        """Reads the files that `icdpo eval generate` and `icdpo eval judge` wrote.
+        """Builds a report from the files of `icdpo eval generate` and `icdpo eval judge`.
 
         Args:
             answers: records of `SystemAnswer`.
-            judgments: records that `Judgment.from_dict` reads.
-            swept: records that `sweeps` reads.
-            seed: of the bootstrap and the permutation test.
+            judgments: records of `Judgment.from_dict`.
+            swept: records for `sweeps`.
+            seed: the seed of the bootstrap and the permutation test.
 
         Raises:
-            InvalidInputError: a file is empty or holds something else, or they do not belong together.
+            InvalidInputError: a file is empty or has other contents, or the files do not belong together.
             OSError: a file can't be read.
         """
         settings, rows = ResumableFile.read(answers)
@@ -107,11 +107,11 @@ class Report:
         return [comparison, *ranking, *map(sweep_table, self.sweeps)]
 
     def notes(self) -> list[str]:
-        """Returns what a reader must know to read the figures."""
+        """Returns the notes that explain the figures."""
         return reading_notes(self)
 
     def setting_lines(self) -> list[tuple[str, str]]:
-        """Returns what answers, judgments and this report were made with, by name."""
+        """Returns the settings of answers, judgments and this report, by name."""
         lines = [
             *self.settings.items(),
             *((f"judges: {name}", value) for name, value in self.judges.items()),
@@ -133,28 +133,28 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def html(self, *, samples: int = 5) -> str:
-        """Returns one page that needs nothing else: no script, no network, light or dark as its reader likes.
+        """Returns one self-contained page: no script, no network, light or dark by the reader's preference.
 
         Args:
-            samples: for how many prompts the answers are shown.
+            samples: the number of prompts with answers.
 
         Raises:
-            ICDPOError: Jinja or Matplotlib is missing.
+            ICDPOError: Jinja or Matplotlib is not installed.
         """
         return html_page(self, samples)
 
     def write(self, directory: str | Path, *, samples: int = 5) -> tuple[Path, Path]:
-        """Writes `report.html` and `report.md`, over those that are there.
+        """Writes `report.html` and `report.md`; overwrites existing files.
 
         Args:
-            directory: made where there is none.
-            samples: for how many prompts the page shows the answers.
+            directory: the directory; created if it does not exist.
+            samples: the number of prompts with answers on the page.
 
         Returns:
-            Both files.
+            The paths of both files.
 
         Raises:
-            ICDPOError: as `html`.
+            ICDPOError: see `html`.
             OSError: a file can't be written.
         """
         contents = {"report.html": self.html(samples=samples), "report.md": self.markdown()}
@@ -166,7 +166,7 @@ class Report:
 
 def _check_any(answers: Sequence[SystemAnswer]) -> None:
     if not answers:
-        raise InvalidInputError("there is no answer to report on: make some with `icdpo eval generate`")
+        raise InvalidInputError("there is no answer to report on: create answers with `icdpo eval generate`")
 
 
 def _listed(lines: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""`inline_svg`: a Matplotlib figure as an SVG element that stands in an HTML page and takes its colours."""
+"""`inline_svg`: a Matplotlib figure as an SVG element for an HTML page, in the page's colours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTROL", "GRID", "OTHER", "OWN", "TEXT", "inline_svg"]
 
-# Matplotlib knows no CSS colours: these stand in for them until the drawing is done.
+# Matplotlib has no CSS colours: these are placeholders until the figure is drawn.
 TEXT, GRID, OWN, OTHER, CONTROL = "#010101", "#020202", "#030303", "#040404", "#050505"
 _CSS = {
     TEXT: "currentColor",
@@ -26,13 +26,13 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
     """Draws a figure.
 
     Args:
-        figure: drawn in the colours of this module, each of which becomes one of the page's.
-        name: begins each id, so that several drawings can stand in one page.
-        title: what the drawing is; not shown, but read aloud.
-        description: what it shows, in words.
+        figure: a figure in the placeholder colours of this module.
+        name: the prefix of each id, so that one page can hold several drawings.
+        title: the title for screen readers; not shown.
+        description: the description of the contents for screen readers.
 
     Returns:
-        An `<svg>` element; the same for the same figure.
+        An `<svg>` element; equal figures give equal elements.
     """
     import matplotlib
 
@@ -47,7 +47,7 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
         element.attrib.update({key: _attribute(key, value, name) for key, value in attributes.items()})
     for parent in list(root.iter()):
         for child in [child for child in parent if child.tag in ("metadata", "style")]:
-            parent.remove(child)  # a style would hold for the whole page
+            parent.remove(child)  # a style would apply to the whole page
     del root.attrib["width"], root.attrib["height"]
     root.attrib |= {
         "xmlns": "http://www.w3.org/2000/svg",
@@ -67,7 +67,7 @@ def _local(name: str) -> str:
 
 
 def _attribute(key: str, value: str, name: str) -> str:
-    """Makes an id the drawing's own, and a stand-in the colour that it stands for."""
+    """Makes ids unique to the drawing, and replaces placeholder colours."""
     if key == "id":
         return f"{name}-{value}"
     if key == "href":

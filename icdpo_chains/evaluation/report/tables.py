@@ -15,7 +15,7 @@ from icdpo_chains.evaluation.statistics import Interval
 
 __all__ = ["Table", "comparison_table", "escaped_markdown", "ranking_table", "sweep_table", "visible"]
 
-# What neither HTML nor XML may hold; a lone surrogate can't even be written.
+# Characters forbidden in HTML and XML; a lone surrogate can't even be written.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -24,9 +24,9 @@ class Table:
     """A table whose first column names the rows.
 
     Attributes:
-        title: stands above it.
-        header: the columns' names.
-        rows: as many cells each as the header has.
+        title: the title above the table.
+        header: the names of the columns.
+        rows: the rows, each with a cell for each column.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
     def columns(self, *names: str) -> Table:
-        """Returns a table of some columns, as far as there are such."""
+        """Returns a table with the named columns that exist."""
         kept = [self.header.index(name) for name in names if name in self.header]
         return Table(
             self.title,
@@ -43,19 +43,19 @@ class Table:
         )
 
     def markdown(self) -> str:
-        """Returns the table in GitHub's Markdown; no cell can leave its place."""
+        """Returns the table in GitHub's Markdown; no cell can break the layout."""
         lines = [self.header, ("---", *["---:"] * (len(self.header) - 1)), *self.rows]
         escaped = [lines[1] if i == 1 else tuple(map(escaped_markdown, line)) for i, line in enumerate(lines)]
         return "\n".join("| " + " | ".join(line) + " |" for line in escaped)
 
 
 def comparison_table(summaries: Sequence[SystemSummary], *, against: str, toxicity: str) -> Table:
-    """Lays the comparison out; a column without any figure is left out.
+    """Returns the table of the comparison, without empty columns.
 
     Args:
         summaries: the systems, in this order.
         against: the system of the win rates.
-        toxicity: what the toxicity figures are called.
+        toxicity: the name of the toxicity figures.
     """
     columns = {
         "system": [visible(label(item.system)) for item in summaries],
@@ -75,7 +75,7 @@ def comparison_table(summaries: Sequence[SystemSummary], *, against: str, toxici
 
 
 def ranking_table(rankings: Sequence[ScorerRanking]) -> Table:
-    """Lays the scorers' rankings of the reward model's favourite out."""
+    """Returns the table of the scorers' rankings of the reward model's favourite."""
     rows = [
         (visible(item.measure), _interval(item.reciprocal_rank), f"{item.chance:.3f}", str(item.prompts))
         for item in rankings
@@ -99,12 +99,12 @@ def sweep_table(sweep: Sweep) -> Table:
 
 
 def visible(text: str) -> str:
-    """Returns the text with what no document can hold (control characters, half characters) replaced."""
+    """Returns the text with forbidden characters (controls, lone surrogates) replaced."""
     return _FORBIDDEN.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def escaped_markdown(text: str) -> str:
-    """Returns the text on one line, such that Markdown shows it as it is."""
+    """Returns the text on one line, escaped for Markdown."""
     line = " ".join(visible(text).split())
     line = re.sub(r"([\\`*\[\]|~#]|(?<!\w)_|_(?!\w))", r"\\\1", line)  # within a word, _ is only itself
     return re.sub("[&<>$]", lambda found: f"&#{ord(found[0])};", line)

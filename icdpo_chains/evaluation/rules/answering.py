@@ -47,21 +47,21 @@ def answer_rules(
         path: the file; it holds a line for each test prompt, and one for each added stage of it. The file's
             directory gets the trained parts of the stages.
         settings: of the file; see `ResumableFile`.
-        prompts: test prompts of each rule.
-        n: candidates of each question.
-        k: demonstrations shown.
+        prompts: the number of test prompts for each rule.
+        n: the number of candidates for each question.
+        k: the number of demonstrations shown.
         sampling: how candidates are sampled.
         seed: makes the candidates reproducible.
         threshold: leaves out demonstrations that are unlike the question.
-        batch: questions answered together.
+        batch: the number of questions answered together.
         stages: the added stages, by their names in `STAGES`.
-        on_answers: called after each question, also for a question that the file holds already.
+        on_answers: called after each question, including questions that the file holds already.
 
     Returns:
         The answers, by rule and number.
 
     Raises:
-        InvalidInputError: the file was made with other settings.
+        InvalidInputError: the file has different settings.
         ContextOverflowError: a prompt does not fit the model.
         ValueError: a stage is unknown.
         TypeError: a stage does not suit the policy.

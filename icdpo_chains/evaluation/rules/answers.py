@@ -1,4 +1,4 @@
-"""`RuleAnswers`: what the model answers to one test prompt of a rule, with every score of every candidate."""
+"""`RuleAnswers`: the model's answers to one test prompt of a rule, with all scores of all candidates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RuleAnswer:
 
     Attributes:
         text: the answer.
-        tokens: how many tokens were sampled.
+        tokens: the number of sampled tokens.
         follows: whether the answer follows the rule.
         copying: share of the answer's word 4-grams that stand in a shown demonstration and not in the
             question; 0 to 1.

@@ -1,4 +1,4 @@
-"""Rules of content: prompts and answers made from templates of our own."""
+"""Rules of content: prompts and answers from our own templates."""
 
 from __future__ import annotations
 

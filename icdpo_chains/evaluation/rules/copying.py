@@ -1,4 +1,4 @@
-"""`copying`: how much of an answer is copied from the demonstrations."""
+"""`copying`: the share of an answer copied from the demonstrations."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["copying"]
 
 
 def copying(answer: str, shown: Sequence[ShownDemonstration], question: Demonstration) -> float:
-    """Returns the share of an answer's word 4-grams that stand in a shown demonstration, not in the question.
+    """Returns the share of an answer's word 4-grams in a shown demonstration that are not in the question.
 
     Args:
         answer: the answer.
         shown: the demonstrations; their prompts and chosen answers count.
-        question: the pair whose prompt was asked.
+        question: the pair with the question.
 
     Returns:
         From 0 to 1; 0 for an answer of fewer than four words.

@@ -20,9 +20,9 @@ class SystemReport:
     """The figures of one system over all prompts.
 
     Attributes:
-        name: of the system.
-        label: of the system.
-        follows: share of answers that follow their rule, with its Wilson interval (95 %).
+        name: the system's name.
+        label: the system's label.
+        follows: the share of answers that follow their rule, with a 95 % Wilson interval.
         by_rule: the share for each rule.
         p_base: exact McNemar test against the base system, two-sided.
         p_few_shot: the same against few-shot.
@@ -49,9 +49,9 @@ class RulesReport:
     """The figures of all systems.
 
     Attributes:
-        settings: of the run.
-        rules: how many prompts each rule has.
-        systems: in the order of the tables.
+        settings: the settings of the run.
+        rules: the number of prompts of each rule.
+        systems: the systems in the order of the tables.
     """
 
     settings: Mapping[str, Any]
@@ -103,7 +103,7 @@ class RulesReport:
 
 
 def _shown(value: Any) -> Any:
-    """A value as it stands in a table; of a model's file, the name alone."""
+    """Returns a value for a table; for a model's file, only its name."""
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
@@ -111,8 +111,8 @@ def report_rules(answers: Sequence[RuleAnswers], settings: Mapping[str, Any]) ->
     """Returns the figures of each system that answered all prompts.
 
     Args:
-        answers: of at least one prompt.
-        settings: of the run, shown in the report.
+        answers: the answers to at least one prompt.
+        settings: the settings of the run, shown in the report.
 
     Raises:
         ValueError: there are no answers.

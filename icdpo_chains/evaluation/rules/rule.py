@@ -11,7 +11,7 @@ from icdpo_chains.demonstrations.demonstration import Demonstration
 __all__ = ["DEMONSTRATIONS", "Check", "Rule", "RuleCase"]
 
 DEMONSTRATIONS = 20
-"""How many pairs show a rule; the other cases are test prompts."""
+"""The number of pairs that show a rule; the other cases are test prompts."""
 
 Check = Callable[["RuleCase", str], bool]
 """Tells whether an answer to a case follows the rule; defined for every string, never raises."""

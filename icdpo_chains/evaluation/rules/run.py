@@ -1,4 +1,4 @@
-"""`RuleRun`: the model answers a rule's test prompts; the n samples are drawn once and scored in all ways."""
+"""`RuleRun`: answers a rule's test prompts; the n samples are drawn once and scored in all ways."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class RuleQuestion:
         number: place among the rule's test prompts.
         case: the prompt, its reference and its facts.
         contexts: with chosen answers, with rejected answers, without demonstrations.
-        seed: of the candidates.
+        seed: the seed of the candidates.
     """
 
     number: int
@@ -56,19 +56,19 @@ class RuleRun:
         rule: the rule; an ephemeral store holds its demonstrations.
         policy: the language model.
         embedder: embeds prompts for retrieval, and answers for the figure of kept content.
-        n: candidates of each question.
-        k: demonstrations shown.
+        n: the number of candidates for each question.
+        k: the number of demonstrations shown.
         sampling: how candidates are sampled.
         seed: makes the candidates reproducible.
         threshold: leaves out demonstrations that are unlike the question.
-        clock: tells seconds.
+        clock: returns seconds.
 
     Attributes:
         rule: the rule.
         policy: the language model.
-        n: candidates of each question.
+        n: the number of candidates for each question.
         sampling: how candidates are sampled, with the stop strings of the prompt format.
-        seed: of the run.
+        seed: the seed of the run.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class RuleRun:
 
     @property
     def greedy(self) -> SamplingParams:
-        """How a system of one answer samples."""
+        """The sampling parameters of systems with one answer."""
         return replace(self.sampling, temperature=0.0)
 
     def close(self) -> None:
@@ -155,7 +155,7 @@ class RuleRun:
         return found
 
     def timed(self, seconds: dict[str, float], name: str, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Returns the result of the work, and notes its wall time under the name."""
+        """Returns the result of the work, and records its wall time under the name."""
         began = self._clock()
         result = work(*arguments)
         seconds[name] = self._clock() - began
@@ -173,10 +173,10 @@ class RuleRun:
 
         Args:
             questions: the questions.
-            context: name of the context.
-            n: answers of each question.
-            sampling: how; the seed is the question's own.
-            policy: in place of the run's own.
+            context: the name of the context.
+            n: the number of answers to each question.
+            sampling: the sampling parameters; the seed is the question's own.
+            policy: replaces the run's policy.
         """
         policy = policy or self.policy
         requests = [
@@ -213,12 +213,12 @@ class RuleRun:
         samples: Sequence[Sample],
         scores: Sequence[Mapping[str, float | None]],
     ) -> tuple[RuleAnswer, ...]:
-        """Checks samples against the rule, and measures what they copy and what content they keep.
+        """Checks samples against the rule, and measures copying and kept content.
 
         Args:
             question: the question.
-            samples: its answers.
-            scores: of each sample.
+            samples: the answers to the question.
+            scores: the scores of each sample.
         """
         content = self._content(question.case, [sample.text for sample in samples])
         return tuple(

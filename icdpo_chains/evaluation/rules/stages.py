@@ -1,4 +1,4 @@
-"""`STAGES`: further systems of the rules; each adds its answers to a file that has the others already."""
+"""`STAGES`: further systems of the rules; each adds its answers to an existing file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from icdpo_chains.policies.transformers.policy import TransformersPolicy
 __all__ = ["DEFAULT_STAGES", "STAGES", "Stage", "StageOutput", "check_stages", "run_stage"]
 
 _EPOCHS = 5
-"""Of the fine-tuning: 25 steps of 4 pairs for the 20 pairs of a rule."""
+"""The fine-tuning: 25 steps of 4 pairs for the 20 pairs of a rule."""
 
 Scores = Mapping[str, float | None]
 
@@ -31,8 +31,8 @@ class StageOutput:
 
     Attributes:
         samples: the answers of the stage's system.
-        scores: of each sample.
-        candidate_scores: of each of the n candidates that the file holds.
+        scores: the scores of each sample.
+        candidate_scores: the scores of the n candidates in the file.
     """
 
     samples: Sequence[Sample] = ()
@@ -61,9 +61,9 @@ def run_stage(
     """Returns the checked answers and the scores of a stage, one entry for each test prompt.
 
     Args:
-        name: of the stage.
-        stage: of the same rule as the run.
-        run: of the rule.
+        name: the stage's name.
+        stage: the stage, for the same rule as the run.
+        run: the run of the rule.
         questions: the test prompts.
         known: the answers to each test prompt so far.
     """
@@ -86,7 +86,7 @@ class Guided:
     """One greedy answer by guided decoding: the contrast of chosen and rejected answers at each token.
 
     Args:
-        run: of the rule.
+        run: the run of the rule.
         directory: not used.
     """
 
@@ -127,7 +127,7 @@ class BestOfN:
     """Scores the n candidates by a reward model that is fitted from the rule's demonstrations.
 
     Args:
-        run: of the rule.
+        run: the run of the rule.
         directory: not used.
     """
 
@@ -154,7 +154,7 @@ class RewardDecoded:
     """Greedy reward-augmented decoding without demonstrations, by the reward model of `BestOfN`.
 
     Args:
-        run: of the rule.
+        run: the run of the rule.
         directory: not used.
     """
 
@@ -179,12 +179,12 @@ class FineTunedAnswer:
     """Greedy answers without demonstrations of a policy that is fine-tuned on the rule's demonstrations.
 
     Args:
-        run: of the rule.
-        directory: of the run; the adapter is kept in it and not trained twice.
+        run: the run of the rule.
+        directory: the directory of the run; it keeps the adapter for later runs.
 
     Raises:
-        InvalidInputError: the directory holds an adapter of other demonstrations.
-        ICDPOError: peft is missing.
+        InvalidInputError: the directory holds an adapter trained on other demonstrations.
+        ICDPOError: peft is not installed.
     """
 
     def __init__(self, run: RuleRun, directory: Path) -> None:

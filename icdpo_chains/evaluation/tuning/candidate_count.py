@@ -83,7 +83,7 @@ def search_n(
         ns: the numbers of candidates to try.
         default: stays unless another n is shown to be better.
         until: when to stop, by the clock.
-        clock: tells seconds.
+        clock: returns seconds.
         seed: of the first prompt; the other prompts have the seeds that follow.
         on_progress: receives a line about the work in progress.
     """

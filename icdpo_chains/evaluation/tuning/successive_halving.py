@@ -84,7 +84,7 @@ def search_setting(
         settings: the settings to try, besides the default.
         default: never leaves the search.
         seconds: for the whole search; the time is checked between two pairs.
-        clock: tells seconds.
+        clock: returns seconds.
         seed: of the order of the pairs.
         on_progress: receives a line about the work in progress.
     """

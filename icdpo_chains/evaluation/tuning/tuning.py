@@ -117,7 +117,7 @@ def tune(
         embedder: as for `DemonstrationStore`.
         fit_reward: fits the judge from policy, pairs and seed; by default `RewardModel.fit`.
         reward: the judge, in place of a fitted reward model; see `Check`.
-        clock: tells seconds.
+        clock: returns seconds.
         on_progress: receives a line about the work in progress.
 
     Raises:

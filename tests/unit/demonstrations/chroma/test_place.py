@@ -108,7 +108,7 @@ def test_a_failed_opening_lets_the_directory_go(tmp_path: Path) -> None:
     DemonstrationStore(tmp_path, embedder=FakeEmbedder(name="first")).close()
     with pytest.raises(EmbedderMismatchError, match=r"'first', not with 'second'.*open it with 'first'"):
         DemonstrationStore(tmp_path, embedder=FakeEmbedder(name="second"))
-    with pytest.raises(EmbedderMismatchError, match=r"'first', and 'second' was given"):
+    with pytest.raises(EmbedderMismatchError, match=r"'first', not with 'second'"):
         DemonstrationStore(tmp_path, embedder=FakeEmbedder(name="second"), read_only=True)
     with DemonstrationStore(tmp_path, embedder=FakeEmbedder(name="first")) as store:
         assert len(store) == 0

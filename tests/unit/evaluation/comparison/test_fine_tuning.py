@@ -172,7 +172,7 @@ def test_what_cannot_be_trained_or_loaded_is_refused(
 ) -> None:
     with pytest.raises(TypeError, match="FakePolicy"):
         fine_tune(FakePolicy(), rows, directory=tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match="no adapter"):
+    with pytest.raises(InvalidInputError, match="no readable adapter"):
         FineTuned.load(tmp_path, base)
     other = TransformersPolicy(base.model, base.tokenizer, "other")
     with pytest.raises(PolicyError, match=r"'tiny-llama'.*'other'"):
