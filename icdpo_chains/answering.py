@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Each:
-    """Makes a call for each question. The error of a call takes the place of its result, if it may.
+    """Makes a call for each question; may return an error in place of a result.
 
     Args:
-        keeps: tells whether an error takes the place of a result; other errors are raised.
-        map: makes the calls, as the built-in `map` does; that of an executor makes them in threads.
+        keeps: decides whether to return an error in place of a result; other errors are raised.
+        map: makes the calls like the built-in `map`; an executor's `map` makes them in threads.
     """
 
     def __init__(self, keeps: Callable[[Exception], bool], map: Callable[..., Iterable[Any]] = map) -> None:
@@ -49,12 +49,12 @@ class Each:
 def sample_each(
     pipeline: Pipeline, each: Each, questions: Sequence[Question | Exception]
 ) -> list[Draft | Exception]:
-    """Samples for all questions together; alone, if that fails, so that an error finds its question.
+    """Samples for all questions together; if that fails, for each alone, to assign errors to questions.
 
     Args:
-        pipeline: samples.
-        each: tells which errors take the place of a result.
-        questions: the questions; errors stay where they are.
+        pipeline: samples the candidates.
+        each: decides which errors to return in place of a result.
+        questions: the questions; errors keep their places.
     """
     askable = [item for item in questions if isinstance(item, Question)]
     if not askable:

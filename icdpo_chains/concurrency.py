@@ -27,10 +27,10 @@ def check_cancelled() -> None:
 
 
 class Owner:
-    """Remembers the process that built an object, which works in no process that was forked from it.
+    """Remembers the process that built an object; the object does not work in forked processes.
 
     The threads of the libraries behind a model or a store do not exist in a forked process: a call that waits
-    for them would wait for ever.
+    for them would never return.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Owner:
 
         Args:
             what: the object, in words.
-            error: the kind of error.
+            error: the class of the error.
         """
         if self.is_elsewhere:
             raise error(

@@ -1,4 +1,4 @@
-"""What is built where nothing was given: one ICDPO and one retriever that all parts of a process share."""
+"""The default ICDPO and the default retriever, shared by all parts of a process."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _latest: tuple[Any, ICDPO] | None = None
 def default_icdpo(config: ICDPOConfig | None = None, *, store: DemonstrationStore | None = None) -> ICDPO:
     """Returns `ICDPO.from_config(...)`, the same object for the same config and store.
 
-    The one built last is kept, so that a chat model, a tool and a middleware load the weights once between
-    them, and so does a chat model that `configurable_fields` makes anew at each call.
+    The last ICDPO is kept, so that a chat model, a tool and a middleware load the weights only once, and so
+    does a chat model that `configurable_fields` rebuilds at each call.
 
     Args:
-        config: the settings; by default those of `ICDPOConfig` with the model that `ICDPO_MODEL` names.
-        store: a store in place of the one that the config names.
+        config: the settings; by default those of `ICDPOConfig` with the model of `ICDPO_MODEL`.
+        store: replaces the store of the config.
 
     Raises:
-        PolicyError, StoreError, WeightsError: as `ICDPO.from_config`.
+        PolicyError, StoreError, WeightsError: see `ICDPO.from_config`.
     """
     from icdpo_chains.config import ICDPOConfig
 
@@ -47,7 +47,7 @@ def default_icdpo(config: ICDPOConfig | None = None, *, store: DemonstrationStor
     if store is None:
         place = str(default_store_path() if config.store is None else config.store)
     settings = (config.model_dump_json(), place)
-    # One at a time: two threads that begin together must not load the same weights twice.
+    # One at a time: two threads must not load the same weights twice.
     with _lock:
         if _latest is None or _latest[0] != settings:
             _latest = None  # its memory may be needed
@@ -56,10 +56,10 @@ def default_icdpo(config: ICDPOConfig | None = None, *, store: DemonstrationStor
 
 
 def default_retriever(store: str | Path | DemonstrationStore | None = None) -> Retriever:
-    """Returns a two-stage retriever over a store; no language model is loaded.
+    """Returns a two-stage retriever over a store; loads no language model.
 
     Args:
-        store: a store or the directory of one; by default the user's own.
+        store: a store or its directory; by default the user's own.
 
     Raises:
         StoreError: the store can't be opened.

@@ -209,7 +209,7 @@ class _TeacherFailed(ICDPOError):
 
 @dataclass(frozen=True)
 class _Source:
-    """The models that demonstrations come from; the fields are arguments of `distil`."""
+    """The models that write demonstrations; the fields are arguments of `distil`."""
 
     teacher: ChatModel
     policy: Policy

@@ -62,8 +62,8 @@ class ICDPO(Pipeline):
             aggregate: see `InstantScorer`.
             sampling: see `SamplingParams`.
             finalists: see `ICDPO`.
-            dtype: of the model, see `TransformersPolicy.from_pretrained`.
-            device: of the model, see `TransformersPolicy.from_pretrained`.
+            dtype: The model's dtype; see `TransformersPolicy.from_pretrained`.
+            device: The model's device; see `TransformersPolicy.from_pretrained`.
             engine: The library that computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file
                 (see `LlamaCppPolicy`).
 
@@ -153,7 +153,7 @@ class ICDPO(Pipeline):
         """Answers a question.
 
         Args:
-            prompt: A string, or messages that end where the assistant is to answer.
+            prompt: A string, or messages that end before the assistant's answer.
             n: The number of candidates.
             k: The number of demonstrations shown.
             sampling: Replaces the instance's sampling parameters.
@@ -216,7 +216,7 @@ class ICDPO(Pipeline):
 
         Args:
             prompts: The questions. All are checked before the first is answered.
-            return_exceptions: Puts the error of a question in the place of its result, and answers the other
+            return_exceptions: Returns the error of a question in place of its result, and answers the other
                 questions.
             options: Options of `generate` for all questions; each question starts from the same seed.
 
@@ -240,7 +240,7 @@ class ICDPO(Pipeline):
         """Ranks given answers.
 
         Args:
-            prompt: A string, or messages that end where the assistant is to answer.
+            prompt: A string, or messages that end before the assistant's answer.
             responses: The answers. A blank answer ranks last, with a score of -infinity.
             k: The number of demonstrations shown.
             exclude: Ids of demonstrations that must not be shown.

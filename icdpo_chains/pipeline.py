@@ -89,7 +89,7 @@ class Pipeline:
         """The first stage of `generate`: finds demonstrations, best first.
 
         Raises:
-            InvalidInputError, TypeError, ValueError: as `generate`.
+            InvalidInputError, TypeError, ValueError: see `generate`.
         """
         check_cancelled()
         k = self.k if k is None else check_count(k, "k", 10_000)
@@ -138,7 +138,7 @@ class Pipeline:
         n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
         sampling = sampling or self.sampling
         if seed is None:
-            # Drawn here, so that the result can name it and any answer can be had again.
+            # Drawn here, so that the result names the seed and any answer can be reproduced.
             seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
         demonstrations = self._shown(demonstrations)
         contexts = self._contexts(conversation, demonstrations, sampling.max_new_tokens)
@@ -155,7 +155,7 @@ class Pipeline:
         return Question(request, contexts, tuple(demonstrations), self.format, self.policy.tokenizer)
 
     def sample_questions(self, questions: Sequence[Question]) -> list[Draft]:
-        """The second half of `sample`, for one or several questions: together, if the policy can do that."""
+        """The second half of `sample`, for one or several questions: together if the policy supports it."""
         check_cancelled()
         requests = [question.request for question in questions]
         if isinstance(self.policy, BatchPolicy):
@@ -177,18 +177,17 @@ class Pipeline:
         *,
         ended: bool = True,
     ) -> Draft:
-        """Stands in for `sample` where the answers came from anywhere; `score` is made of it.
+        """Replaces `sample` for given answers; `score` uses it.
 
         Args:
             prompt: the question.
-            demonstrations: what `retrieve` found, or others, best first.
+            demonstrations: the demonstrations of `retrieve`, or others, best first.
             responses: the answers.
             ended: see `score`.
 
         Raises:
-            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: as
-                `generate`.
-            TypeError, ValueError: no response, or one that is not a string.
+            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: see
+            `generate`. TypeError, ValueError: there is no response, or a response is not a string.
         """
         reader = ThoughtReader.of_given(self.reasoning_tags)
         given = [reader.read(response) for response in as_responses(responses)]
@@ -255,12 +254,12 @@ class Pipeline:
         """The last stages of `generate`: `rank`, and a check that there is an answer.
 
         Raises:
-            NoCandidateError: none of the candidates can be scored.
+            NoCandidateError: no candidate can be scored.
         """
         return self.rank(draft).checked()
 
     def _thought_ids(self, reasoning: str | None) -> list[int]:
-        """The ids between a context and an answer that was not sampled: the thought before it."""
+        """Returns the ids between a context and a given answer: its thought."""
         if reasoning is None and not self.reasoning_tags:
             return []
         tokenizer = self.policy.tokenizer

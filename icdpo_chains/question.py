@@ -1,4 +1,4 @@
-"""`Question`: a question laid out for the policy, between retrieving and sampling."""
+"""`Question`: a question laid out for the policy, between retrieval and sampling."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ __all__ = ["Question"]
 
 @dataclass(frozen=True)
 class Question:
-    """What a policy is asked to sample, and what its samples become.
+    """A question's request to the policy, and the conversion of its samples to answers.
 
     Attributes:
-        request: to the policy.
-        contexts: what the model is shown, as token ids.
-        demonstrations: those that were to be shown, best first.
-        format: how texts are laid out.
-        tokenizer: the policy's.
+        request: the request to the policy.
+        contexts: the contexts of the question, as token ids.
+        demonstrations: the demonstrations to show, best first.
+        format: the layout of texts.
+        tokenizer: the tokenizer of the policy.
     """
 
     request: SampleRequest
@@ -36,7 +36,7 @@ class Question:
     tokenizer: Any
 
     def streamed(self, on_text: Callable[[str], None]) -> Question:
-        """Returns the same with a stream of the answer, if one candidate is sampled.
+        """Returns the question with a stream of the answer, if one candidate is sampled.
 
         Args:
             on_text: see `ICDPO.generate`.
@@ -53,7 +53,7 @@ class Question:
         return replace(self, request=replace(self.request, stream=stream))
 
     def draft(self, samples: Sequence[Sample]) -> Draft:
-        """Returns the samples as answers that are not scored yet."""
+        """Returns the samples as unscored answers."""
         answers = tuple(map(self._answer, samples))
         return Draft(self.contexts, self.demonstrations, answers, self.request.sampling.seed)
 
@@ -63,7 +63,7 @@ class Question:
         return Answer(
             self.format.answer_text(thought.answer),
             sample.token_ids,
-            # The log-probabilities were recorded while sampling: the expert side of the score is free.
+            # Sampling has recorded the log-probabilities: the expert side of the score is free.
             sample.logprobs,
             sample.finish_reason,
             sample.contrast_logprobs,

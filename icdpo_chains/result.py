@@ -1,4 +1,4 @@
-"""`ICDPOResult` and `Candidate`: what ICDPO returns."""
+"""`ICDPOResult` and `Candidate`: the results of ICDPO."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Candidate:
     """One answer and its score.
 
     Attributes:
-        text: the answer, without the thought of a model that thinks.
-        score: higher is better; -infinity where it can't be scored (blank, an unfinished thought, or not a
-            number) or was rejected. A finished thought is not scored, unless the scorer counts it.
+        text: the answer, without a thinking model's thought.
+        score: higher is better; -infinity for a candidate that can't be scored (blank, an unfinished thought,
+            or not a number) or was rejected. A finished thought is not scored, unless the scorer counts it.
         expert_logprob: log pi(y | d+, x), nats, summed over the tokens.
-        contrast_logprob: the same in the context that the scorer compares with.
-        num_tokens: how many tokens were scored, the end token included where the answer ended by itself.
-        token_ids: these tokens.
-        token_scores: what each of them adds to the score.
-        finish_reason: `"stop"`, `"length"`, `"rejected"` (it fell behind and was not sampled to the end), or
-            `None` for an answer that was given rather than sampled.
-        index: its place among the candidates as sampled, or as given.
+        contrast_logprob: the same in the scorer's other context.
+        num_tokens: the number of scored tokens, with the end token if the answer ended by itself.
+        token_ids: the scored tokens.
+        token_scores: the share of each token in the score.
+        finish_reason: `"stop"`, `"length"`, `"rejected"` (dropped by early rejection), or `None` for a given
+            answer.
+        index: the candidate's position in the order of sampling, or among the given answers.
         reasoning: the thought, without its tags; `None` for none.
-        reasoning_tokens: the number of tokens of the thought, its tags included, that were not scored.
+        reasoning_tokens: the number of unscored tokens of the thought, including its tags.
     """
 
     text: str
@@ -63,16 +63,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer on its way to being a candidate.
+    """An answer before scoring.
 
     Attributes:
         text: the answer, without the thought.
-        token_ids: of thought and answer.
+        token_ids: the tokens of thought and answer.
         logprobs: log pi(token | d+, x, earlier tokens), for each token.
         finish_reason: see `Candidate`.
-        contrast_logprobs: the same in the context that the scorer compares with, where it is known already.
+        contrast_logprobs: the same in the scorer's other context, if already known.
         reasoning: the thought, without its tags; `None` for none.
-        reasoning_tokens: the number of leading tokens that belong to the thought, its tags included.
+        reasoning_tokens: the number of leading tokens of the thought, including its tags.
     """
 
     text: str
@@ -84,12 +84,12 @@ class Answer:
     reasoning_tokens: int = 0
 
     def candidate(self, scorer: InstantScorer, contrast: Sequence[float], index: int) -> Candidate:
-        """Returns the candidate; a blank one and one that was rejected can't win.
+        """Returns the candidate; blank and rejected candidates can't win.
 
         Args:
-            scorer: scores the answer's tokens; the thought's tokens as well where it counts them.
-            contrast: log pi of each of `token_ids` in the context that the scorer compares with.
-            index: the place among the candidates.
+            scorer: scores the answer's tokens, and the thought's tokens if it counts them.
+            contrast: log pi of each of `token_ids` in the scorer's other context.
+            index: the position among the candidates.
         """
         begin = 0 if scorer.count_reasoning else self.reasoning_tokens
         token_ids = self.token_ids[begin:]
@@ -112,13 +112,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Draft:
-    """Answers to one question that are not scored yet, with all that scoring needs.
+    """The unscored answers to one question, with everything that scoring needs.
 
     Attributes:
-        contexts: what the model was shown, as token ids.
-        demonstrations: those that were to be shown, best first.
-        answers: in the order in which they were sampled, or given.
-        seed: reproduces them.
+        contexts: the contexts of the question, as token ids.
+        demonstrations: the demonstrations to show, best first.
+        answers: the answers in the order of sampling, or as given.
+        seed: the seed that reproduces the answers.
     """
 
     contexts: Contexts
@@ -129,12 +129,12 @@ class Draft:
 
 @dataclass(frozen=True)
 class Usage:
-    """Tokens read and written, each counted once however many candidates share it.
+    """The numbers of tokens read and written; shared tokens count once.
 
     Attributes:
-        prompt_tokens: of the context that candidates are sampled from.
-        contrast_tokens: of the context that the scorer compares with.
-        completion_tokens: of all candidates together.
+        prompt_tokens: the tokens of the sampling context.
+        contrast_tokens: the tokens of the scorer's other context.
+        completion_tokens: the tokens of all candidates together.
     """
 
     prompt_tokens: int
@@ -144,18 +144,18 @@ class Usage:
 
 @dataclass(frozen=True)
 class ICDPOResult:
-    """The best answer, and how it was found.
+    """The best answer, with all candidates and their scores.
 
     Attributes:
-        candidates: all of them, best first.
-        demonstrations: those shown to the model, best first.
-        dropped: those retrieved that did not fit into the model's context, best first.
-        usage: tokens.
+        candidates: all candidates, best first.
+        demonstrations: the demonstrations shown to the model, best first.
+        dropped: the retrieved demonstrations that did not fit into the model's context, best first.
+        usage: the numbers of tokens.
         timings: seconds by stage: `retrieve`, `sample`, `score`, `total`.
         model: the policy's name.
-        against: what the scorer compared with, `"rejected"` or `"base"`.
-        aggregate: how it added tokens up.
-        seed: reproduces the candidates.
+        against: the scorer's other side, `"rejected"` or `"base"`.
+        aggregate: the scorer's aggregate of tokens.
+        seed: the seed that reproduces the candidates.
     """
 
     candidates: tuple[Candidate, ...]
@@ -182,21 +182,21 @@ class ICDPOResult:
     def paired(self) -> bool:
         """Whether the rejected answers belong to the same demonstrations as the chosen ones.
 
-        False where chosen and rejected answers were retrieved separately, and in a comparison with the bare
+        False if chosen and rejected answers were retrieved separately, and in a comparison with the bare
         model.
         """
         return self.against == "rejected" and all(found.shown.is_pair for found in self.demonstrations)
 
     @property
     def scorer(self) -> dict[str, Any]:
-        """What the candidates were scored with, as JSON values."""
+        """The settings of the score, as JSON values."""
         return {"against": self.against, "aggregate": self.aggregate, "paired": self.paired}
 
     def checked(self) -> ICDPOResult:
-        """Returns the result itself, if it has an answer.
+        """Returns the result itself if it has an answer.
 
         Raises:
-            NoCandidateError: none of the candidates can be scored.
+            NoCandidateError: no candidate can be scored.
         """
         if self.best.score == -math.inf:
             if any(item.reasoning and not item.text for item in self.candidates):
@@ -215,10 +215,10 @@ class ICDPOResult:
         return self.text
 
     def score_table(self) -> dict[str, Any]:
-        """Returns the candidates, best first, and what they were scored with, as JSON values.
+        """Returns the candidates, best first, and the settings of the score, as JSON values.
 
-        What `to_dict` gives, short enough to travel with an answer: without tokens, and with demonstrations
-        by their ids.
+        A short form of `to_dict` for an answer's metadata: without tokens, and with the ids of
+        demonstrations.
         """
         shown = (
             "text",

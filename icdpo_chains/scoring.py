@@ -1,4 +1,4 @@
-"""`InstantScorer`: how much more likely did the demonstrations make an answer?
+"""`InstantScorer`: how much likelier the demonstrations made an answer.
 
 DPO's closed form says that a policy and its reference define a reward, log(pi*(y|x) / pi0(y|x)) up to a
 factor and a constant of x. ICDPO takes the model with demonstrations for pi* (arXiv 2402.09320):
@@ -25,7 +25,7 @@ class Score:
     """The score of one answer.
 
     Attributes:
-        value: nats, per token with `aggregate="mean"`; -infinity where an answer can't be scored.
+        value: the score in nats, per token with `aggregate="mean"`; -infinity if the answer can't be scored.
         expert_logprob: log pi(y | d+, x), summed over the tokens.
         contrast_logprob: log pi(y | x) or log pi(y | d-, x), summed.
         token_scores: the difference of the two at each token.
@@ -50,7 +50,7 @@ class InstantScorer:
             before a rude answer then raises the score, and a long thought outweighs its answer.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: a name is unknown.
     """
 
     against: Against = "rejected"
@@ -72,11 +72,11 @@ class InstantScorer:
             contrast: the same for the other context.
 
         Returns:
-            The score; its value is -infinity for an answer without tokens, and wherever a NaN or an infinity
-            is involved, so that neither can win.
+            The score. Its value is -infinity for an answer without tokens, and if a NaN or an infinity is
+            involved, so that neither can win.
 
         Raises:
-            ValueError: the two differ in length.
+            ValueError: the two lengths differ.
         """
         if len(expert) != len(contrast):
             raise ValueError(
@@ -93,5 +93,5 @@ class InstantScorer:
 
 
 def _sum(logprobs: Sequence[float]) -> float:
-    # math.fsum raises where both infinities meet; here that is not a number.
+    # math.fsum raises if both infinities occur; the result here is NaN.
     return math.fsum(logprobs) if all(map(math.isfinite, logprobs)) else sum(logprobs)

@@ -132,10 +132,10 @@ class ICDPOSettings(BaseModel):
                 given.append("model")
             if given:
                 raise ValueError(
-                    f"{', '.join(given)} can't be changed in the icdpo that was given: build that ICDPO with "
-                    "them, or leave icdpo out"
+                    f"{', '.join(given)} and icdpo exclude each other: build the ICDPO with "
+                    "these settings, or leave icdpo out"
                 )
-            # Not by assignment, which would count the model as given.
+            # Without an assignment, which would mark the model as given.
             self.__dict__["model"] = self.icdpo.policy.name
         else:
             self._config()
@@ -149,17 +149,17 @@ class ICDPOSettings(BaseModel):
     def _take_config(self, path: str) -> None:
         self._read = ICDPOConfig.read(path)
         found = {name: getattr(self._read, name) for name in ("model", *_BUILDING)}
-        # The name of the only model of a server is not known before that is asked.
+        # The name of a server's only model is unknown before the first request.
         found["model"] = found["model"] or self._read.vllm or DEFAULT_MODEL
         given = [name for name in self.model_fields_set & found.keys() if getattr(self, name) != found[name]]
         if self.icdpo is not None:
             given.append("icdpo")
         if given:
             raise ValueError(
-                f"{', '.join(sorted(given))} can't be given with the file {path}: say it in the file, or "
-                "leave config out"
+                f"{', '.join(sorted(given))} and the file {path} exclude each other: set them in the file, "
+                "or leave config out"
             )
-        # Not by assignment, which would count them as given.
+        # Without assignments, which would mark them as given.
         self.__dict__.update({name: value for name, value in found.items() if name != "store"})
 
     @property
@@ -173,7 +173,7 @@ class ICDPOSettings(BaseModel):
         return self._built
 
     def _config(self) -> ICDPOConfig:
-        """The settings that build the core; the others are those of each call."""
+        """The settings that build the core; the others belong to each call."""
         named = {name: getattr(self, name) for name in ("model", *_BUILDING)}
         if isinstance(self.store, DemonstrationStore):
             del named["store"]
@@ -211,7 +211,7 @@ class ICDPOSettings(BaseModel):
         Raises:
             TypeError, ValueError: A setting is out of range.
         """
-        _ = self.core  # its sampling parameters are what the settings change
+        _ = self.core  # the settings override its sampling parameters
         given = given or {}
         return {
             "n": self._setting("n", given),

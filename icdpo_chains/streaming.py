@@ -1,4 +1,4 @@
-"""`stream` and `astream`: an answer in pieces, as it is sampled."""
+"""`stream` and `astream`: an answer in pieces during sampling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from icdpo_chains.result import ICDPOResult
 
 __all__ = ["AnswerChunk", "TextPieces", "astream", "stream"]
 
-# Seconds between two looks at the cancellation of the caller, while no text comes.
+# Seconds between two checks of the caller's cancellation without new text.
 _LOOK = 0.1
 
 
@@ -28,8 +28,8 @@ class AnswerChunk:
     """A piece of an answer.
 
     Attributes:
-        text: follows the text of the chunks before; all of them joined are the answer.
-        result: the whole result, score included; in the last chunk only.
+        text: continues the text of the earlier chunks; all texts joined are the answer.
+        result: the whole result with its scores; only in the last chunk.
     """
 
     text: str
@@ -37,16 +37,16 @@ class AnswerChunk:
 
 
 class TextPieces:
-    """Cuts a text that grows into pieces."""
+    """Cuts a growing text into pieces."""
 
     def __init__(self) -> None:
         self._sent = ""
 
     def piece(self, text: str) -> str:
-        """Returns the part of the text that no piece had before.
+        """Returns the part of the text that no earlier piece has.
 
         Args:
-            text: begins with all pieces before; otherwise there is no piece to add.
+            text: the text so far; returns nothing unless it begins with all earlier pieces.
         """
         if not text.startswith(self._sent):
             return ""
@@ -55,7 +55,7 @@ class TextPieces:
 
 
 class _Reader:
-    """What a thread puts out, as chunks."""
+    """The output of a thread as chunks."""
 
     def __init__(self, on_progress: OnProgress | None) -> None:
         self._on_progress, self._pieces = on_progress, TextPieces()
@@ -101,7 +101,7 @@ def stream(
 async def astream(
     generate: Callable[..., ICDPOResult], prompt: Any, options: Mapping[str, Any]
 ) -> AsyncGenerator[AnswerChunk, None]:
-    """`stream` that never blocks the event loop."""
+    """`stream` without blocking the event loop."""
     loop = asyncio.get_running_loop()
     items: asyncio.Queue[Any] = asyncio.Queue()
     reader = _Reader(options.get("on_progress"))
@@ -134,10 +134,10 @@ def _start(
         generate: see `ICDPO.generate`.
         prompt: its argument.
         options: its options.
-        put: takes the text so far, each stage that is done, and at last the result or the error.
+        put: receives the text so far, each completed stage, and finally the result or the error.
 
     Returns:
-        The event that takes the work back.
+        The event that cancels the work.
     """
     cancelled = threading.Event()
     context = contextvars.copy_context()

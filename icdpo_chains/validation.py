@@ -12,8 +12,8 @@ def check_count(value: object, name: str, most: int) -> int:
     """Returns `value` if it is a whole number from 1 to `most`.
 
     Raises:
-        TypeError: it is no integer (a bool is none).
-        ValueError: it is out of range.
+        TypeError: the value is not an integer (a bool is not).
+        ValueError: the value is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {value!r}")
@@ -33,8 +33,8 @@ def check_number(value: Any, name: str, least: float, most: float, hint: str) ->
         hint: The meaning of some values, for the error message.
 
     Raises:
-        TypeError: It is no number (a bool is none).
-        ValueError: It is out of range or not finite.
+        TypeError: The value is not a number (a bool is not).
+        ValueError: The value is out of range or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, not {value!r}")

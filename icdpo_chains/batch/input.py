@@ -66,7 +66,7 @@ def job_rows(path: str | Path) -> Iterator[JobRow]:
         path: the file.
 
     Raises:
-        UnknownFormatError, OSError: as `read_prompts`.
+        UnknownFormatError, OSError: see `read_prompts`.
     """
     refused: deque[RefusedRow] = deque()
     rows = read_prompt_rows(path, on_refused=refused.append)
@@ -88,7 +88,7 @@ def count_rows(path: str | Path) -> int:
 
     Raises:
         InvalidInputError: no row is usable.
-        UnknownFormatError, OSError: as `read_prompts`.
+        UnknownFormatError, OSError: see `read_prompts`.
     """
     count, usable, reason = 0, False, ""
     for row in job_rows(path):

@@ -53,7 +53,7 @@ def ray_cluster(address: str | None) -> Iterator[None]:
             _check_reached(address)
             ray.init(address, **quiet)
     except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        where = "on this machine can't be started" if address is None else f"at {address!r} is not reached"
+        where = "on this machine can't be started" if address is None else f"at {address!r} is unreachable"
         raise errors.ICDPOError(f"the Ray cluster {where}: {error}") from error
     try:
         yield

@@ -1,4 +1,4 @@
-"""The options that several subcommands share, and what is built from them."""
+"""The options shared by several subcommands, and the objects built from them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ MinBM25: TypeAlias = Annotated[
 ]
 Substitute: TypeAlias = Annotated[
     Literal["general", "none"],
-    typer.Option(help="Shown where all demonstrations are below: a fixed few, or the instructions alone."),
+    typer.Option(help="Shown if all demonstrations are below: a fixed few, or only the instructions."),
 ]
 Against: TypeAlias = Annotated[
     Literal["rejected", "base", "auto"],
@@ -94,27 +94,31 @@ Decoding: TypeAlias = Annotated[
     typer.Option(help="guided: follow the demonstrations at each token (docs/guides/guided.md)."),
 ]
 Dtype: TypeAlias = Annotated[
-    str | None, typer.Option(help="float32, bfloat16, float16; what suits the hardware.")
+    str | None, typer.Option(help="float32, bfloat16, float16; by default what suits the hardware.")
 ]
-Device: TypeAlias = Annotated[str | None, typer.Option(help="cuda, mps, cpu; the first that there is.")]
+Device: TypeAlias = Annotated[
+    str | None, typer.Option(help="cuda, mps, cpu; by default the first available.")
+]
 Engine: TypeAlias = Annotated[
     Literal["transformers", "llama.cpp"],
-    typer.Option(help="What computes the model; llama.cpp keeps a GGUF file's weights quantized."),
+    typer.Option(help="The library that runs the model; llama.cpp keeps GGUF weights quantized."),
 ]
 Config: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--config", "-c", help="A file of settings, as `icdpo tune` writes; other options go before it."
+        "--config",
+        "-c",
+        help="A file of settings, such as that of `icdpo tune`; command-line options override it.",
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
 def read_input(argument: str | None, what: str) -> str:
-    """Returns an argument, or standard input where it is `-` or not given.
+    """Returns an argument, or standard input if the argument is `-` or missing.
 
     Raises:
-        BadParameter: there is none, or standard input is not UTF-8.
+        BadParameter: there is no input, or standard input is not UTF-8.
     """
     if argument is not None and argument != "-":
         return argument
@@ -164,7 +168,7 @@ def sampling_params(
 def model_config(
     model: str | None, *, dtype: str | None = None, device: str | None = None, engine: str = "transformers"
 ) -> ICDPOConfig:
-    """Returns the config of a model alone; options at odds with each other are a usage error."""
+    """Returns the config of only a model; contradictory options are a usage error."""
     from icdpo_chains.config import ICDPOConfig
 
     with checked():
@@ -172,7 +176,7 @@ def model_config(
 
 
 def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None = None) -> ICDPO:
-    """Loads models and store, and says what takes so long."""
+    """Loads models and store, with a status line."""
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.packaged_models import catalog
 
@@ -187,7 +191,7 @@ def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None =
 
 
 def load_policy(status: Status, config: ICDPOConfig) -> Policy:
-    """Loads the model of a config, and fetches it first if it is not here; or connects to its server."""
+    """Loads the model of a config, fetching it first if necessary, or connects to its server."""
     from icdpo_chains.packaged_models import catalog
 
     if config.vllm is not None:
@@ -204,7 +208,7 @@ def load_policy(status: Status, config: ICDPOConfig) -> Policy:
                 "llama-cpp-python is installed: --engine llama.cpp keeps the weights of this file quantized",
                 style="dim",
             )
-    # A download of gigabytes needs its own progress bars; they and ours would overwrite each other.
+    # A download of gigabytes needs its own progress bars, which would collide with ours.
     bars = config.model is not None and not catalog.is_cached(config.model) and sys.stderr.isatty()
     if bars:
         status.stop()
@@ -219,7 +223,7 @@ def load_policy(status: Status, config: ICDPOConfig) -> Policy:
 
 
 def embedder() -> Embedder:
-    """Returns what embeds the prompts of a store, where several share it or one is in memory."""
+    """Returns the embedder for several stores, or for a store in memory."""
     from icdpo_chains.demonstrations.embedding import SentenceTransformerEmbedder
 
     return SentenceTransformerEmbedder()
@@ -227,7 +231,7 @@ def embedder() -> Embedder:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Importing torch and the rest makes a million objects that stay: looking for garbage costs a second."""
+    """Importing torch creates a million permanent objects: garbage collection meanwhile costs a second."""
     gc.disable()
     try:
         yield

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["SAMPLING", "command_with_settings", "shared_options"]
 
 SAMPLING = ("n", "finalists", "seed", "max_tokens", "temperature", "top_p", "decoding", "guidance", "alpha")
-"""Those that say nothing where no candidates are sampled."""
+"""The settings without effect if no candidates are sampled."""
 
 
 def _shared(
@@ -62,12 +62,12 @@ def shared_options() -> list[inspect.Parameter]:
 def command_with_settings(
     app: typer.Typer, name: str, *, without: tuple[str, ...] = ()
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """`command`, for a function that takes an `ICDPOConfig` named `settings`: it is made of further options.
+    """`command`, for a function with an `ICDPOConfig` named `settings`, which further options build.
 
     Args:
-        app: what the subcommand is added to.
-        name: of the subcommand.
-        without: options that it does not have.
+        app: the parent of the subcommand.
+        name: the name of the subcommand.
+        without: options to leave out.
     """
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     further = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in shared_options()]
@@ -78,7 +78,7 @@ def command_with_settings(
             chosen = {option.name: given.pop(option.name) for option in further}
             function(*args, settings=_configured(**chosen), **given)
 
-        # `ICDPOConfig` stands for its name only: pydantic is not imported for `--help`.
+        # `ICDPOConfig` is only a name here: `--help` does not import pydantic.
         signature = inspect.signature(function, eval_str=True, locals={"ICDPOConfig": object})
         own = [parameter for parameter in signature.parameters.values() if parameter.name != "settings"]
         run.__signature__ = signature.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
@@ -90,17 +90,16 @@ def command_with_settings(
 
 
 def _configured(context: typer.Context, config: Path | None, **given: Any) -> ICDPOConfig:
-    """Returns the settings of `--config`, with what else the command line says over them.
+    """Returns the settings of `--config`, overridden by the command line.
 
     Args:
-        context: of the command.
-        config: what `--config` names; without it, the options' own defaults count.
-        given: the command's options by the names of its parameters. Those that were left at their default
-            do not go before the file.
+        context: the context of the command.
+        config: the value of `--config`; without it, the options' defaults apply.
+        given: the command's options by parameter name. Options at their defaults do not override the file.
 
     Raises:
-        BadParameter: a value out of range.
-        InvalidInputError: the file holds no settings.
+        BadParameter: a value is out of range.
+        InvalidInputError: the file does not hold settings.
     """
     from icdpo_chains.config import ICDPOConfig
 
@@ -108,9 +107,9 @@ def _configured(context: typer.Context, config: Path | None, **given: Any) -> IC
     if config is not None:
         settings = ICDPOConfig.read(config)
         sources = {name: context.get_parameter_source(name) for name in given}
-        # By its name: Typer has a copy of Click's types.
+        # By its name: Typer has its own copy of Click's types.
         unsaid = {name for name, source in sources.items() if source is None or source.name == "DEFAULT"}
         given = {name: value for name, value in given.items() if name not in unsaid}
     with checked():
-        # Before anything is loaded, so that a slip of the keyboard is answered at once.
+        # Before anything is loaded, so that a typing error is reported immediately.
         return settings.changed(given)

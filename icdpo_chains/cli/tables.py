@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["candidates_table", "demonstrations_table", "stored_table", "token_pieces", "totals"]
 
-# A token's share of the score, in nats, above (or below) which it is coloured.
+# The share of the score, in nats, above (or below) which a token is coloured.
 _NOTABLE, _STRONG = 0.2, 1.0
 
 _ENDED = {"stop": "itself", "length": "cut off", "rejected": "fell behind", None: ""}
@@ -27,7 +27,7 @@ def candidates_table(result: ICDPOResult, tokenizer: Any) -> Table:
 
     Args:
         result: the result.
-        tokenizer: the policy's, to tell the tokens of a text apart.
+        tokenizer: the policy's tokenizer, which splits texts into tokens.
     """
     from rich.table import Table
 
@@ -47,7 +47,7 @@ def candidates_table(result: ICDPOResult, tokenizer: Any) -> Table:
 
 
 def demonstrations_table(result: ICDPOResult) -> Table:
-    """Returns the demonstrations that were shown, nearest first, with both stages' scores."""
+    """Returns the shown demonstrations, nearest first, with the scores of both stages."""
     from rich.table import Table
 
     table = Table(title="Demonstrations shown", title_justify="left", show_lines=True)
@@ -68,7 +68,7 @@ def demonstrations_table(result: ICDPOResult) -> Table:
 
 
 def stored_table(rows: Iterable[tuple[Demonstration, float | None]]) -> Table:
-    """Returns stored demonstrations, with their similarity to a query if there was one."""
+    """Returns stored demonstrations, with their similarity to a query if there is one."""
     from rich.table import Table
 
     rows = list(rows)
@@ -93,7 +93,7 @@ def totals(result: ICDPOResult) -> str:
     score = "S^" if result.against == "rejected" else "S"
     seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in result.timings.items())
     apart = "" if result.paired or result.against == "base" else ", retrieved apart from the chosen ones"
-    dropped = f"; {len(result.dropped)} demonstrations dropped for want of room" if result.dropped else ""
+    dropped = f"; {len(result.dropped)} demonstrations dropped for lack of room" if result.dropped else ""
     return (
         f"{result.model}; score {score} ({result.aggregate}, against {result.against}{apart}); "
         f"seed {result.seed}; "
@@ -103,7 +103,7 @@ def totals(result: ICDPOResult) -> str:
 
 
 def shortened(text: str, length: int) -> Text:
-    """Returns the text on one line, cut to a length, never read as markup."""
+    """Returns the text on one line, truncated, and never as markup."""
     from rich.text import Text
 
     line = " ".join(printable(text[: 4 * length]).split())
@@ -111,7 +111,7 @@ def shortened(text: str, length: int) -> Text:
 
 
 def coloured(candidate: Candidate, tokenizer: Any) -> Text:
-    """Returns a candidate's text; green is what the demonstrations made likelier, red what less likely."""
+    """Returns a candidate's text; tokens that the demonstrations made likelier are green, others red."""
     from rich.text import Text
 
     text = Text()
@@ -122,9 +122,9 @@ def coloured(candidate: Candidate, tokenizer: Any) -> Text:
 
 
 def token_pieces(candidate: Candidate, tokenizer: Any) -> list[tuple[str, float]]:
-    """Returns the candidate's text in pieces, each with its token's score; together they are the text.
+    """Returns the pieces of a candidate's text, each with its token's score.
 
-    A character that takes several tokens is one piece, with the last token's score.
+    A character of several tokens is one piece, with the last token's score.
     """
     pieces: list[tuple[str, float]] = []
     decoded = ""
@@ -133,7 +133,7 @@ def token_pieces(candidate: Candidate, tokenizer: Any) -> list[tuple[str, float]
         if longer.startswith(decoded) and not longer.endswith("\ufffd"):
             pieces.append((longer[len(decoded) :], score))
             decoded = longer
-    # The text may lack the prompt format's space in front, and what follows from a stop string on.
+    # The text may lack the prompt format's leading space, and everything from a stop string on.
     begin = decoded.find(candidate.text)
     if begin < 0:
         return [(candidate.text, 0.0)]

@@ -92,7 +92,7 @@ def converted_tokenizer(file: Path) -> Path | None:
 
 
 class _NoRoomError(Exception):
-    """The cache has no room for what would be kept in it."""
+    """The cache has no room for the files."""
 
 
 def _cached(file: Path, directory: Path, identity: dict[str, Any], save: Callable[[Path], object]) -> bool:
@@ -102,11 +102,11 @@ def _cached(file: Path, directory: Path, identity: dict[str, Any], save: Callabl
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(directory.parent / f".{directory.name}.lock"):
-            if not _is_ready(directory, identity):  # another process may have made it meanwhile
+            if not _is_ready(directory, identity):  # another process may have built it meanwhile
                 _make(directory, identity, save)
     except (PermissionError, _NoRoomError) as error:
         _log.warning(
-            "%s is converted at each start, since the cache %s can't take it (%s): set ICDPO_CACHE to a "
+            "%s is converted at each start because the cache %s can't hold it (%s): set ICDPO_CACHE to a "
             "writable directory with more room",
             *(file, directory.parent, error),
         )
@@ -117,7 +117,7 @@ def _cached(file: Path, directory: Path, identity: dict[str, Any], save: Callabl
 def _make(directory: Path, identity: dict[str, Any], save: Callable[[Path], object]) -> None:
     """Writes the directory, its marker last. The lock is held."""
     cache, prefix = directory.parent, f".{directory.name}.partial-"
-    for leftover in cache.glob(f"{prefix}*"):  # the lock shows that the process that made it is gone
+    for leftover in cache.glob(f"{prefix}*"):  # the lock shows that its process has ended
         shutil.rmtree(leftover, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache))
     try:
@@ -128,7 +128,7 @@ def _make(directory: Path, identity: dict[str, Any], save: Callable[[Path], obje
             if path.is_file()
         }
         (work / MARKER).write_text(json.dumps({**identity, "files": files}, indent=1) + "\n", "utf-8")
-        if directory.exists():  # damaged, or of an earlier converter
+        if directory.exists():  # damaged, or from an earlier converter
             shutil.rmtree(directory)
         os.replace(work, directory)
     finally:

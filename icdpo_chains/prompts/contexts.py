@@ -1,4 +1,4 @@
-"""`Contexts`: the token ids that one question is answered and scored with, cut to what the model can read."""
+"""`Contexts`: the contexts of one question as token ids, within the model's limit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from icdpo_chains.reasoning.thoughts import answer_alone
 __all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "ShownDemonstration", "build_contexts"]
 
 FROM_DOCUMENTS = "Answer from the following documents. If they do not hold the answer, say so."
-"""What the integrations put before the documents of a RAG chain, in a system message of the conversation."""
+"""The system text before the documents of a RAG chain, used by the integrations."""
 
 _CHARACTERS_PER_TOKEN = 8
-"""More than the usual 3 to 5, so that the first guess rarely drops a demonstration that fits."""
+"""More than the usual 3 to 5, so that the first estimate rarely drops a demonstration that fits."""
 
 
 class ShownDemonstration(Protocol):
-    """A demonstration as prompts see it: a conversation and its answers, of which one may be missing."""
+    """A demonstration for prompts: a conversation and its answers, one of which may be missing."""
 
     @property
     def messages(self) -> tuple[Message, ...]: ...  # noqa: D102
@@ -34,11 +34,11 @@ class ShownDemonstration(Protocol):
 
 @dataclass(frozen=True)
 class Instructions:
-    """What the model is told before it sees the demonstrations.
+    """The instructions before the demonstrations.
 
     Attributes:
-        chosen: stands before the chosen answers.
-        rejected: its opposite, stands before the rejected answers.
+        chosen: the instruction before the chosen answers.
+        rejected: the opposite instruction, before the rejected answers.
     """
 
     chosen: str = (
@@ -56,11 +56,11 @@ class Contexts:
     """The contexts of one question, as token ids.
 
     Attributes:
-        chosen: d+ and x, what candidates are sampled from.
-        rejected: d- and x under the opposite instruction; `None` where the scorer does not need it.
-        base: x alone.
-        used: the demonstrations in the contexts, best first (the best stands last, next to x). A
-            demonstration stands only in the contexts that show an answer it has.
+        chosen: d+ and x, the sampling context.
+        rejected: d- and x under the opposite instruction; `None` if the scorer does not need it.
+        base: only x.
+        used: the demonstrations in the contexts, best first (in a context, the best is last, next to x). A
+            demonstration is only in the contexts for which it has an answer.
         dropped: the demonstrations that did not fit, best first.
     """
 
@@ -85,18 +85,18 @@ def build_contexts(
     with_rejected: bool,
     budget: int | None = None,
 ) -> Contexts:
-    """Lays out the contexts of one question, dropping whole demonstrations, farthest first, until they fit.
+    """Builds the contexts of one question; drops whole demonstrations, farthest first, until they fit.
 
-    The context of chosen answers shows the demonstrations that have a chosen answer, and the context of
-    rejected answers those that have a rejected answer: pairs stand in both.
+    The context of chosen answers shows the demonstrations with a chosen answer, the context of rejected
+    answers those with a rejected answer, and both show pairs.
 
     Args:
-        prompt_format: how texts are laid out.
+        prompt_format: the layout of texts.
         conversation: x.
         demonstrations: best first.
-        instructions: what stands before chosen and before rejected answers.
-        with_rejected: whether to build the context of rejected answers.
-        budget: the most tokens that a context may have; `None` for no limit.
+        instructions: the instructions before chosen and before rejected answers.
+        with_rejected: build the context of rejected answers.
+        budget: the most tokens of a context; `None` for no limit.
 
     Raises:
         MissingRejectedError: `with_rejected`, and no demonstration has a rejected answer.
@@ -135,8 +135,8 @@ def build_contexts(
 
     if budget is None:
         return lay_out(len(demonstrations))
-    # Laying out every count from the top costs a time quadratic in the demonstrations. Each of them makes a
-    # context longer, so that a bisection between `least` and `most` finds the largest count that fits.
+    # Trying every count from the top takes quadratic time. Each demonstration makes a
+    # context longer, so a bisection between `least` and `most` finds the largest count that fits.
     least, most = 0, len(demonstrations) if len(base) <= budget else 0
     fitting: Contexts | None = None
     count = min(most, _plausible_count(demonstrations, budget))
@@ -149,7 +149,7 @@ def build_contexts(
             most = count - 1
         if least > most:
             break
-        # No more than twice the count that fits: a context far above the budget is never rendered.
+        # At most twice the count that fits: a context far above the budget is never rendered.
         count = min((least + most + 1) // 2, 2 * least)
     if fitting is not None:
         return fitting
@@ -160,7 +160,7 @@ def build_contexts(
 
 
 def _answers(given: Iterable[tuple[Sequence[Message], str | None]]) -> list[Shown]:
-    """The prompts that have an answer on one side, each with the answer."""
+    """Returns the prompts with an answer on one side, and that answer."""
     return [
         (_without_thoughts(messages), answer_alone(answer))
         for messages, answer in given
@@ -169,7 +169,7 @@ def _answers(given: Iterable[tuple[Sequence[Message], str | None]]) -> list[Show
 
 
 def _without_thoughts(turns: Sequence[Message]) -> tuple[Message, ...]:
-    """The turns with the assistant's answers alone: models are trained on histories without thoughts."""
+    """Returns the turns without the assistant's thoughts: models are trained on such histories."""
     return tuple(
         replace(turn, content=answer_alone(turn.content)) if turn.role == "assistant" else turn
         for turn in turns
@@ -177,7 +177,7 @@ def _without_thoughts(turns: Sequence[Message]) -> tuple[Message, ...]:
 
 
 def _plausible_count(demonstrations: Sequence[ShownDemonstration], budget: int) -> int:
-    """Returns how many demonstrations, at least one, may fit by their number of characters."""
+    """Returns the number of demonstrations, at least one, that may fit by their number of characters."""
     room = _CHARACTERS_PER_TOKEN * budget
     for count, shown in enumerate(demonstrations):
         room -= max(len(shown.chosen or ""), len(shown.rejected or ""))

@@ -1,7 +1,7 @@
-"""`TextEncoder`: text to token ids, such that nobody's text ever becomes a control token.
+"""`TextEncoder`: encodes text as token ids; text never becomes a control token.
 
-A tokenizer that reads a rendered chat template can't tell the template's `<|im_end|>` from one that a user
-typed. Here only the template's own control tokens are read as such.
+A tokenizer that reads a rendered chat template can't distinguish the template's `<|im_end|>` from the same
+string in a user's text. Here only the template's own control tokens become control tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from icdpo_chains.errors import PromptError
 
 __all__ = ["TextEncoder"]
 
-# Invisible characters to break a control string in two while the template is rendered.
+# Invisible characters that split control strings while the template is rendered.
 _BREAKS = ("\u2060", "\u200b", "\u200c", "\u200d")
 
 
@@ -28,19 +28,19 @@ class TextEncoder:
 
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
-        # `split_special_tokens` is a state of the tokenizer's backend that each call sets: on a shared object
-        # another thread's text could be read in the wrong mode. So text gets a tokenizer of its own.
+        # `split_special_tokens` is a state of the tokenizer's backend, set by each call: on a shared object,
+        # another thread's text could be read in the wrong mode. Text therefore has its own tokenizer.
         self._text_tokenizer = copy.deepcopy(tokenizer)
         # Published tokenizers add role and tool tokens with special=False. Only added spaces are text.
         added = tokenizer.added_tokens_decoder.values()
         controls = {str(token) for token in added if token.special or str(token).strip()}
-        # `split_special_tokens` splits special tokens alone: mark the other controls as special.
+        # `split_special_tokens` splits only special tokens: mark the other controls as special.
         backend = getattr(self._text_tokenizer, "backend_tokenizer", None)
         if backend is not None:
             backend.add_special_tokens([token for token in added if str(token) in controls])
         controls.update(tokenizer.all_special_tokens)
         controls.discard("")
-        # Text needs the unknown token, and a single character that also serves as padding ("!").
+        # Text needs the unknown token, and a single character that is also the padding token ("!").
         self._control_ids = {
             tokenizer.convert_tokens_to_ids(control)
             for control in controls
@@ -50,10 +50,10 @@ class TextEncoder:
         self._control = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
     def text(self, text: str) -> list[int]:
-        """Returns the ids of free text: no beginning or end token, no control token whatever it says.
+        """Returns the ids of free text, without beginning, end or control tokens.
 
         Raises:
-            PromptError: the tokenizer has no other ids for this text than a control token's.
+            PromptError: the tokenizer can encode a part of the text only as a control token.
         """
         ids = self._plain(text)
         if self._control_ids.isdisjoint(ids):
@@ -78,7 +78,7 @@ class TextEncoder:
         return ids
 
     def beginning(self) -> list[int]:
-        """Returns what the tokenizer puts before a text: its BOS id, or nothing."""
+        """Returns the tokenizer's beginning of a text: its BOS id, or nothing."""
         bos = self.tokenizer.bos_token_id
         begins = bos is not None and self.tokenizer("").input_ids[:1] == [bos]
         return [bos] if begins else []
@@ -86,13 +86,13 @@ class TextEncoder:
     def conversation(self, messages: Sequence[Mapping[str, Any]], **template_options: Any) -> list[int]:
         """Returns the ids of messages rendered by the tokenizer's chat template.
 
-        For messages that hold no control string these are the ids of
+        For messages without control strings, these are the ids of
         `tokenizer.apply_chat_template(messages, tokenize=True)`. Control strings inside a message or a tool
-        are encoded as the characters they are made of.
+        are encoded as plain characters.
 
         Args:
-            messages: `{"role", "content"}` mappings, as the template takes them.
-            template_options: passed on, such as `add_generation_prompt` or `tools`.
+            messages: `{"role", "content"}` mappings for the template.
+            template_options: options of the template, such as `add_generation_prompt` or `tools`.
 
         Raises:
             PromptError: the template refuses these messages.
@@ -117,7 +117,7 @@ class TextEncoder:
             [messages, template_options], lambda text: self._control.sub(broken, text)
         )
         rendered: str = self._apply(harmless, tokenize=False, **options)
-        # All control strings that are left are the template's own. Encode what lies between them as text.
+        # All remaining control strings are the template's own. Encode the parts between them as text.
         original = {broken(found): found[0] for text in contents for found in self._control.finditer(text)}
         restore = re.compile("|".join(map(re.escape, original)))
         exact: list[int] = []
@@ -131,8 +131,8 @@ class TextEncoder:
                 exact.extend(self.text(restore.sub(lambda found: original[found[0]], piece)))
                 check.extend(self.text(piece))
         whole: list[int] = self.tokenizer(rendered, add_special_tokens=False, verbose=False).input_ids
-        # Some tokenizers treat the text after a control token in a way of their own (Phi-3 strips it, Mistral
-        # adds no space): there encoding by pieces differs, and the broken, harmless strings are shown.
+        # Some tokenizers change the text after a control token (Phi-3 strips it, Mistral
+        # adds no space): encoding by pieces would differ, so the split, harmless strings are encoded instead.
         return exact if check == whole else whole
 
     def _apply(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
@@ -148,7 +148,7 @@ class TextEncoder:
 
 
 def _strings(value: Any) -> Iterator[str]:
-    """All strings within a value of lists and mappings, names included."""
+    """Yields all strings within a value of lists and mappings, including names."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -159,7 +159,7 @@ def _strings(value: Any) -> Iterator[str]:
 
 
 def _changed(value: Any, change: Callable[[str], str]) -> Any:
-    """A copy of such a value with each string changed."""
+    """Returns a copy of such a value with each string changed."""
     if isinstance(value, str):
         return change(value)
     if isinstance(value, Mapping):

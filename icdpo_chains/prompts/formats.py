@@ -1,4 +1,4 @@
-"""How a conversation and its demonstrations are laid out: `ChatFormat` and `PlainFormat`."""
+"""The layout of a conversation and its demonstrations: `ChatFormat` and `PlainFormat`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from icdpo_chains.prompts.encoding import TextEncoder
 __all__ = ["ChatFormat", "PlainFormat", "PlainTemplate", "PromptFormat", "Shown", "Template", "prompt_format"]
 
 Shown = tuple[Sequence[Message], str]
-"""One demonstration as it is shown: its prompt, and one of its answers."""
+"""One demonstration in a context: its prompt, and one of its answers."""
 
 
 class PromptFormat(Protocol):
@@ -34,30 +34,30 @@ class PromptFormat(Protocol):
         ...
 
     def answer(self, text: str, *, ended: bool) -> list[int]:
-        """Returns the ids of an answer that follows a context, with the end token if it `ended` by itself."""
+        """Returns the ids of an answer that follows a context, with the end token if it `ended`."""
         ...
 
     def answer_text(self, text: str) -> str:
-        """Returns the answer proper, of the text that a policy sampled after a context."""
+        """Returns the answer in the text that a policy sampled after a context."""
         ...
 
     def answer_so_far(self, text: str) -> str:
-        """Returns the beginning of the answer proper, of the beginning of the text that a policy samples."""
+        """Returns the beginning of the answer in the beginning of a sampled text."""
         ...
 
 
 class ChatFormat:
-    """The tokenizer's own chat template: demonstrations are earlier turns, the instruction a system message.
+    """The tokenizer's chat template: demonstrations are earlier turns, the instruction is a system message.
 
-    The conversation keeps its own system messages, behind the demonstrations: they are for this conversation,
-    and what they say (the documents of a RAG chain, for one) is forgotten where demonstrations stand in
-    between. Where the template takes no system message, or none in that place, its text opens the next user
-    turn; where it wants strictly alternating roles, neighbouring turns of one role are joined.
+    The conversation's own system messages follow the demonstrations: they concern this conversation, and
+    models forget them (such as the documents of a RAG chain) if demonstrations come in between. If the
+    template accepts no system message, or none in that place, its text opens the next user turn. If the
+    template requires alternating roles, neighbouring turns of one role are joined.
 
     Args:
         tokenizer: a Hugging Face tokenizer with a chat template.
-        eos_token_ids: the ids at which the model stops; the one that the template puts after an answer is
-            the end of an answer.
+        eos_token_ids: the ids at which the model stops; the id that the template puts after an answer ends an
+            answer.
 
     Raises:
         PromptError: the tokenizer has no chat template.
@@ -79,14 +79,14 @@ class ChatFormat:
         """Returns the same format with tools that the template shows to the model.
 
         Args:
-            tools: in the form of OpenAI's API, `{"type": "function", "function": {...}}`.
+            tools: the tools in the form of OpenAI's API, `{"type": "function", "function": {...}}`.
 
         Raises:
             PromptError: the template has no place for tools.
         """
         if not self._renders_tools():
             raise PromptError(
-                "the model's chat template has no place for tools, so that the model would never see them: "
+                "the model's chat template has no place for tools, and the model would not see them: "
                 "use a model that was trained to call tools, such as Qwen2.5-Instruct, or leave them out"
             )
         shown = copy.copy(self)
@@ -96,7 +96,7 @@ class ChatFormat:
     def context(
         self, conversation: Sequence[Message], shown: Sequence[Shown], instruction: str | None
     ) -> list[int]:
-        """Returns the ids of instruction, demonstrations and conversation, up to where the answer begins."""
+        """Returns the ids of instruction, demonstrations and conversation, up to the start of the answer."""
         turns = [Message("system", instruction)] if instruction else []
         for prompt, answer in shown:
             turns += [*_without_system(prompt), Message("assistant", answer)]
@@ -115,7 +115,7 @@ class ChatFormat:
             return self._render(joined)
 
     def answer(self, text: str, *, ended: bool) -> list[int]:
-        """Returns the ids of an answer, with the template's end of turn if it `ended` by itself."""
+        """Returns the ids of an answer, with the template's end of turn if it `ended`."""
         return self._encoder.text(text) + (self._end if ended else [])
 
     def answer_text(self, text: str) -> str:
@@ -137,7 +137,7 @@ class ChatFormat:
         turn = [{"role": "user", "content": "hello"}]
         try:
             rendered = self._encoder.tokenizer.apply_chat_template(turn, tools=[probe], tokenize=False)
-        except Exception:  # whatever a model's author made the template raise
+        except Exception:  # templates of models raise exceptions of any type
             return False
         return "qZ7" in str(rendered)
 
@@ -145,13 +145,13 @@ class ChatFormat:
         probe = [*earlier, {"role": "system", "content": "qZ7"}, {"role": "user", "content": "hello"}]
         try:
             return "qZ7" in str(self._encoder.tokenizer.apply_chat_template(probe, tokenize=False))
-        except Exception:  # whatever a model's author made the template raise
+        except Exception:  # templates of models raise exceptions of any type
             return False
 
     def _end_of_answer(self, eos_token_ids: Collection[int]) -> list[int]:
         turn = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "qZ7"}]
         ids = self._encoder.conversation(turn)
-        # The last few only: earlier turns end with the same token. Behind it stands a line break at most.
+        # Only the last few: earlier turns end with the same token. At most a line break follows it.
         ends = [token for token in ids[-3:] if token in eos_token_ids]
         eos = self._encoder.tokenizer.eos_token_id
         return ends[:1] or ([] if eos is None else [eos])
@@ -162,30 +162,30 @@ _LINE_BREAKS = "\\n\\r\\v\\f\\x1c-\\x1e\\x85\\u2028\\u2029"
 
 
 class Template(Protocol):
-    """The wording of `PlainFormat`; give an object of your own for another project's exact wording.
+    """The wording of `PlainFormat`; write your own for the exact wording of another project.
 
     Attributes:
         stop: strings at which an answer ends.
-        answer_prefix: what stands between the rendered text and an answer, mostly one space. It is part of
-            the answer's tokens, since a context that ends with a space changes how the answer is tokenized.
+        answer_prefix: the text between the rendered context and an answer, usually one space. It belongs to
+            the answer's tokens, because a context that ends with a space changes the answer's tokenization.
     """
 
     stop: tuple[str, ...]
     answer_prefix: str
 
     def render(self, instruction: str | None, shown: Sequence[Shown], conversation: Sequence[Message]) -> str:
-        """Returns the text up to where the answer begins."""
+        """Returns the text up to the start of the answer."""
         ...
 
 
 @dataclass(frozen=True)
 class PlainTemplate:
-    """Our wording for base models: a named line a turn, a blank line between demonstrations.
+    """Our wording for base models: a headed line for each turn, a blank line between demonstrations.
 
     Attributes:
-        user: how a user's turn is headed.
-        assistant: how an answer is headed.
-        tool: how the result of a tool is headed.
+        user: the heading of a user's turn.
+        assistant: the heading of an answer.
+        tool: the heading of a tool's result.
     """
 
     user: str = "User:"
@@ -215,7 +215,7 @@ class PlainTemplate:
         return f"{headings[turn.role]} {self._escaped(turn.content)}"
 
     def _escaped(self, text: str) -> str:
-        """The text with a space before each heading that begins a line: no text opens a turn."""
+        """Returns the text with a space before each heading at the start of a line: no text opens a turn."""
         heading = "|".join(map(re.escape, (self.user, self.assistant, self.tool)))
         return re.sub(rf"(^|[{_LINE_BREAKS}])(?={heading})", r"\1 ", text)
 
@@ -241,7 +241,7 @@ class PlainFormat:
         return self._encoder.beginning() + self._encoder.text(text)
 
     def answer(self, text: str, *, ended: bool) -> list[int]:
-        """Returns the ids of an answer, with EOS if it `ended` by itself."""
+        """Returns the ids of an answer, with EOS if it `ended`."""
         eos = self._encoder.tokenizer.eos_token_id
         return self._encoder.text(self._template.answer_prefix + text) + (
             [eos] if ended and eos is not None else []
@@ -258,12 +258,12 @@ class PlainFormat:
 
 
 def prompt_format(tokenizer: Any, eos_token_ids: Collection[int] = ()) -> PromptFormat:
-    """Returns the format that suits a tokenizer: chat if it has a template, plain if not."""
+    """Returns the format for a tokenizer: chat if it has a template, otherwise plain."""
     return ChatFormat(tokenizer, eos_token_ids) if tokenizer.chat_template else PlainFormat(tokenizer)
 
 
 def _without_system(turns: Sequence[Message]) -> list[Message]:
-    """The turns with each system text moved into the next user turn, for where none may stand."""
+    """Returns the turns with each system text moved into the next user turn."""
     result: list[Message] = []
     waiting: list[str] = []
     for turn in turns:
@@ -278,7 +278,7 @@ def _without_system(turns: Sequence[Message]) -> list[Message]:
 
 
 def _joined(turns: Sequence[Message]) -> list[Message]:
-    """The turns with neighbours of one role joined."""
+    """Returns the turns with neighbours of one role joined."""
     result: list[Message] = []
     for turn in turns:
         if result and result[-1].role == turn.role:

@@ -1,1 +1,1 @@
-"""A thinking model's thoughts, told apart from its answers."""
+"""Separates a thinking model's thoughts from its answers."""

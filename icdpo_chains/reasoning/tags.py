@@ -14,11 +14,11 @@ class ReasoningTags:
     """The strings around a thought.
 
     Attributes:
-        opening: stands before the thought.
-        closing: stands between the thought and the answer.
+        opening: the tag before the thought.
+        closing: the tag between the thought and the answer.
 
     Raises:
-        ValueError: one of them is blank.
+        ValueError: a tag is blank.
     """
 
     opening: str
@@ -42,14 +42,14 @@ _KNOWN = (
 
 
 def known_tags(tokenizer: Any) -> tuple[ReasoningTags, ...]:
-    """Returns the tags that a chat template or the added tokens hold: none for a model that does not think.
+    """Returns the tags in a chat template or the added tokens; none for a model without thoughts.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
     """
     template = getattr(tokenizer, "chat_template", None)
     texts = [str(template or ""), *map(str, getattr(tokenizer, "added_tokens_decoder", {}).values())]
-    # The marks of a channel are tokens of their own: a vocabulary holds the first mark alone.
+    # The marks of a channel are separate tokens: a vocabulary holds only the first mark.
     marks = {tags: re.match(r"<[^>]*>|[^\n]*", tags.opening) for tags in _KNOWN}
     found = [tags for tags, mark in marks.items() if mark and any(mark[0] in text for text in texts)]
     return tuple(found)

@@ -1,4 +1,4 @@
-"""Reasoning: a thinking model's thought is told apart from its answer, in text and in tokens."""
+"""Separates a thinking model's thought from its answer, in text and in tokens."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _BETWEEN_MESSAGES = re.compile(
 
 @dataclass(frozen=True)
 class Thought:
-    """A sampled text, told apart.
+    """A sampled text, separated into thought and answer.
 
     Attributes:
         reasoning: the thought, without its tags; `None` for no thought, and for an empty thought.
         answer: the answer; empty for an unfinished thought.
-        num_tokens: the number of leading tokens that belong to the thought, its tags and the white space
-            behind the tags included.
-        finished: whether the closing tag was there.
+        num_tokens: the number of leading tokens that belong to the thought, including its tags and the white
+            space behind them.
+        finished: whether the thought has its closing tag.
     """
 
     reasoning: str | None
@@ -40,7 +40,7 @@ class Thought:
 
 @dataclass(frozen=True)
 class _Span:
-    """Places in a text: where the thought begins and ends, and where the answer begins (`None`: nowhere)."""
+    """Positions in a text: start and end of the thought, and start of the answer (`None`: absent)."""
 
     begin: int
     end: int
@@ -49,17 +49,17 @@ class _Span:
 
 @dataclass(frozen=True)
 class ThoughtReader:
-    """Tells thought and answer apart behind one context.
+    """Separates thought and answer behind one context.
 
-    A thought stands between an opening and a closing tag at the beginning of the text. Where the context
-    opens the thought already (the templates of DeepSeek-R1), the closing tag stands alone; a closing tag
-    alone ends a thought behind other contexts too, except where the context holds a closed, empty thought.
+    A thought is between an opening and a closing tag at the beginning of the text. If the context already
+    opens the thought (as in the templates of DeepSeek-R1), there is only a closing tag. A lone closing tag
+    ends a thought behind other contexts too, except behind a closed, empty thought.
 
     Attributes:
         tags: the tags to look for.
         opened: the tags of the thought that the context opens.
-        closed: the context closes a thought, so that the answer follows at once.
-        closing_alone: whether a closing tag without an opening one ends a thought.
+        closed: the context closes a thought, and the answer follows directly.
+        closing_alone: whether a lone closing tag ends a thought.
     """
 
     tags: tuple[ReasoningTags, ...] = (THINK,)
@@ -76,13 +76,13 @@ class ThoughtReader:
         *,
         closing_alone: bool = True,
     ) -> ThoughtReader:
-        """Returns the reader of what follows a context.
+        """Returns the reader for texts behind a context.
 
         Args:
             context: token ids.
-            tokenizer: decodes them.
-            tags: the tags to look for, by default those that the tokenizer knows; and `<think>` in any case.
-            closing_alone: whether a closing tag without an opening one ends a thought.
+            tokenizer: decodes the ids.
+            tags: the tags to look for, by default those of the tokenizer; `<think>` always.
+            closing_alone: whether a lone closing tag ends a thought.
         """
         tags = known_tags(tokenizer) if tags is None else tags
         tags = tuple(tags) if THINK in tags else (*tags, THINK)
@@ -93,16 +93,16 @@ class ThoughtReader:
 
     @classmethod
     def of_given(cls, tags: Sequence[ReasoningTags] = ()) -> ThoughtReader:
-        """Returns the reader of texts that were not sampled: only an opening tag opens a thought there."""
+        """Returns the reader for given texts, in which only an opening tag opens a thought."""
         return cls.after((), None, tags, closing_alone=False)
 
     def thought_ids(
         self, reasoning: str | None, tokenizer: Any, encoded: Callable[[str], list[int]]
     ) -> list[int]:
-        """Returns the ids of a thought that precedes an answer which was not sampled.
+        """Returns the ids of the thought before a given answer.
 
         Args:
-            reasoning: the thought; `None` closes the thought that the context opens, if it opens one.
+            reasoning: the thought; `None` closes a thought that the context opens.
             tokenizer: encodes the tags.
             encoded: encodes the thought as free text.
         """
@@ -119,7 +119,7 @@ class ThoughtReader:
         return [*parts[0], *(encoded(reasoning) if reasoning else []), *parts[1]]
 
     def read(self, text: str) -> Thought:
-        """Tells a text apart; `num_tokens` is 0."""
+        """Separates a text; `num_tokens` is 0."""
         span = self._span(text)
         if span is None:
             return Thought(None, text, 0)
@@ -129,17 +129,17 @@ class ThoughtReader:
         return Thought(reasoning, text[span.answer :].lstrip(), 0)
 
     def answer_start(self, text: str) -> int | None:
-        """Returns where the answer begins in a text; `None` for an unfinished thought."""
+        """Returns the start of the answer in a text; `None` for an unfinished thought."""
         span = self._span(text)
         return 0 if span is None else span.answer
 
     def split(self, token_ids: Sequence[int], text: str, tokenizer: Any) -> Thought:
-        """Tells the tokens of a sample apart.
+        """Separates the tokens of a sample.
 
-        A token that holds the end of the tag and characters of the answer belongs to the answer.
+        A token with the end of the tag and characters of the answer belongs to the answer.
 
         Args:
-            token_ids: what was sampled.
+            token_ids: the sampled tokens.
             text: the sample's text, without control tokens and cut before a stop string.
             tokenizer: decodes the ids.
         """
@@ -151,7 +151,7 @@ class ThoughtReader:
         if span.answer is None:
             return Thought(reasoning, "", len(token_ids), finished=False)
         count = self._thought_tokens(token_ids, span.answer, tokenizer)
-        if raw.startswith(_CALL, span.answer):  # without its marks a call could not be read
+        if raw.startswith(_CALL, span.answer):  # a call is unreadable without its marks
             return Thought(reasoning, raw[span.answer :].strip(), count)
         if raw[: span.answer] == text[: span.answer]:
             return Thought(reasoning, text[span.answer :].lstrip(), count)
@@ -163,11 +163,11 @@ class ThoughtReader:
         return Thought(reasoning, answer.lstrip(), count)
 
     def so_far(self, token_ids: Sequence[int], text: str, tokenizer: Any) -> str:
-        """Returns the beginning of the answer, of the beginning of a sample; nothing while a tag may follow.
+        """Returns the beginning of the answer in an unfinished sample; nothing while a tag may follow.
 
         Args:
-            token_ids: what was sampled so far.
-            text: the text of these tokens that can't change any more, without control tokens.
+            token_ids: the tokens sampled so far.
+            text: the settled text of the tokens, without control tokens.
             tokenizer: decodes the ids.
         """
         begin = _decoded(tokenizer, token_ids).lstrip()
@@ -177,7 +177,7 @@ class ThoughtReader:
         return self.split(token_ids, text, tokenizer).answer
 
     def thought_tokens(self, token_ids: Sequence[int], tokenizer: Any) -> int | None:
-        """Returns how many leading tokens belong to the thought; `None` for an unfinished thought."""
+        """Returns the number of leading tokens of the thought; `None` for an unfinished thought."""
         start = self.answer_start(_decoded(tokenizer, token_ids))
         return start and self._thought_tokens(token_ids, start, tokenizer)
 
@@ -212,7 +212,7 @@ class ThoughtReader:
         return _Span(begin, end, answer)
 
     def _opening(self, text: str, at: int) -> tuple[int, ReasoningTags | None]:
-        """The place behind an opening tag that stands at a place or behind white space there."""
+        """Returns the position behind an opening tag at a position, or behind white space there."""
         start = at
         while start < len(text) and text[start].isspace():
             start += 1
@@ -229,13 +229,13 @@ class ThoughtReader:
 
 
 def answer_alone(text: str) -> str:
-    """Returns a text that was not sampled without its finished thought."""
+    """Returns a given text without its finished thought."""
     thought = ThoughtReader.of_given().read(text)
     return thought.answer if thought.finished else text
 
 
 def _closing(tags: ReasoningTags, text: str, at: int) -> tuple[int, int] | None:
-    """The places before and behind the first closing tag."""
+    """Returns the positions before and behind the first closing tag."""
     end = text.find(tags.closing, at)
     if _is_channel(tags):
         call = text.find(f"{_CALL} to=", at)  # a call of gpt-oss follows a thought without a final channel

@@ -31,17 +31,17 @@ def create_app(
     """Builds the ASGI application.
 
     Args:
-        icdpo: answers. If its policy has an `on_batch`, the application's metrics listen to it.
-        model_name: what clients call the model; the policy's own name by default.
-        api_key: demanded of each request but `/health`. Without it only requests to a loopback address are
-            answered, whatever interface the server listens at.
-        demonstrations: a store, open for writing, that clients may read and change under
-            `/v1/demonstrations`; without it they can't.
-        limits: what a request may ask for.
+        icdpo: answers the questions. The application's metrics use its policy's `on_batch`, if there is one.
+        model_name: the model's name for clients; by default the policy's name.
+        api_key: required in each request except to `/health`. Without a key, the server answers only requests
+            to a loopback address, on any interface.
+        demonstrations: a store, open for writing, which clients may read and change under
+            `/v1/demonstrations`.
+        limits: the limits of a request.
 
     Raises:
         ICDPOError: FastAPI is not installed.
-        ValueError: a blank key, or an `icdpo` whose own settings exceed the limits.
+        ValueError: the key is blank, or the settings of `icdpo` exceed the limits.
     """
     with server_extra():
         from icdpo_chains.server.app import build_app
@@ -50,10 +50,10 @@ def create_app(
 
 @contextmanager
 def server_extra() -> Iterator[None]:
-    """Says how to install what the server needs, where an import fails for want of it.
+    """Turns a failed import of a package of the server into an error with the remedy.
 
     Raises:
-        ICDPOError: it did.
+        ICDPOError: the import failed.
     """
     try:
         yield

@@ -44,7 +44,7 @@ def build_app(
                 f"each question asks for {own} by default, and {name} is {most}: raise the limit, or lower "
                 "the default"
             )
-    # Swagger's page would be loaded from elsewhere; the schema itself is at /openapi.json.
+    # Swagger's page would load files from another host; the schema itself is at /openapi.json.
     app = FastAPI(
         title="icdpo-chains",
         version=icdpo_chains.__version__,
@@ -66,7 +66,7 @@ def build_app(
     )
     if hasattr(icdpo.policy, "on_batch"):
         icdpo.policy.on_batch = counted.batch
-    # The middleware demands the key; this tells OpenAPI.
+    # The middleware requires the key; this describes it to OpenAPI.
     locked = [] if api_key is None else [Security(HTTPBearer(auto_error=False))]
     for module in (chat, completions, scores, models, demonstrations, feedback, metrics):
         router: APIRouter = module.router
@@ -85,7 +85,7 @@ def build_app(
 
 
 def _describe_errors(app: FastAPI) -> None:
-    """Leaves FastAPI's own form of a wrong request (422) out of the schema, since ours is 400."""
+    """Removes FastAPI's response to invalid requests (422) from the schema; ours is 400."""
     generate = app.openapi
 
     def described() -> dict[str, Any]:

@@ -23,7 +23,7 @@ _PLACE = re.compile(r"\w+")
 _log = logging.getLogger(__name__)
 
 _LATER = {"Retry-After": "1"}
-# In this order, as some are subclasses of others: status, code.
+# Status and code; subclasses come before their base classes.
 _KINDS: tuple[tuple[type[errors.ICDPOError], int, str | None], ...] = (
     (errors.ContextOverflowError, 400, "context_length_exceeded"),
     (errors.InvalidInputError, 400, None),
@@ -37,13 +37,13 @@ _KINDS: tuple[tuple[type[errors.ICDPOError], int, str | None], ...] = (
     (errors.StoreLockedError, 503, "store_unavailable"),
     (errors.StoreUnavailableError, 503, "store_unavailable"),
 )
-# What only the operator can mend may name paths and addresses: the log has it, and clients have this.
+# Errors that only the operator can fix may name paths and addresses: the log has them; clients get this.
 _PUBLIC = {
     "model_unavailable": "the model's server does not answer: try again later",
     "store_unavailable": "the demonstration store can't be used at the moment: try again later",
 }
 _MEANINGS = {
-    400: "The request can't be used.",
+    400: "The request is invalid.",
     401: "The API key is missing or wrong.",
     403: "Not allowed on this server.",
     404: "There is no such model or demonstration.",
@@ -52,7 +52,7 @@ _MEANINGS = {
     422: "Nothing to answer with: no demonstrations, or no candidate that can be scored.",
     429: "Too many questions wait already.",
     500: "An error of the server.",
-    503: "The model or the store is not reached, or the server shuts down.",
+    503: "The model or the store can't be reached, or the server is shutting down.",
     504: "The answer took too long.",
 }
 
@@ -65,7 +65,7 @@ class _Error(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """The body of each response that is an error."""
+    """The body of each error response."""
 
     error: _Error
 
@@ -79,14 +79,14 @@ class ASCIIResponse(JSONResponse):
 
 
 class APIError(Exception):
-    """An error that a client is told.
+    """An error for the client.
 
     Args:
-        status: of HTTP.
-        message: what is wrong, and what to do.
-        code: a short name of it, for programs.
-        param: the field of the request.
-        headers: further ones of the response.
+        status: the HTTP status.
+        message: the fault and the remedy.
+        code: a short name for programs.
+        param: the faulty field of the request.
+        headers: further headers of the response.
     """
 
     def __init__(
@@ -119,20 +119,20 @@ class APIError(Exception):
 
 
 def as_api_error(error: BaseException) -> APIError:
-    """Returns what a client is told of an error.
+    """Returns the client's view of an error.
 
-    What it is not told, such as a traceback, is not logged here.
+    The caller logs the rest, such as a traceback.
     """
     if isinstance(error, APIError):
         return error
     for kind, status, code in _KINDS:
         if isinstance(error, kind):
             return APIError(status, _PUBLIC.get(code or "", str(error)), code=code)
-    return APIError(500, "the server made an error, and its log says which", code="internal_error")
+    return APIError(500, "the server failed; its log has the details", code="internal_error")
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Returns OpenAPI's description of these errors, and of those that any endpoint may give."""
+    """Returns OpenAPI's description of these errors and of the errors of all endpoints."""
     return {
         status: {"model": ErrorBody, "description": _MEANINGS[status]}
         for status in sorted({400, 401, 403, 413, 500, *statuses})
@@ -140,11 +140,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Gives all of an application's errors the one form."""
+    """Gives all errors of an application the same form."""
 
     async def known(request: Request, error: Exception) -> ASCIIResponse:
         told = as_api_error(error)
-        if isinstance(error, APIError):  # a refusal of ours: no traceback explains it any better
+        if isinstance(error, APIError):  # our own refusal: a traceback would add nothing
             _log.info("%s %s: %s", request.method, request.scope["path"], told.code)
         elif told.status >= 500:
             _log.error("%s %s: %s", request.method, request.scope["path"], told.code, exc_info=error)
@@ -171,12 +171,12 @@ def install(app: FastAPI) -> None:
 def _invalid(error: RequestValidationError) -> APIError:
     parts, fields = [], []
     for item in error.errors()[:5]:
-        # Without the names that pydantic has for the members of a union.
+        # Without pydantic's names for the members of a union.
         places = [str(place) for place in item["loc"][1:]]
         field = ".".join(place for place in places if place != "str" and _PLACE.fullmatch(place))
         reason, value = str(item["msg"]).removeprefix("Value error, "), item.get("input")
         if item["type"] == "json_invalid":
-            field, reason = "", f"the body is no JSON: {item['ctx']['error']} at character {item['loc'][1]}"
+            field, reason = "", f"the body is not JSON: {item['ctx']['error']} at character {item['loc'][1]}"
         elif item["type"] == "too_long" and item["ctx"]["max_length"] == 0:
             reason = "not supported here: leave it out"
         elif value is None or isinstance(value, (bool, int, float, str)):

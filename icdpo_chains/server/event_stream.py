@@ -1,4 +1,4 @@
-"""`EventStream`: an answer as server-sent events, as it is sampled or once it is chosen."""
+"""`EventStream`: an answer as server-sent events, during sampling or after the choice."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ __all__ = ["EVENTS", "EventStream", "pieces"]
 T = TypeVar("T")
 
 EVENTS: dict[str, Any] = {"content": {"text/event-stream": {}}}
-"""OpenAPI's description of a stream; a schema would be one of each event, the last of which is no JSON."""
+"""OpenAPI's description of a stream. A schema describes single events, and the last event is not JSON."""
 
 _KEEP_ALIVE = 5.0
-"""Seconds between two comments: proxies close a connection on which nothing moves."""
+"""Seconds between two comments: proxies close idle connections."""
 
 _log = logging.getLogger(__name__)
 
 
 class EventStream(StreamingResponse, Generic[T]):
-    """The response; it takes the task back if the client goes away.
+    """The response; cancels the task if the client disconnects.
 
     Args:
-        scope: of the request.
-        task: finds what is streamed.
-        first: the chunks that need no result.
-        chunks: the others, given the result.
-        live: the answer while it is sampled, if it can be streamed; `chunks` then makes the rest of it.
+        scope: the scope of the request.
+        task: computes the answer.
+        first: the chunks before the result.
+        chunks: returns the other chunks for a result.
+        live: the growing answer, if it can be streamed; `chunks` then returns the rest.
     """
 
     media_type = "text/event-stream"
@@ -65,10 +65,10 @@ class EventStream(StreamingResponse, Generic[T]):
         chunks: Callable[[T], Iterable[dict[str, Any]]],
         live: LiveText | None = None,
     ) -> EventStream[T]:
-        """Waits for text or a moment, so that an error that comes soon has a status of its own.
+        """Waits briefly for text, so that an early error gets its own status.
 
         Raises:
-            Exception: what the task raised.
+            Exception: the task's exception.
         """
         await wait_for(request, task, _KEEP_ALIVE, None if live is None else live.grown())
         if task.done():
@@ -79,7 +79,7 @@ class EventStream(StreamingResponse, Generic[T]):
         """Answers a request; see ASGI."""
         try:
             await super().__call__(scope, receive, send)
-        finally:  # also where the stream was never begun
+        finally:  # also if the stream never began
             if self._task.cancel():
                 self._scope[STATUS] = CLIENT_CLOSED
 

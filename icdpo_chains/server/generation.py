@@ -1,4 +1,4 @@
-"""From a request's parameters to those of `ICDPO.generate`."""
+"""Converts a request's parameters to options of `ICDPO.generate`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def generation_options(service: Service, body: GenerationRequest) -> dict[str, A
     """Returns the options of `ICDPO.generate`.
 
     Raises:
-        APIError: they exceed a limit, or contradict one another.
+        APIError: the parameters exceed a limit or contradict each other.
     """
     extension = body.icdpo or Extension()
     returned = body.n or 1
@@ -63,7 +63,7 @@ def _sampling(service: Service, body: GenerationRequest) -> SamplingParams:
     if longest is not None and longest > most:
         raise APIError(
             400,
-            f"max_tokens is {longest}, and answers here have no more than {most}: ask for fewer",
+            f"max_tokens is {longest}, and the limit of this server is {most}: ask for fewer",
             param="max_tokens",
         )
     changes: dict[str, Any] = {

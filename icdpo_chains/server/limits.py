@@ -1,4 +1,4 @@
-"""`ServerLimits`: what a request may ask of the server."""
+"""`ServerLimits`: the limits of a request."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["ServerLimits"]
 
 @dataclass(frozen=True, kw_only=True)
 class ServerLimits:
-    """What a request may ask of the server.
+    """The limits of a request.
 
     Attributes:
-        max_waiting: how many questions may be at work or wait; the next one gets 429.
-        max_body_bytes: the largest request body, counted while it is read; a larger one gets 413.
+        max_waiting: the most questions in progress or waiting; further ones get 429.
+        max_body_bytes: the largest request body, counted during reading; a larger one gets 413.
         max_candidates: the most candidates of a question, or responses to rank.
         max_demonstrations: the most demonstrations shown for a question.
         max_characters: the longest conversation or response, in characters.
         max_tokens: the longest answer, in tokens.
-        request_timeout: seconds after which a question gets 504 and its work is cancelled.
+        request_timeout: the seconds after which a question gets 504 and is cancelled.
 
     Raises:
         TypeError, ValueError: a limit is out of its range.

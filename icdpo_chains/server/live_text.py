@@ -1,4 +1,4 @@
-"""`LiveText`: an answer on its way from the thread that samples it to the stream of a client."""
+"""`LiveText`: passes a growing answer from the sampling thread to a client's stream."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["LiveText"]
 
 
 class LiveText:
-    """The text of one answer while it grows; made on the event loop.
+    """The growing text of one answer; created on the event loop.
 
     Args:
-        chunk: makes the chunk of a piece of text.
+        chunk: builds the chunk for a piece of text.
     """
 
     def __init__(self, chunk: Callable[[str], dict[str, Any]]) -> None:
@@ -26,22 +26,22 @@ class LiveText:
         self._text = ""
 
     def put(self, text: str) -> None:
-        """Takes the answer so far, from any thread."""
+        """Receives the answer so far, from any thread."""
         with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody reads
             self._loop.call_soon_threadsafe(self._take, text)
 
     async def grown(self) -> None:
-        """Waits until there is a new piece."""
+        """Waits for a new piece."""
         await self._grown.wait()
 
     def next(self) -> dict[str, Any] | None:
-        """Returns the chunk of the text since the call before, if there is any."""
+        """Returns the chunk of the text since the last call, if there is any."""
         self._grown.clear()
         piece = self._pieces.piece(self._text)
         return self._chunk(piece) if piece else None
 
     def rest(self, text: str) -> str:
-        """Returns the end of the whole answer, which no chunk has had."""
+        """Returns the end of the answer that no chunk contained."""
         return self._pieces.piece(text)
 
     def _take(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""`Metrics`: what Prometheus is told, from a registry of the application's own."""
+"""`Metrics`: the metrics for Prometheus, in the application's own registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from icdpo_chains.server.errors import documented
 __all__ = ["STATUS", "Metrics", "Observation", "router"]
 
 STATUS = "icdpo_status"
-"""Where the scope says how a stream has ended, which began with 200."""
+"""The key of the scope for the outcome of a stream, which always begins with 200."""
 
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
@@ -34,7 +34,7 @@ class Metrics:
     """The metrics of one application.
 
     Args:
-        waiting: returns how many questions are answered or wait.
+        waiting: returns the number of questions in progress or waiting.
     """
 
     def __init__(self, waiting: Callable[[], int]) -> None:
@@ -69,7 +69,7 @@ class Metrics:
             self._tokens.labels(kind).inc(getattr(result.usage, f"{kind}_tokens"))
 
     def batch(self, requests: int, rows: int) -> None:
-        """Counts what a policy samples together; any thread may call it."""
+        """Counts requests that a policy samples together; any thread may call it."""
         self._batch_questions.observe(requests)
         self._batch_candidates.observe(rows)
 
@@ -83,8 +83,8 @@ class Observation:
     """Middleware that counts requests by endpoint and status.
 
     Args:
-        app: what answers.
-        metrics: what counts.
+        app: the application behind it.
+        metrics: the counters.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -106,7 +106,7 @@ class Observation:
         try:
             await self._app(scope, receive, watched)
         finally:
-            # By the route's template: a path of the client's own making must not become a time series.
+            # By the route's template: a client's arbitrary path must not create a time series.
             endpoint = getattr(scope.get("route"), "path", "other")
             self._metrics.ended(endpoint, scope.get(STATUS, status), time.perf_counter() - began)
 

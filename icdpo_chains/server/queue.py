@@ -1,4 +1,4 @@
-"""`Queue`: how many questions the server works on, how long, and for whom."""
+"""`Queue`: bounds the number, the duration and the waiting of questions."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ __all__ = ["CLIENT_CLOSED", "Queue", "wait_for"]
 T = TypeVar("T")
 
 CLIENT_CLOSED = 499
-"""nginx's status for a request whose client has gone: only metrics and the access log show it."""
+"""nginx's status for a request whose client has disconnected, for metrics and the access log."""
 
 _THREADS = 64
-"""Policies answer waiting threads together, so that many threads make large batches."""
+"""Policies answer waiting threads together, so many threads make large batches."""
 
 
 class Queue:
-    """Bounds the questions at work. One event loop uses it.
+    """Bounds the questions in progress. Used by one event loop.
 
-    Each question holds its place until its thread has stopped, even if its client has left or its time is
-    up: the number of places bounds the work, not the number of open connections.
+    Each question holds its place until its thread has stopped, even after its client has left or its time is
+    up: the number of places bounds the work and not the number of open connections.
 
     Args:
-        most: how many questions may be at work or wait.
-        timeout: seconds after which a question is cancelled.
+        most: the most questions in progress or waiting.
+        timeout: the seconds after which a question is cancelled.
 
     Attributes:
-        taken: how many questions are at work or wait.
-        closing: the server shuts down and takes no more questions.
+        taken: the number of questions in progress or waiting.
+        closing: whether the server is shutting down and accepts no more questions.
     """
 
     def __init__(self, most: int, timeout: float) -> None:
@@ -52,8 +52,8 @@ class Queue:
         """Starts work in a thread.
 
         Args:
-            work: the blocking call. Its stages look at `cancellation`, see `check_cancelled`.
-            count: how many questions the work answers.
+            work: the blocking call. Its stages check `cancellation`; see `check_cancelled`.
+            count: the number of questions in the work.
 
         Returns:
             A task with the result or the error of the work. Cancelling the task cancels the work.
@@ -62,7 +62,9 @@ class Queue:
             APIError: the queue is full (429), or the server shuts down (503).
         """
         if self.closing:
-            raise APIError(503, "the server shuts down: ask another one, or later", code="shutting_down")
+            raise APIError(
+                503, "the server is shutting down: use another one, or try later", code="shutting_down"
+            )
         if count > self._most:
             raise APIError(
                 400, f"the request has {count} questions, and the limit is {self._most}: send fewer at once"
@@ -70,7 +72,8 @@ class Queue:
         if self.taken + count > self._most:
             raise APIError(
                 429,
-                f"{self.taken} questions are at work or wait, and the limit is {self._most}: ask again later",
+                f"{self.taken} questions are in progress or waiting, and the limit is {self._most}: try "
+                "again later",
                 code="queue_full",
             )
         self.taken += count
@@ -82,14 +85,14 @@ class Queue:
         thread = self._threads.submit(context.run, work)
 
         def stopped(_: Future[T]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody counts any more
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the count no longer matters
                 loop.call_soon_threadsafe(self._free, cancelled, count)
 
         def ended(task: asyncio.Task[T]) -> None:
             cancelled.set()
             thread.cancel()
             if not task.cancelled():
-                task.exception()  # marks it as seen: a client that has left does not look at it
+                task.exception()  # marks the exception as retrieved, a disconnected client never reads it
 
         thread.add_done_callback(stopped)
         task = loop.create_task(self._bounded(thread))
@@ -123,16 +126,16 @@ async def wait_for(
     seconds: float | None = None,
     until: Coroutine[Any, Any, None] | None = None,
 ) -> None:
-    """Waits until a task is done, or for some seconds. Cancels the task if its client leaves.
+    """Waits until a task is done, or for some seconds. Cancels the task if its client disconnects.
 
     Args:
-        request: the client's.
+        request: the client's request.
         task: the work.
         seconds: the longest wait.
-        until: ends the wait as well.
+        until: also ends the wait.
 
     Raises:
-        APIError: the client has gone.
+        APIError: the client has disconnected.
     """
     gone = asyncio.ensure_future(_disconnected(request))
     other = None if until is None else asyncio.ensure_future(until)

@@ -17,7 +17,7 @@ class RememberedAnswer:
     """One of the returned answers.
 
     Attributes:
-        conversation: what was asked.
+        conversation: the question.
         text: the answer.
     """
 
@@ -34,8 +34,8 @@ class RememberedAnswers:
     """The latest answers; the oldest are forgotten. Thread-safe.
 
     Args:
-        most: the most responses that are kept, each with all its choices.
-        most_characters: the most characters of all texts that are kept.
+        most: the most responses to keep, each with all its choices.
+        most_characters: the most characters of all kept texts.
     """
 
     def __init__(self, most: int = 10_000, most_characters: int = 20_000_000) -> None:
@@ -54,7 +54,7 @@ class RememberedAnswers:
                 self._characters -= _size(oldest)
 
     def get(self, id: str) -> tuple[RememberedAnswer, ...] | None:
-        """Returns the choices of a response; `None` where the id is unknown or forgotten."""
+        """Returns the choices of a response; `None` if the id is unknown or forgotten."""
         with self._lock:
             return self._kept.get(id)
 

@@ -1,4 +1,4 @@
-"""`Service`: what all endpoints of an application share."""
+"""`Service`: the state shared by all endpoints of an application."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Service"]
 
 @dataclass(frozen=True)
 class Service:
-    """What all endpoints of an application share.
+    """The state shared by all endpoints of an application.
 
     Attributes:
         icdpo: the pipeline that answers.
@@ -48,7 +48,7 @@ class Service:
 
     @classmethod
     def of(cls, request: Request) -> Service:
-        """Returns that of the request's application."""
+        """Returns the service of the request's application."""
         service: Service = request.app.state.service
         return service
 
@@ -56,7 +56,7 @@ class Service:
         """Returns the demonstrations that clients may read and change.
 
         Raises:
-            APIError: the server was started without.
+            APIError: the server was started without them.
         """
         if self.store is None:
             raise APIError(
@@ -115,14 +115,14 @@ class Service:
         name: str,
         returned: int,
     ) -> asyncio.Task[list[ICDPOResult]]:
-        """Starts to answer questions; the policy samples them together with other waiting ones.
+        """Starts to answer questions; the policy samples all waiting questions together.
 
         Args:
             conversations: the questions.
             options: of `ICDPO.generate`.
-            on_text: the same, where there is one question and its answer is streamed.
+            on_text: see `ICDPO.generate`, for a single question with a streamed answer.
             name: the id of the response.
-            returned: how many candidates of each question the response has.
+            returned: the number of returned candidates for each question.
 
         Raises:
             APIError: a conversation is too long; or see `Queue.start`.

@@ -17,27 +17,27 @@ from icdpo_chains.server.queue import Queue
 __all__ = ["serve"]
 
 _LINGER = 10
-"""Seconds that clients have to read the rest of their responses, once all questions are answered."""
+"""Seconds for clients to read the rest of their responses after all questions are answered."""
 
 _SAY_EVERY = 5.0
-"""Seconds between two lines on what a shutdown waits for."""
+"""Seconds between two reports of a shutdown's progress."""
 
 
 def serve(app: FastAPI, bound: socket.socket, on_ready: Callable[[], None] = lambda: None) -> None:
     """Serves until SIGTERM or SIGINT.
 
-    After the first signal the server refuses new questions, finishes those at work, and says on standard
-    error how many are left. A second signal cancels them.
+    After the first signal, the server refuses new questions, finishes the questions in progress, and reports
+    their number on standard error. A second signal cancels them.
 
     Args:
         app: from `create_app`.
-        bound: a socket that is bound to the address.
+        bound: a socket bound to the address.
         on_ready: called when clients can connect.
     """
     config = uvicorn.Config(
         app,
         log_config=None,
-        access_log=False,  # its lines would hold the texts of searches
+        access_log=False,  # its lines would hold search texts
         server_header=False,
         timeout_keep_alive=65,
         timeout_graceful_shutdown=_LINGER,
@@ -63,7 +63,7 @@ class _Server(uvicorn.Server):
         if self._queue.closing and left and time.monotonic() >= self._say_next:
             self._say_next = time.monotonic() + _SAY_EVERY
             sys.stderr.write(
-                f"icdpo: shutting down: {left} question{'s' * (left > 1)} still at work; "
+                f"icdpo: shutting down: {left} question{'s' * (left > 1)} still in progress; "
                 "a second Ctrl-C or SIGTERM cancels\n"
             )
             sys.stderr.flush()
@@ -71,7 +71,7 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter) or drained
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        # uvicorn's own would refuse connections to /health at once, and raise the signal again in the end.
+        # uvicorn's own handler would refuse connections to /health immediately, and re-raise the signal.
         if self._queue.closing:
             self.should_exit = self.force_exit = True
             self._queue.cancel()

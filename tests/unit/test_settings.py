@@ -123,7 +123,7 @@ def test_a_file_of_settings_builds_the_core_and_a_call_goes_before_it(
 def test_what_builds_the_core_can_not_stand_beside_a_file(
     tuned: Path, given: dict[str, Any], named: str
 ) -> None:
-    with pytest.raises(ValidationError, match=f"{named} can't be given with the file .*tuned.json"):
+    with pytest.raises(ValidationError, match=f"{named} and the file .*tuned.json"):
         ICDPOSettings(config=tuned, **given)
 
 

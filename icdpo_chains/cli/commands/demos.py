@@ -138,7 +138,7 @@ def stats(store: options.Store = None, as_json: options.AsJson = False) -> None:
         write_json(asdict(found))
         return
     out = console()
-    out.print(f"{found.pairs} pairs, {found.ups} thumbs up alone, {found.downs} thumbs down alone")
+    out.print(f"{found.pairs} pairs, {found.ups} lone thumbs up, {found.downs} lone thumbs down")
     out.print(f"{found.prompts} different prompts; {found.near_duplicates} nearly repeat an earlier one")
     out.print(f"{found.contradicted} answers with contradictory thumbs, {found.ties} of them ties: not shown")
     scripts = ", ".join(f"{name.lower()} {count}" for name, count in found.scripts.items())
@@ -179,12 +179,12 @@ def check(
         bool,
         typer.Option(
             "--repair",
-            help="Build a damaged index anew; move damaged records to damaged-records.jsonl.",
+            help="Rebuild a damaged index; move damaged records to damaged-records.jsonl.",
         ),
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Look for damage in the database, the vector index and each record; the exit code is 1 for damage."""
+    """Check the database, the vector index and each record; the exit code is 1 for damage."""
     from dataclasses import asdict
 
     from icdpo_chains.demonstrations.checking import check_store
@@ -214,7 +214,7 @@ def check(
                 soft_wrap=True,
             )
         elif not found.whole and found.database is None:
-            out.print("`icdpo demos check --repair` mends this", soft_wrap=True)
+            out.print("`icdpo demos check --repair` repairs this", soft_wrap=True)
     if not found.whole:
         raise typer.Exit(1)
 

@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 @dataclass
 class _Import:
-    """One name on the command line, and what became of it."""
+    """One name on the command line, and its outcome."""
 
     name: str
     demonstrations: Iterator[Demonstration]
@@ -64,7 +64,7 @@ def import_files(
     store: options.Store = None,
     columns: Annotated[
         str | None,
-        typer.Option(help="Which column holds what: prompt=question,chosen=good,rejected=bad."),
+        typer.Option(help="The columns by their meaning: prompt=question,chosen=good,rejected=bad."),
     ] = None,
     all_pairs: Annotated[
         bool, typer.Option("--all-pairs", help="All pairs of a ranked list, not only the best and the worst.")
@@ -82,7 +82,7 @@ def import_files(
 ) -> None:
     """Add demonstrations from preference files to the store.
 
-    Shapes are told by the columns (docs/guides/preference_files.md). Demonstrations that the store already
+    The columns determine the shape (docs/guides/preference_files.md). Demonstrations that the store already
     holds are not added twice. Unusable rows are refused and listed; a file of an unknown shape is refused
     once, and the others are read. The exit code is 1 if a file holds no usable row.
     """
@@ -177,7 +177,7 @@ def _store(imports: list[_Import], store: str | None) -> None:
 
 
 def _guarded(item: _Import, work: Any) -> None:
-    """Does the work on a file; a file of an unknown shape fails alone."""
+    """Reads one file; a file of an unknown shape does not stop the others."""
     from icdpo_chains.errors import UnknownFormatError
 
     try:
@@ -203,8 +203,8 @@ def _report(imports: list[_Import], *, dry_run: bool, as_json: bool, verbose: bo
     for item in imports:
         report, kinds = item.report, item.kinds
         counts = (
-            f"{kinds['pairs']} pairs, {kinds['ups']} chosen answers alone, "
-            f"{kinds['downs']} rejected answers alone"
+            f"{kinds['pairs']} pairs, {kinds['ups']} lone chosen answers, "
+            f"{kinds['downs']} lone rejected answers"
             if dry_run
             else f"{report.total} read, {report.added} added, {report.updated} updated, "
             f"{report.unchanged} already there"

@@ -31,7 +31,7 @@ class AnswerMessage(BaseModel):
 
     role: Literal["assistant"] = "assistant"
     content: str
-    reasoning_content: Annotated[str | None, Field(description="The thought of a model that thinks.")] = None
+    reasoning_content: Annotated[str | None, Field(description="The thought of a thinking model.")] = None
     refusal: None = None
 
 
@@ -76,7 +76,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletio
             "created": created,
             "model": service.model_name,
         }
-        # The best of several candidates is known when all have ended.
+        # The best of several candidates is known only when all have ended.
         live = LiveText(lambda piece: _chunk(head, 0, {"content": piece})) if options["n"] == 1 else None
         task = service.generate(
             [conversation], options, None if live is None else live.put, name=name, returned=n

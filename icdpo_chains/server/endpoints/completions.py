@@ -1,4 +1,4 @@
-"""`/v1/completions`: OpenAI's older endpoint. A prompt is a question here, and not a text to go on with."""
+"""`/v1/completions`: OpenAI's older endpoint. A prompt is a question here, not a text to continue."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def completions(request: Request, body: CompletionRequest) -> TextCompleti
     n = body.n or 1
     if body.stream:
         head = {"id": name, "object": "text_completion", "created": created, "model": service.model_name}
-        # The best of several candidates is known when all have ended.
+        # The best of several candidates is known only when all have ended.
         alone = options["n"] == 1 and len(conversations) == 1
         live = LiveText(lambda piece: {**head, "choices": [_piece(piece)]}) if alone else None
         task = service.generate(

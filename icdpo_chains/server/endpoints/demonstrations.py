@@ -1,4 +1,4 @@
-"""`/v1/demonstrations`: read and change what the model is shown. Off, unless the server was given a store."""
+"""`/v1/demonstrations`: reads and changes the demonstrations. Off unless the server has a store for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NewDemonstration(RequestBody):
     metadata: dict[str, Any] | None = None
 
     def demonstration(self) -> Demonstration:
-        """Returns it as the core's.
+        """Returns it in the core's type.
 
         Raises:
             DemonstrationError, InvalidInputError: it can't be used.
@@ -41,7 +41,7 @@ class NewDemonstration(RequestBody):
 
 
 class StoredDemonstration(BaseModel):
-    """What the store holds; `similarity` is the cosine to what was searched for."""
+    """A stored demonstration; `similarity` is the cosine to the query."""
 
     id: str
     prompt: str | list[dict[str, str]]
@@ -52,12 +52,12 @@ class StoredDemonstration(BaseModel):
 
     @classmethod
     def of(cls, item: Demonstration, similarity: float | None = None) -> StoredDemonstration:
-        """Returns the core's as it is sent."""
+        """Returns the response for a demonstration of the core."""
         return cls(id=item.id, similarity=similarity, **item.to_dict())
 
 
 class DemonstrationList(BaseModel):
-    """Some demonstrations, and how many the store holds."""
+    """Some demonstrations, and the number of all demonstrations in the store."""
 
     object: Literal["list"] = "list"
     data: list[StoredDemonstration]
@@ -65,7 +65,7 @@ class DemonstrationList(BaseModel):
 
 
 class Added(BaseModel):
-    """How many were new, known with other metadata, and known; their ids in the request's order.
+    """The numbers of new, updated and known demonstrations, and their ids in the request's order.
 
     A thumb up and a thumb down of the same prompt are kept as one pair, with one id.
     """
@@ -77,7 +77,7 @@ class Added(BaseModel):
 
 
 class Removed(BaseModel):
-    """A demonstration is no more."""
+    """The confirmation of a removal."""
 
     id: str
     deleted: Literal[True] = True
@@ -87,7 +87,7 @@ class Removed(BaseModel):
 async def add(
     request: Request, body: Annotated[list[NewDemonstration], Field(min_length=1, max_length=10_000)]
 ) -> Added:
-    """Adds demonstrations: all of them, or, where one can't be used, none."""
+    """Adds all demonstrations, or none if one of them is invalid."""
     store, items = _store(request), []
     for i, given in enumerate(body):
         try:
@@ -111,7 +111,7 @@ async def search(
     limit: Annotated[int, Query(ge=1, le=1000, description="How many are listed, without a query.")] = 100,
     offset: Annotated[int, Query(ge=0, le=2**31 - 1, description="Those before are left out.")] = 0,
 ) -> DemonstrationList:
-    """Finds demonstrations, most similar first, or lists them in the order in which they came."""
+    """Finds demonstrations, most similar first, or lists them in the order of insertion."""
     store = _store(request)
     found: list[tuple[Demonstration, float | None]]
     if query is not None:

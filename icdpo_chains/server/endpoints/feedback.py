@@ -1,4 +1,4 @@
-"""`/v1/feedback`: what a person thought of an answer becomes a demonstration."""
+"""`/v1/feedback`: turns a person's opinion of an answer into a demonstration."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class GivenFeedback(RequestBody):
     thumb: Literal["up", "down"] | None = None
     correction: Annotated[Filled | None, Field(description="The answer that should have been given.")] = None
     comment: Text | None = None
-    user: Annotated[Text | None, Field(description="Tells the votes of two users apart.")] = None
+    user: Annotated[Text | None, Field(description="Distinguishes the votes of users.")] = None
     metadata: dict[str, Any] | None = None
 
 
 class RecordedFeedback(BaseModel):
-    """The demonstration that the feedback has become, or has become a part of."""
+    """The demonstration of the feedback, or the pair that contains it."""
 
     id: str
     prompt: str | list[dict[str, str]]
@@ -52,7 +52,7 @@ class RecordedFeedback(BaseModel):
 
     @classmethod
     def of(cls, item: Demonstration) -> RecordedFeedback:
-        """Returns the core's as it is sent."""
+        """Returns the response for a demonstration of the core."""
         row = {name: value for name, value in item.to_dict().items() if name != "metadata"}
         votes = None if item.is_pair else votes_of(item)
         return cls(id=item.id, shown=not is_tie(item), votes=votes, **row)
@@ -74,11 +74,11 @@ async def give(request: Request, body: GivenFeedback) -> RecordedFeedback:
 
 
 def _exchange(service: Service, body: GivenFeedback) -> tuple[Conversation, str]:
-    """Returns what was asked and answered."""
+    """Returns the question and the answer."""
     if body.id is None:
         if body.prompt is None or body.answer is None:
             raise APIError(
-                400, "nothing says which answer is meant: give the id of a response, or prompt and answer"
+                400, "the feedback names no answer: give the id of a response, or prompt and answer"
             )
         return body.prompt if isinstance(body.prompt, str) else to_conversation(body.prompt), body.answer
     if body.prompt is not None or body.answer is not None:
@@ -87,7 +87,7 @@ def _exchange(service: Service, body: GivenFeedback) -> tuple[Conversation, str]
     if choices is None:
         raise APIError(
             404,
-            f"the response {body.id!r:.60} is not known (any more): give prompt and answer",
+            f"the response {body.id!r:.60} is unknown or forgotten: give prompt and answer",
             code="response_not_found",
             param="id",
         )

@@ -1,4 +1,4 @@
-"""`/health`: whether the server takes questions."""
+"""`/health`: whether the server accepts questions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from icdpo_chains.server.service import Service
 __all__ = ["PATH", "router"]
 
 PATH = "/health"
-"""Open to all: what asks here, a load balancer, has no key."""
+"""Open to all: a load balancer has no key."""
 
 router = APIRouter(tags=["operation"])
 
@@ -26,7 +26,7 @@ class Health(BaseModel):
 
 @router.get(PATH, responses=documented(503))
 async def health(request: Request) -> Health:
-    """Says that the server takes questions; 503 while it shuts down."""
+    """Reports that the server accepts questions; 503 during shutdown."""
     if Service.of(request).queue.closing:
         raise APIError(503, "the server shuts down", code="shutting_down")
     return Health()

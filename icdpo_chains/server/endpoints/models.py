@@ -1,4 +1,4 @@
-"""`/v1/models`: the one model that there is."""
+"""`/v1/models`: the server's only model."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class ModelList(BaseModel):
 
 @router.get("/v1/models", responses=documented())
 async def models(request: Request) -> ModelList:
-    """Lists the model that there is."""
+    """Lists the server's model."""
     return ModelList(data=[_model(Service.of(request))])
 
 
 @router.get("/v1/models/{name:path}", responses=documented(404))
 async def model(request: Request, name: str) -> Model:
-    """Returns the model, if it is the one that there is."""
+    """Returns the model with this name, if the server has it."""
     service = Service.of(request)
     service.check_model(name)
     return _model(service)

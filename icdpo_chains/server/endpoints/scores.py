@@ -1,4 +1,4 @@
-"""`/v1/score`: answers that came from anywhere, ranked."""
+"""`/v1/score`: ranks given answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask: clients that have the key or, without a key, programs of this machine."""
+"""Access control: clients with the key or, without a key, programs on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Authentication", "LoopbackOnly"]
 
 
 class Authentication:
-    """Middleware that demands a key (`Authorization: Bearer KEY`) before it reads a body.
+    """Middleware that requires a key (`Authorization: Bearer KEY`) before it reads a body.
 
     Args:
         app: the application behind it.

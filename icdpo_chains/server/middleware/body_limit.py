@@ -1,4 +1,4 @@
-"""`BodyLimit`: no body is read further than its limit."""
+"""`BodyLimit`: stops reading a body at its limit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ __all__ = ["BodyLimit"]
 
 
 class BodyLimit:
-    """Middleware that counts a body while it is read, whatever its Content-Length says.
+    """Middleware that counts a body during reading, and does not trust its Content-Length.
 
     Args:
-        app: what answers.
-        most: bytes.
+        app: the application behind it.
+        most: the limit in bytes.
     """
 
     def __init__(self, app: ASGIApp, most: int) -> None:
@@ -31,9 +31,9 @@ class BodyLimit:
             message = await receive()
             read += len(message.get("body", b""))
             if read > self._most:
-                # The one exception that FastAPI lets through while it reads a body.
+                # The only exception that FastAPI passes through while it reads a body.
                 raise HTTPException(
-                    413, f"the body has more than the {self._most} bytes that are taken: send less at a time"
+                    413, f"the body has more than {self._most} bytes, the limit: send less at a time"
                 )
             return message
 

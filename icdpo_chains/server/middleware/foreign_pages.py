@@ -1,4 +1,4 @@
-"""`NoForeignPages`: a web page of another origin changes nothing here."""
+"""`NoForeignPages`: refuses changes by web pages of other origins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from icdpo_chains.server.errors import APIError
 __all__ = ["NoForeignPages"]
 
 _SAFE = {"GET", "HEAD", "OPTIONS", "TRACE"}
-"""The methods that change nothing (RFC 9110, section 9.2.1)."""
+"""The safe methods (RFC 9110, section 9.2.1)."""
 
 
 class NoForeignPages:
@@ -44,7 +44,7 @@ def _refusal(scope: Scope) -> APIError | None:
     if method == "POST" and not declares_json(headers):
         return APIError(
             415,
-            "the Content-Type is missing or is no JSON: send JSON, with Content-Type: application/json",
+            "the Content-Type is missing or is not JSON: send JSON, with Content-Type: application/json",
             code="not_json",
         )
     return None

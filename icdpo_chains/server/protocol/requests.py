@@ -1,4 +1,4 @@
-"""What clients send: OpenAI's requests, with an extension `icdpo`. Unknown fields are ignored."""
+"""Requests: those of OpenAI, with an extension `icdpo`. Unknown fields are ignored."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def _refused(wanted: bool) -> bool:
     return wanted
 
 
-# JSON can carry lone surrogates, which nothing behind the server can.
+# JSON can hold lone surrogates, which no code behind the server accepts.
 Text = Annotated[str, AfterValidator(lambda text: check_text(text, "the text"))]
 Filled = Annotated[Text, Field(json_schema_extra={"pattern": r"\S"}, description="Not blank.")]
-# What can't be done: empty, so that the schema says the same.
+# Unsupported parameters: empty, so that the schema says the same.
 _NoList = Annotated[list[Any] | None, Field(max_length=0, description="Not supported: leave it out.")]
 _NoDict = Annotated[dict[str, Any] | None, Field(max_length=0, description="Not supported: leave it out.")]
 _Zero = Annotated[float | None, Field(ge=0, le=0, description="0 only: see repetition_penalty.")]
 _False = Annotated[bool, AfterValidator(_refused), Field(json_schema_extra={"const": False})] | None
-# The server's limits bound them from above, see `ServerLimits`.
+# `ServerLimits` sets the upper limits.
 _Candidates = Annotated[int | None, Field(ge=1)]
 Shown = Annotated[int | None, Field(ge=1, description="How many demonstrations are shown.")]
 Excluded = Annotated[
@@ -47,7 +47,7 @@ Excluded = Annotated[
 
 
 class RequestBody(BaseModel):
-    """Strict: a number in quotes is a mistake that is better told."""
+    """Strict: a number in quotes is reported as an error."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
@@ -67,7 +67,7 @@ class ChatMessage(RequestBody):
     tool_calls: _NoList = None
 
     def message(self) -> Message:
-        """Returns it as the core's."""
+        """Returns it in the core's type."""
         text = self.content
         if not isinstance(text, str):
             text = "\n".join(part.text for part in text)
@@ -88,7 +88,7 @@ class ResponseFormat(RequestBody):
 
 
 class Extension(RequestBody):
-    """What ICDPO can do beyond OpenAI's parameters; clients pass it as `extra_body={"icdpo": {...}}`."""
+    """ICDPO's own parameters; clients pass them as `extra_body={"icdpo": {...}}`."""
 
     n: Annotated[_Candidates, Field(description="How many candidates are sampled.")] = None
     k: Shown = None
@@ -105,7 +105,7 @@ class Extension(RequestBody):
 
 
 class GenerationRequest(RequestBody):
-    """What both kinds of completions share. What is not given is as the server was started with."""
+    """The parameters of both kinds of completions. The server's settings are the defaults."""
 
     model: Text | None = None
     n: Annotated[_Candidates, Field(description="How many answers are returned, best first.")] = 1
@@ -137,7 +137,7 @@ class GenerationRequest(RequestBody):
 
 
 class ChatRequest(GenerationRequest):
-    """A conversation that is to be answered."""
+    """A conversation to answer."""
 
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int | None, Field(ge=1, description="Goes before max_tokens.")] = None
@@ -160,10 +160,10 @@ class CompletionRequest(GenerationRequest):
 
 
 def to_conversation(prompt: str | list[ChatMessage]) -> tuple[Message, ...]:
-    """Returns a prompt as the core takes it.
+    """Returns a prompt in the core's type.
 
     Raises:
-        InvalidInputError: it is blank, or ends with an answer.
+        InvalidInputError: the prompt is blank, or ends with an answer.
     """
     if isinstance(prompt, str):
         return as_conversation(prompt)

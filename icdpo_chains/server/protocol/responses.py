@@ -1,4 +1,4 @@
-"""What clients get: OpenAI's responses, and what ICDPO has to say beside them."""
+"""Responses: those of OpenAI, with ICDPO's own fields."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ FinishReason = Literal["stop", "length"]
 
 
 class CompletionUsage(BaseModel):
-    """What OpenAI's clients expect: the answer's own tokens.
+    """OpenAI's usage: the tokens of the returned answers.
 
-    `prompt_tokens` are those of the context that candidates are sampled from, demonstrations included;
-    `completion_tokens` those of the choices that are returned. What all candidates and their scores cost is
-    in `icdpo.usage`.
+    `prompt_tokens` counts the sampling context, including demonstrations; `completion_tokens` counts the
+    returned choices. The cost of all candidates and scores is in `icdpo.usage`.
     """
 
     prompt_tokens: int
@@ -28,7 +27,7 @@ class CompletionUsage(BaseModel):
 
 
 class ReportedCandidate(BaseModel):
-    """A candidate; its score is null where it can't be scored, or was rejected."""
+    """A candidate; its score is null if it can't be scored or was rejected."""
 
     text: str
     score: float | None
@@ -40,7 +39,7 @@ class ReportedCandidate(BaseModel):
 
 
 class ReportedScorer(BaseModel):
-    """What the scorer compares with, how it adds tokens up, and whether the demonstrations are pairs."""
+    """The scorer's other side, its aggregate, and whether the demonstrations are pairs."""
 
     against: str
     aggregate: str
@@ -56,7 +55,7 @@ class ReportedUsage(BaseModel):
 
 
 class Report(BaseModel):
-    """How an answer was found: candidates best first, ids of demonstrations, seconds by stage."""
+    """The details of an answer: candidates best first, ids of demonstrations, seconds by stage."""
 
     candidates: list[ReportedCandidate]
     selected: int
@@ -69,7 +68,7 @@ class Report(BaseModel):
 
     @classmethod
     def of(cls, result: ICDPOResult) -> Report:
-        """Returns that of a result."""
+        """Returns the details of a result."""
         return cls.model_validate(
             {
                 **result.score_table(),
@@ -91,5 +90,5 @@ def usage(results: list[ICDPOResult], n: int) -> CompletionUsage:
 
 
 def finish_reason(reason: str | None) -> FinishReason:
-    """Returns OpenAI's word for why an answer ended; a candidate that was rejected did not end."""
+    """Returns OpenAI's finish reason of an answer; a rejected candidate has none."""
     return "stop" if reason == "stop" else "length"

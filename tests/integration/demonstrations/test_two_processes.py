@@ -23,7 +23,7 @@ def reader(path: Path) -> DemonstrationStore:
 def test_a_second_writer_is_told_what_to_do_and_harms_nothing(writer: Any, tmp_path: Path) -> None:
     assert writer.ask("add", 0, 10) == 10
     with pytest.raises(
-        StoreLockedError, match=r"store' is open for writing elsewhere.*read_only=True.*connect"
+        StoreLockedError, match=r"store' is open for writing in another process.*read_only=True.*connect"
     ):
         DemonstrationStore(tmp_path / "store", embedder=FakeEmbedder())
     assert writer.ask("add", 10, 20) == 10

@@ -156,7 +156,7 @@ def test_a_read_only_directory_is_written_where_that_is_allowed(tmp_path: Any) -
         assert len(store) == len(DEMONSTRATIONS) + 1
         with DemonstrationStore(tmp_path, embedder=FakeEmbedder()):
             says = refusal(called(server, "add_demonstration", question="newer", chosen="good"))
-            assert "open for writing elsewhere" in says
+            assert "is open for writing in another process" in says
 
 
 def test_additions_at_the_same_time_wait_for_one_another(tmp_path: Any) -> None:

@@ -94,7 +94,7 @@ def test_a_dry_run_shows_the_first_demonstration_and_stores_nothing(icdpo: Any, 
     )
     run = icdpo("import", str(path), "--dry-run")
     assert run.exit_code == 0
-    assert "1 pairs, 1 chosen answers alone, 0 rejected answers alone, 0 refused" in run.stdout
+    assert "1 pairs, 1 lone chosen answers, 0 lone rejected answers, 0 refused" in run.stdout
     for line in (
         "shape: thumbs (4 rows)",
         "skipped: no feedback",
@@ -121,7 +121,7 @@ def test_columns_and_a_threshold(icdpo: Any, tmp_path: Path) -> None:
     assert icdpo("import", str(path), "--columns", "prompt").exit_code == 2
     path.write_text('{"prompt": "Why?", "response": "So.", "score": 17}')
     assert "--threshold" in icdpo("import", str(path), "--dry-run").stderr
-    assert "1 chosen" in icdpo("import", str(path), "--dry-run", "--threshold", "10").stdout
+    assert "1 lone chosen" in icdpo("import", str(path), "--dry-run", "--threshold", "10").stdout
 
 
 def test_a_truncated_file_keeps_what_stands_before(icdpo: Any, tmp_path: Path) -> None:

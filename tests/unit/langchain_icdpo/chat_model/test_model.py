@@ -416,5 +416,5 @@ def test_a_file_of_settings_builds_the_core(tmp_path: Path, monkeypatch: pytest.
     assert chat.against == "base"
     assert len(chat.invoke("Hello?").response_metadata["icdpo"]["candidates"]) == 3
     assert len(chat.invoke("Hello?", n=2).response_metadata["icdpo"]["candidates"]) == 2
-    with pytest.raises(ValueError, match=r"against can't be given with the file .*tuned\.json"):
+    with pytest.raises(ValueError, match=r"against and the file .*tuned\.json"):
         ChatICDPO(config=str(file), against="rejected")

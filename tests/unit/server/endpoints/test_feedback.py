@@ -98,7 +98,7 @@ async def test_texts_corrections_and_contradictions(store: DemonstrationStore) -
     ("body", "status", "says"),
     [
         ({"thumb": "up"}, 400, "give the id of a response, or prompt and answer"),
-        ({"id": "chatcmpl-1", "thumb": "up"}, 404, "is not known (any more): give prompt and answer"),
+        ({"id": "chatcmpl-1", "thumb": "up"}, 404, "is unknown or forgotten: give prompt and answer"),
         ({"id": "chatcmpl-1", "prompt": "x", "thumb": "up"}, 400, "but not both"),
         ({"prompt": "x", "answer": "y"}, 400, "give a thumb or a correction"),
         ({"prompt": "x", "answer": "y", "thumb": "sideways"}, 400, "thumb"),
