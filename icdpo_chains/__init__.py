@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from icdpo_chains.result import Candidate, ICDPOResult
     from icdpo_chains.scoring import InstantScorer
     from icdpo_chains.streaming import AnswerChunk
+    from icdpo_chains.tool_calls.tool_call import ToolCall
 
 _MODULE_OF = {
     "AddReport": "icdpo_chains.demonstrations.store",
@@ -83,6 +84,7 @@ _MODULE_OF = {
     "SamplingParams": "icdpo_chains.policies.sampling",
     "SentenceTransformerEmbedder": "icdpo_chains.demonstrations.embedding",
     "Threshold": "icdpo_chains.demonstrations.threshold",
+    "ToolCall": "icdpo_chains.tool_calls.tool_call",
     "TwoSidedRetriever": "icdpo_chains.demonstrations.two_sided",
     "TransformersPolicy": "icdpo_chains.policies.transformers.policy",
     "TwoStageRetriever": "icdpo_chains.demonstrations.retrieval",
@@ -124,6 +126,7 @@ __all__ = [
     "SamplingParams",
     "SentenceTransformerEmbedder",
     "Threshold",
+    "ToolCall",
     "TransformersPolicy",
     "TwoSidedRetriever",
     "TwoStageRetriever",

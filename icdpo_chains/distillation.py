@@ -143,7 +143,7 @@ def prompt_key(conversation: Sequence[Message]) -> str:
         32 hexadecimal digits of SHA-256 over the roles and the normalised (NFKC) texts.
     """
     turns = [
-        [turn.role, " ".join(unicodedata.normalize("NFKC", turn.content).casefold().split())]
+        [turn.role, " ".join(unicodedata.normalize("NFKC", turn.text).casefold().split())]
         for turn in conversation
     ]
     return hashlib.sha256(json.dumps(turns).encode("ascii")).hexdigest()[:32]

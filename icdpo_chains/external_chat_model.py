@@ -51,7 +51,7 @@ def chat_turns(conversation: Sequence[Message]) -> list[Turn]:
 
     A tool's result becomes a human turn: a tool turn would need the id of a call that the model never made.
     """
-    return [(_SPEAKERS[message.role], message.content) for message in conversation]
+    return [(_SPEAKERS[message.role], message.text) for message in conversation]
 
 
 def model_name(chat_model: object) -> str:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.tool_calls.tool_call import ToolCall, as_tool_calls
 
 __all__ = [
     "Conversation",
     "Message",
     "Role",
     "as_conversation",
+    "as_message",
     "as_responses",
     "check_text",
     "search_text",
 ]
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
-Conversation: TypeAlias = "str | Sequence[Message | Mapping[str, str]]"
+Conversation: TypeAlias = "str | Sequence[Message | Mapping[str, Any]]"
 """A prompt: a string (one user turn), or messages as `Message` or `{"role", "content"}`."""
 
 _ROLES = get_args(Role)
@@ -55,14 +57,21 @@ class Message:
     Attributes:
         role: `"system"`, `"user"`, `"assistant"` or `"tool"`.
         content: the text, kept exactly as given.
+        tool_calls: the calls of an assistant.
+        tool_call_id: the id of the call whose result a tool's message holds.
+        name: the name of the tool whose result a tool's message holds.
 
     Raises:
-        InvalidInputError: the role is unknown, or the content is not valid Unicode.
+        InvalidInputError: the role is unknown, the content is not valid Unicode, or a field belongs to
+            another role.
         TypeError: the content is not a string.
     """
 
     role: Role
     content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if self.role not in _ROLES:
@@ -70,10 +79,37 @@ class Message:
                 f"the role {self.role!r} is unknown: use one of {', '.join(map(repr, _ROLES))}"
             )
         check_text(self.content, f"the content of the {self.role} message")
+        if self.tool_calls and self.role != "assistant":
+            raise InvalidInputError(
+                f"a {self.role} message holds tool calls: only an assistant's message may hold them"
+            )
+        for field in ("tool_call_id", "name"):
+            value = getattr(self, field)
+            if value is not None and self.role != "tool":
+                raise InvalidInputError(
+                    f"a {self.role} message has the {field} {value!r:.80}: only a tool's message may have it"
+                )
+            if value is not None:
+                check_text(value, f"the {field} of a tool message")
 
-    def to_dict(self) -> dict[str, str]:
-        """Returns `{"role": ..., "content": ...}`, the form for Hugging Face's chat templates."""
-        return {"role": self.role, "content": self.content}
+    @property
+    def text(self) -> str:
+        """The content, and the tool calls as text."""
+        calls = [call.to_text() for call in self.tool_calls]
+        return "\n".join([*([self.content] if self.content or not calls else []), *calls])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns `{"role": ..., "content": ...}` and the fields of tools that the message has.
+
+        This is the form that Hugging Face's chat templates take.
+        """
+        fields: dict[str, Any] = {"role": self.role, "content": self.content}
+        if self.tool_calls:
+            fields["tool_calls"] = [call.to_dict() for call in self.tool_calls]
+        for field in ("tool_call_id", "name"):
+            if getattr(self, field) is not None:
+                fields[field] = getattr(self, field)
+        return fields
 
 
 def as_conversation(prompt: Conversation) -> tuple[Message, ...]:
@@ -90,7 +126,7 @@ def as_conversation(prompt: Conversation) -> tuple[Message, ...]:
     if isinstance(prompt, str):
         messages: tuple[Message, ...] = (Message("user", prompt),)
     elif isinstance(prompt, Sequence) and not isinstance(prompt, bytes):
-        messages = tuple(_as_message(item, i) for i, item in enumerate(prompt))
+        messages = tuple(as_message(item, i) for i, item in enumerate(prompt))
     else:
         raise TypeError(f"a prompt is a string or a sequence of messages, not {type(prompt).__name__}")
     if not any(message.role == "user" and message.content.strip() for message in messages):
@@ -108,7 +144,7 @@ def search_text(conversation: Sequence[Message]) -> str:
     System messages are left out. They state how to answer (or, in a RAG chain, from which documents); they
     are often long and always alike, and would drown the question.
     """
-    return "\n".join(message.content for message in conversation if message.role != "system")
+    return "\n".join(message.text for message in conversation if message.role != "system")
 
 
 def as_responses(responses: Sequence[str]) -> list[str]:
@@ -128,14 +164,32 @@ def as_responses(responses: Sequence[str]) -> list[str]:
     return list(responses)
 
 
-def _as_message(item: object, position: int) -> Message:
+def as_message(item: object, position: int) -> Message:
+    """Returns a `Message`, or a mapping in the form of `Message.to_dict` or of OpenAI's API, as a `Message`.
+
+    Args:
+        item: The message.
+        position: Its place in the conversation, for errors.
+
+    Raises:
+        InvalidInputError: The message lacks its `role` or `content`, or a field can't be used.
+        TypeError: The message is neither a `Message` nor a mapping.
+    """
     if isinstance(item, Message):
         return item
     if not isinstance(item, Mapping):
         raise TypeError(f"message {position} must be a Message or a mapping, not {type(item).__name__}")
-    missing = [key for key in ("role", "content") if key not in item]
+    where = f"message {position}"
+    calls = as_tool_calls(item.get("tool_calls"), where)
+    content = item.get("content")
+    if content is None and calls:
+        content = ""  # a call needs no words
+    missing = [key for key in ("role", "content") if key not in item and not (calls and key == "content")]
     if missing:
         raise InvalidInputError(
-            f"message {position} has no {' and no '.join(map(repr, missing))}: give both 'role' and 'content'"
+            f"{where} has no {' and no '.join(map(repr, missing))}: give both 'role' and 'content'"
         )
-    return Message(item["role"], item["content"])
+    role = item["role"]
+    # OpenAI's form has names of people, which chat templates have no place for.
+    of_tool = {key: item.get(key) for key in ("tool_call_id", "name")} if role == "tool" else {}
+    return Message(role, content, calls, **of_tool)  # type: ignore[arg-type]  # which checks them

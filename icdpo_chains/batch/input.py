@@ -12,7 +12,7 @@ from typing import Any
 from icdpo_chains.demonstrations.files.prompts import read_prompt_rows
 from icdpo_chains.demonstrations.files.read import RefusedRow
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.messages import Message
+from icdpo_chains.messages import Message, as_message
 
 __all__ = ["JobRow", "count_rows", "fingerprint", "job_rows"]
 
@@ -55,7 +55,7 @@ class JobRow:
         """Builds a row from the values of `to_dict`."""
         prompt = fields["prompt"]
         if not isinstance(prompt, str):
-            prompt = tuple(Message(**message) for message in prompt)
+            prompt = tuple(as_message(message, i) for i, message in enumerate(prompt))
         return cls(**{**fields, "prompt": prompt})
 
 

@@ -109,7 +109,7 @@ class Demonstration:
 
     @property
     def _turns(self) -> list[list[str]]:
-        return [[message.role, message.content] for message in self.messages]
+        return [[message.role, message.text] for message in self.messages]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the demonstration as JSON values, in TRL's explicit-prompt form; `from_dict` reads them.

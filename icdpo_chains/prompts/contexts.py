@@ -181,7 +181,7 @@ def _plausible_count(demonstrations: Sequence[ShownDemonstration], budget: int) 
     room = _CHARACTERS_PER_TOKEN * budget
     for count, shown in enumerate(demonstrations):
         room -= max(len(shown.chosen or ""), len(shown.rejected or ""))
-        room -= sum(len(message.content) for message in shown.messages)
+        room -= sum(len(message.text) for message in shown.messages)
         if room < 0:
             return max(1, count)
     return len(demonstrations)

@@ -97,14 +97,77 @@ class TextEncoder:
         Raises:
             PromptError: the template refuses these messages.
         """
-        given = _strings([messages, template_options])
-        if not any(self._control.search(text) for text in given):
-            ids: list[int] = self._apply(messages, tokenize=True, return_dict=False, **template_options)
-            return ids
-        return self._hostile_conversation(messages, **template_options)
+        rendered = self.render(messages, **template_options)
+        return self.rendered(rendered, messages, **template_options)
 
-    def _hostile_conversation(
-        self, messages: Sequence[Mapping[str, Any]], **template_options: Any
+    def render(self, messages: Sequence[Mapping[str, Any]], **template_options: Any) -> str:
+        """Returns the text that the chat template makes of messages.
+
+        Raises:
+            PromptError: The template refuses these messages.
+        """
+        import jinja2
+
+        try:
+            return str(self.tokenizer.apply_chat_template(list(messages), tokenize=False, **template_options))
+        except (jinja2.TemplateError, TypeError, KeyError, AttributeError, ValueError) as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise PromptError(
+                f"the model's chat template refuses this conversation ({error}); its roles are: {roles}"
+            ) from error
+
+    def rendered(
+        self,
+        rendered: str,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        controls: Sequence[int] | None = None,
+        **template_options: Any,
+    ) -> list[int]:
+        """Returns the ids of a text that `render` made.
+
+        Args:
+            rendered: The text.
+            messages: The messages that the text was made of.
+            controls: The control ids that the template gives for harmless messages of the same shape. Other
+                control ids come from a text, and never reach the model.
+            template_options: The options that the text was made with.
+
+        Raises:
+            PromptError: The tokenizer or the template makes control tokens of a text.
+        """
+        given = _strings([messages, template_options])
+        hostile = any(self._control.search(text) for text in given)
+        ids = self._hostile(messages, template_options) if hostile else self._whole(rendered)
+        if controls is None or self.controls(ids) == list(controls):
+            return ids
+        if not hostile:
+            # A control can be read from a text that does not spell it out: the tokenizer normalizes first.
+            ids = [token for piece in self._pieces(rendered) for token in piece]
+            if self.controls(ids) == list(controls):
+                return ids
+        raise PromptError(
+            "with this conversation, the model's chat template writes other control tokens than with "
+            "harmless text: a message imitates the template; remove the part that looks like a control token"
+        )
+
+    def controls(self, ids: Sequence[int]) -> list[int]:
+        """Returns the control ids among ids, in their order."""
+        return [token for token in ids if token in self._control_ids]
+
+    def _whole(self, rendered: str) -> list[int]:
+        ids: list[int] = self.tokenizer(rendered, add_special_tokens=False, verbose=False).input_ids
+        return ids
+
+    def _pieces(self, rendered: str) -> Iterator[list[int]]:
+        for piece in re.split(f"({self._control.pattern})", rendered):
+            if self._control.fullmatch(piece):
+                yield [self.tokenizer.convert_tokens_to_ids(piece)]
+            elif piece:
+                yield self.text(piece)
+
+    def _hostile(
+        self, messages: Sequence[Mapping[str, Any]], template_options: Mapping[str, Any]
     ) -> list[int]:
         contents = list(_strings([messages, template_options]))
         unused = [character for character in _BREAKS if not any(character in text for text in contents)]
@@ -116,7 +179,7 @@ class TextEncoder:
         harmless, options = _changed(
             [messages, template_options], lambda text: self._control.sub(broken, text)
         )
-        rendered: str = self._apply(harmless, tokenize=False, **options)
+        rendered = self.render(harmless, **options)
         # All remaining control strings are the template's own. Encode the parts between them as text.
         original = {broken(found): found[0] for text in contents for found in self._control.finditer(text)}
         restore = re.compile("|".join(map(re.escape, original)))
@@ -130,21 +193,10 @@ class TextEncoder:
             elif piece:
                 exact.extend(self.text(restore.sub(lambda found: original[found[0]], piece)))
                 check.extend(self.text(piece))
-        whole: list[int] = self.tokenizer(rendered, add_special_tokens=False, verbose=False).input_ids
+        whole = self._whole(rendered)
         # Some tokenizers change the text after a control token (Phi-3 strips it, Mistral
         # adds no space): encoding by pieces would differ, so the split, harmless strings are encoded instead.
         return exact if check == whole else whole
-
-    def _apply(self, messages: Sequence[Mapping[str, Any]], **options: Any) -> Any:
-        import jinja2
-
-        try:
-            return self.tokenizer.apply_chat_template(list(messages), **options)
-        except (jinja2.TemplateError, TypeError, KeyError) as error:
-            roles = ", ".join(message["role"] for message in messages)
-            raise PromptError(
-                f"the model's chat template refuses this conversation ({error}); its roles are: {roles}"
-            ) from error
 
 
 def _strings(value: Any) -> Iterator[str]:

@@ -27,7 +27,7 @@ class RememberedAnswer:
     @property
     def size(self) -> int:
         """Its length in characters."""
-        return len(self.text) + sum(len(message.content) for message in self.conversation)
+        return len(self.text) + sum(len(message.text) for message in self.conversation)
 
 
 class RememberedAnswers:

@@ -128,7 +128,7 @@ class Service:
             APIError: a conversation is too long; or see `Queue.start`.
         """
         for conversation in conversations:
-            self.check_length((message.content for message in conversation), "the conversation")
+            self.check_length((message.text for message in conversation), "the conversation")
 
         def work() -> list[ICDPOResult]:
             if on_text is None:
@@ -165,7 +165,7 @@ class Service:
         """
         self.check_candidates(len(responses), "responses")
         self.check_demonstrations(k, "k")
-        self.check_length((message.content for message in conversation), "the conversation")
+        self.check_length((message.text for message in conversation), "the conversation")
         for response in responses:
             self.check_length([response], "a response")
         return self.queue.start(lambda: self.icdpo.score(conversation, responses, k=k, exclude=exclude))

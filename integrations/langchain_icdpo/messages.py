@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import (
@@ -12,12 +11,14 @@ from langchain_core.messages import (
     ChatMessage,
     HumanMessage,
     SystemMessage,
+    ToolMessage,
     convert_to_messages,
 )
 from langchain_core.prompt_values import PromptValue
 
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message, Role
+from icdpo_chains.tool_calls.tool_call import ToolCall
 
 __all__ = ["from_conversation", "to_conversation", "to_messages", "to_text"]
 
@@ -76,7 +77,7 @@ def to_conversation(value: Any) -> tuple[Message, ...]:
     """Returns a prompt as the core's messages; content that can't be converted is an error.
 
     A human message with a name begins with that name, because chat templates have no place for names. Tool
-    calls become `<tool_call>{...}</tool_call>` in the assistant's text.
+    calls, their ids and the names of tools are kept, for templates that have a place for them.
 
     Args:
         value: see `to_messages`.
@@ -88,14 +89,8 @@ def to_conversation(value: Any) -> tuple[Message, ...]:
 
 
 def from_conversation(conversation: Sequence[Message]) -> list[BaseMessage]:
-    """Returns the core's messages as LangChain's; the result of a tool becomes a human message."""
-    kinds: dict[str, Callable[[str], BaseMessage]] = {
-        "system": SystemMessage,
-        "user": HumanMessage,
-        "assistant": AIMessage,
-        "tool": lambda text: HumanMessage(f"Result of a tool: {text}"),
-    }
-    return [kinds[turn.role](turn.content) for turn in conversation]
+    """Returns the core's messages as LangChain's; a tool's result without the id of its call as a human's."""
+    return [_from_turn(turn) for turn in conversation]
 
 
 def to_text(message: BaseMessage, where: str = "the message") -> str:
@@ -123,10 +118,28 @@ def _message(message: BaseMessage, position: int) -> Message:
         raise InvalidInputError(f"{where} has an unknown role: use one of {', '.join(map(repr, _ROLES))}")
     text = to_text(message, where)
     if isinstance(message, AIMessage):
-        text = "\n".join([*([text] if text else []), *map(_tool_call, message.tool_calls)])
+        calls = [ToolCall(call["name"], call["args"], call["id"]) for call in message.tool_calls]
+        return Message(role, text, tuple(calls))
+    if role == "tool":
+        id = message.tool_call_id if isinstance(message, ToolMessage) else None
+        return Message(role, text, tool_call_id=id or None, name=message.name or None)
     if role == "user" and message.name:
         text = f"{message.name}: {text}"
     return Message(role, text)
+
+
+def _from_turn(turn: Message) -> BaseMessage:
+    if turn.role == "assistant":
+        calls = [
+            {"name": call.name, "args": dict(call.arguments), "id": call.id, "type": "tool_call"}
+            for call in turn.tool_calls
+        ]
+        return AIMessage(turn.content, tool_calls=calls)
+    if turn.role == "tool":
+        if turn.tool_call_id is None:
+            return HumanMessage(f"Result of a tool: {turn.content}")
+        return ToolMessage(turn.content, tool_call_id=turn.tool_call_id, name=turn.name)
+    return SystemMessage(turn.content) if turn.role == "system" else HumanMessage(turn.content)
 
 
 def _part(part: str | dict[Any, Any], from_assistant: bool, where: str) -> str:
@@ -141,9 +154,3 @@ def _part(part: str | dict[Any, Any], from_assistant: bool, where: str) -> str:
         f"{where} holds a part of type {kind!r}, and the model reads text only: leave that part out, or "
         "describe it in words"
     )
-
-
-def _tool_call(call: Any) -> str:
-    # The form of Qwen, Hermes and SmolLM2; other models can read their history in it as well.
-    body = json.dumps({"name": call["name"], "arguments": call["args"]}, ensure_ascii=False)
-    return f"<tool_call>\n{body}\n</tool_call>"

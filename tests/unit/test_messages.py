@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.messages import Message, as_conversation
+from icdpo_chains.messages import Message, as_conversation, search_text
+from icdpo_chains.tool_calls.tool_call import ToolCall
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])).filter(str.strip))
@@ -50,3 +51,52 @@ def test_a_prompt_that_ends_with_an_answer_is_refused() -> None:
 def test_bad_prompts_say_what_is_wrong(prompt: object, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         as_conversation(prompt)  # type: ignore[arg-type]
+
+
+CALL = ToolCall("add", {"a": 1}, "c1")
+
+
+@pytest.mark.parametrize("arguments", [{"a": 1}, '{"a": 1}'])
+def test_calls_and_results_are_read_in_the_form_of_openai(arguments: object) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": arguments}}
+    turns = as_conversation(
+        [
+            {"role": "user", "content": "1?", "name": "Ada"},
+            {"role": "assistant", "content": None, "tool_calls": [call]},
+            {"role": "tool", "content": "1", "tool_call_id": "c1", "name": "add"},
+        ]
+    )
+    assert turns[1:] == (
+        Message("assistant", "", (CALL,)),
+        Message("tool", "1", tool_call_id="c1", name="add"),
+    )
+    assert as_conversation([turn.to_dict() for turn in turns]) == turns
+    assert len({*turns, *turns}) == 3  # they can be the key of a mapping
+    assert "add" in search_text(turns)
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        ({"role": "user", "content": "x", "tool_calls": [CALL]}, "only an assistant"),
+        ({"role": "assistant", "content": "x", "tool_calls": "add"}, "give a list of calls"),
+        ({"role": "assistant", "content": "x", "tool_calls": [{"name": ""}]}, "give the tool's name"),
+        ({"role": "assistant", "content": "x", "tool_calls": [{"id": "c"}]}, "holds the tool call"),
+        (
+            {"role": "assistant", "content": "x", "tool_calls": [{"name": "add", "arguments": "{"}]},
+            "are not JSON",
+        ),
+        (
+            {"role": "assistant", "content": "x", "tool_calls": [{"name": "add", "arguments": "[1]"}]},
+            "give a mapping",
+        ),
+    ],
+)
+def test_bad_calls_say_what_is_wrong(message: dict[str, object], says: str) -> None:
+    with pytest.raises(InvalidInputError, match=says):
+        as_conversation([message, {"role": "user", "content": "a"}])
+
+
+def test_the_fields_of_a_tool_belong_to_its_result() -> None:
+    with pytest.raises(InvalidInputError, match="tool_call_id"):
+        Message("user", "x", tool_call_id="c1")

@@ -84,7 +84,7 @@ def show(ids: Ids, store: options.Store = None, as_json: options.AsJson = False)
     out = console()
     for item in items:
         out.print(item.id, style="bold")
-        parts: list[tuple[str, str]] = [(message.role, message.content) for message in item.messages]
+        parts: list[tuple[str, str]] = [(message.role, message.text) for message in item.messages]
         parts += [("chosen", item.chosen or "(none)"), ("rejected", item.rejected or "(none)")]
         parts += [("metadata", json.dumps(dict(item.metadata)))] * bool(item.metadata)
         for name, text in parts:

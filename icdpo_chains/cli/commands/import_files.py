@@ -247,7 +247,7 @@ def _as_dict(item: _Import, dry_run: bool) -> dict[str, Any]:
 
 def _preview(item: Demonstration) -> list[tuple[str, str]]:
     """The turns and the answers of a demonstration, each on one line."""
-    lines: list[tuple[str, str]] = [(message.role, message.content) for message in item.messages]
+    lines: list[tuple[str, str]] = [(message.role, message.text) for message in item.messages]
     lines += [(side, text) for side in ("chosen", "rejected") if (text := getattr(item, side)) is not None]
     shown = [(label, " ".join(text.split())) for label, text in lines]
     shown = [(label, text[:_WIDTH] + ("..." if len(text) > _WIDTH else "")) for label, text in shown]

@@ -74,7 +74,7 @@ def batches(demonstrations: Iterable[Demonstration], limit: int) -> Iterator[lis
                     f"item {position} is of type {type(item).__name__}, and a store holds Demonstration "
                     "objects: build one by Demonstration.from_dict"
                 )
-            texts = [message.content for message in item.messages]
+            texts = [message.text for message in item.messages]
             texts += [item.chosen or "", item.rejected or ""]
             characters += sum(map(len, texts))
             batch.append(item)

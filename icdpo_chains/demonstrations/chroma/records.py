@@ -9,7 +9,7 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.pairing import is_tie
 from icdpo_chains.errors import DemonstrationError, StoreError
-from icdpo_chains.messages import Message, search_text
+from icdpo_chains.messages import Message, as_message, search_text
 
 __all__ = [
     "CONTENT",
@@ -93,7 +93,7 @@ def prompt_text(record: Mapping[str, Any] | None) -> str:
     if isinstance(prompt, str):
         return prompt
     try:
-        return search_text([Message(turn["role"], turn["content"]) for turn in prompt or []])
+        return search_text([as_message(turn, i) for i, turn in enumerate(prompt or [])])
     except (TypeError, KeyError, ValueError) as error:
         raise StoreError(f"the record is damaged: its prompt is not a conversation ({error})") from None
 

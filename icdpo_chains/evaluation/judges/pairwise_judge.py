@@ -155,9 +155,9 @@ class PairwiseJudge:
 
 
 def _question(turns: Sequence[Message], a: str, b: str, criteria: str) -> list[Turn]:
-    code = _code([a, b, *(turn.content for turn in turns)])
+    code = _code([a, b, *(turn.text for turn in turns)])
     instructions = "\n\n".join([_TASK, criteria, _MATERIAL + code, _FORM])
-    parts = [(f"conversation, {turn.role}", turn.content) for turn in turns]
+    parts = [(f"conversation, {turn.role}", turn.text) for turn in turns]
     parts += [("answer A", a), ("answer B", b)]
     lines = [line for heading, text in parts for line in _block(code, heading, text)]
     return [("system", instructions), ("human", "\n".join(lines))]

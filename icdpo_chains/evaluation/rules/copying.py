@@ -26,7 +26,7 @@ def copying(answer: str, shown: Sequence[ShownDemonstration], question: Demonstr
     own = _fourgrams(answer)
     if not own:
         return 0.0
-    asked = set(_fourgrams("\n".join(message.content for message in question.messages)))
+    asked = set(_fourgrams("\n".join(message.text for message in question.messages)))
     known: set[tuple[str, ...]] = set()
     for pair in shown:
         known.update(_fourgrams(search_text(pair.messages)), _fourgrams(pair.chosen or ""))

@@ -159,7 +159,7 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         try:
             return len(form.context(to_conversation(messages), [], None))
         except PromptError:  # the template refuses this part of a conversation on its own
-            return sum(len(self.get_token_ids(turn.content)) for turn in to_conversation(messages))
+            return sum(len(self.get_token_ids(turn.text)) for turn in to_conversation(messages))
 
     def _generate(
         self,

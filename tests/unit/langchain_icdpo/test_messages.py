@@ -21,6 +21,7 @@ from langchain_core.prompt_values import ChatPromptValue, StringPromptValue
 
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message
+from icdpo_chains.tool_calls.tool_call import ToolCall
 from langchain_icdpo.messages import from_conversation, to_conversation
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -39,20 +40,15 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
         ([HumanMessage(["a", {"type": "text", "text": "b"}])], [Message("user", "ab")]),
         ([HumanMessage("Hi", name="Ada")], [Message("user", "Ada: Hi")]),
         ([AIMessageChunk("Hi")], [Message("assistant", "Hi")]),
-        ([ToolMessage("3", tool_call_id="1")], [Message("tool", "3")]),
-        ([FunctionMessage("3", name="add")], [Message("tool", "3")]),
+        ([ToolMessage("3", tool_call_id="1")], [Message("tool", "3", tool_call_id="1")]),
+        ([FunctionMessage("3", name="add")], [Message("tool", "3", name="add")]),
         (
             [AIMessage([{"type": "reasoning", "reasoning": "Hm."}, {"type": "text", "text": "Yes"}])],
             [Message("assistant", "Yes")],
         ),
         (
             [AIMessage("So:", tool_calls=[{"name": "add", "args": {"a": "é"}, "id": "1"}])],
-            [
-                Message(
-                    "assistant",
-                    'So:\n<tool_call>\n{"name": "add", "arguments": {"a": "é"}}\n</tool_call>',
-                )
-            ],
+            [Message("assistant", "So:", (ToolCall("add", {"a": "é"}, "1"),))],
         ),
     ],
     ids=lambda value: type(value).__name__,
@@ -70,6 +66,15 @@ def test_what_is_no_prompt(value: Any) -> None:
 @given(st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), TEXT)))
 def test_back_and_forth(turns: list[tuple[Any, str]]) -> None:
     conversation = [Message(role, text) for role, text in turns]
+    assert list(to_conversation(from_conversation(conversation))) == conversation
+
+
+def test_calls_and_results_go_back_and_forth() -> None:
+    conversation = [
+        Message("user", "1 + 2?"),
+        Message("assistant", "So:", (ToolCall("add", {"a": 1, "b": 2}, "c1"),)),
+        Message("tool", "3", tool_call_id="c1", name="add"),
+    ]
     assert list(to_conversation(from_conversation(conversation))) == conversation
 
 

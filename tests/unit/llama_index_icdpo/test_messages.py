@@ -17,6 +17,7 @@ from llama_index.core.base.llms.types import (
 
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message
+from icdpo_chains.tool_calls.tool_call import ToolCall
 from llama_index_icdpo.messages import to_conversation
 
 
@@ -54,9 +55,13 @@ def test_blocks() -> None:
         role="assistant",
     )
     (turn,) = to_conversation([message])
-    assert turn.content == (
-        'One.\nTwo {x}.\n<tool_call>\n{"name": "find", "arguments": {"what": "Schlüssel"}}\n</tool_call>'
-    )
+    assert turn == Message("assistant", "One.\nTwo {x}.", (ToolCall("find", {"what": "Schlüssel"}),))
+
+
+def test_a_tools_result_names_its_call() -> None:
+    given = {"tool_call_id": "c1", "name": "find"}
+    (turn,) = to_conversation([ChatMessage("Here.", role="tool", additional_kwargs=given)])
+    assert turn == Message("tool", "Here.", tool_call_id="c1", name="find")
 
 
 def test_an_empty_message_is_an_empty_turn() -> None:

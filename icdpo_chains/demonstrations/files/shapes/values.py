@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from icdpo_chains.demonstrations.files.shapes.dialogue import dialogue_of, value_of, without_end
 from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message, as_conversation
+from icdpo_chains.tool_calls.tool_call import as_tool_calls
 
 __all__ = ["Prompt", "Turns", "answer_from", "is_message_list", "joined", "prompt_from"]
 
@@ -133,8 +134,8 @@ def joined(prompt: Prompt | None, before: Mapping[str, Turns]) -> Prompt:
     wanted = as_conversation(prompt)
     if turns == wanted:
         return prompt
-    there = {(turn.role, turn.content.strip()) for turn in turns}
-    if not all((turn.role, turn.content.strip()) in there for turn in wanted):
+    there = {(turn.role, turn.text.strip()) for turn in turns}
+    if not all((turn.role, turn.text.strip()) in there for turn in wanted):
         raise DemonstrationError(
             f"the {name} answer holds {len(turns) + 1} messages, which lack the prompt: give one assistant "
             "message, or the prompt's own messages and then one"
@@ -183,12 +184,16 @@ def _message(item: object, what: str) -> Message:
         role = _ROLES.get(role.lower().replace("-", "_"), role.lower())
     if isinstance(content, Sequence) and not isinstance(content, str):
         content = _parts(content, what)
+    calls = as_tool_calls(item.get("tool_calls"), what) if role == "assistant" else ()
+    if content is None and calls:
+        content = ""
     if not isinstance(role, str) or not isinstance(content, str):
         raise DemonstrationError(
             f"{what} needs 'role' and 'content', or 'from' and 'value', as strings; it has: "
             + (", ".join(f"{key!r} ({type(part).__name__})" for key, part in item.items()) or "nothing")
         )
-    return Message(role, content)  # type: ignore[arg-type]  # which checks the role
+    named = {key: item[key] for key in ("tool_call_id", "name") if role == "tool" and item.get(key)}
+    return Message(role, content, calls, **named)  # type: ignore[arg-type]  # which checks the role
 
 
 def _parts(parts: Sequence[Any], what: str) -> str:

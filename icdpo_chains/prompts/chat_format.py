@@ -1,0 +1,213 @@
+"""`ChatFormat`: conversations and demonstrations in the tokenizer's own chat template."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from icdpo_chains.errors import PromptError
+from icdpo_chains.messages import Message
+from icdpo_chains.prompts.encoding import TextEncoder
+from icdpo_chains.prompts.harmless import Harmless, is_shown, switches_of
+from icdpo_chains.prompts.layouts import Layout, layouts, with_ids, without_system
+
+__all__ = ["ChatFormat", "Shown"]
+
+Shown = tuple[Sequence[Message], str]
+"""One demonstration in a context: its prompt, and one of its answers."""
+
+_MOST_KEPT = 512
+_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "zqktool",
+        "description": "d",
+        "parameters": {"type": "object", "properties": {"a": {"type": "string", "description": "d"}}},
+    },
+}
+
+
+class ChatFormat:
+    """The tokenizer's chat template: demonstrations are earlier turns, the instruction is a system message.
+
+    The conversation's own system messages follow the demonstrations: they concern this conversation, and
+    models forget them (such as the documents of a RAG chain) if demonstrations come in between. The switches
+    that a template looks for in its first system message (SmolLM3's `/no_think`) also follow the instruction.
+
+    Templates accept different forms: contents as texts or as lists of parts, system messages anywhere or in
+    one place, alternating roles, tool calls in several forms. A conversation of a new shape is first rendered
+    with harmless texts, and the first `Layout` that shows all of them is used. A conversation that no layout
+    shows in full is an error.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template.
+        eos_token_ids: the ids at which the model stops; the id that the template puts after an answer ends an
+            answer.
+
+    Raises:
+        PromptError: the tokenizer has no chat template, or the template shows no text.
+    """
+
+    stop: tuple[str, ...] = ()
+
+    def __init__(self, tokenizer: Any, eos_token_ids: Collection[int] = ()) -> None:
+        if not tokenizer.chat_template:
+            raise PromptError("the tokenizer has no chat template: use PlainFormat, or set chat_template")
+        self._encoder = TextEncoder(tokenizer)
+        self._switches = switches_of(tokenizer.chat_template)
+        self._options: dict[str, Any] = {}
+        self._known: dict[tuple[object, ...], tuple[Layout, list[int]]] = {}
+        self._end = self._end_of_answer(eos_token_ids)
+
+    def with_tools(self, tools: Sequence[Mapping[str, Any]]) -> ChatFormat:
+        """Returns the same format with tools that the template shows to the model.
+
+        Args:
+            tools: the tools in the form of OpenAI's API, `{"type": "function", "function": {...}}`.
+
+        Raises:
+            PromptError: the template has no place for tools.
+        """
+        if not self._renders_tools():
+            raise PromptError(
+                "the model's chat template has no place for tools, and the model would not see them: "
+                "use a model that was trained to call tools, such as Qwen2.5-Instruct, or leave them out"
+            )
+        return self._with_options({"tools": list(tools)})
+
+    def context(
+        self, conversation: Sequence[Message], shown: Sequence[Shown], instruction: str | None
+    ) -> list[int]:
+        """Returns the ids of instruction, demonstrations and conversation, up to the start of the answer.
+
+        Raises:
+            PromptError: The template refuses the conversation, leaves out the text of a message, or writes
+                other control tokens than with harmless text.
+        """
+        own = [turn.content for turn in conversation if turn.role == "system"]
+        switches = [each for each in self._switches if any(each in text for text in own)]
+        if instruction and switches:
+            instruction = f"{instruction}\n\n{' '.join(switches)}"
+        turns = [Message("system", instruction)] if instruction else []
+        for prompt, answer in shown:
+            turns += [*without_system(prompt), Message("assistant", answer)]
+        if not self._takes_opening:
+            conversation = _opening_told(conversation)
+        return self._render(with_ids([*turns, *conversation]), add_generation_prompt=True)
+
+    def answer(self, text: str, *, ended: bool) -> list[int]:
+        """Returns the ids of an answer, with the template's end of turn if it `ended`."""
+        return self._encoder.text(text) + (self._end if ended else [])
+
+    def answer_text(self, text: str) -> str:
+        """Returns the text unchanged."""
+        return text
+
+    def answer_so_far(self, text: str) -> str:
+        """Returns the text unchanged."""
+        return text
+
+    def _with_options(self, options: Mapping[str, Any]) -> ChatFormat:
+        changed = copy.copy(self)
+        changed._options = {**self._options, **options}
+        changed._known = {}
+        changed.__dict__.pop("_takes_opening", None)
+        return changed
+
+    def _render(self, turns: Sequence[Message], **more: Any) -> list[int]:
+        options = {**self._options, **more}
+        layout, controls = self._layout(turns, options)
+        messages = layout.messages(turns)
+        text = self._encoder.render(messages, **options)
+        for turn in turns:
+            self._check_shown(turn, text)
+        return self._encoder.rendered(text, messages, controls=controls, **options)
+
+    @cached_property
+    def _takes_opening(self) -> bool:
+        """Whether the assistant's turn may open a conversation, alone and behind demonstrations."""
+        opening = [Message("assistant", "hello"), Message("user", "hello")]
+        try:
+            found = [
+                self._layout(turns, self._options) for turns in (opening, [*reversed(opening), *opening])
+            ]
+        except PromptError:
+            return False
+        return not any(layout.joined for layout, _ in found)
+
+    def _layout(self, turns: Sequence[Message], options: Mapping[str, Any]) -> tuple[Layout, list[int]]:
+        """The layout for conversations of this shape, and the control ids that the template writes then."""
+        harmless = Harmless.like(turns, self._switches)
+        key = (*harmless.key, options.get("add_generation_prompt"))
+        known = self._known.get(key)
+        if known is None:
+            known = self._first_layout(harmless, Harmless.options(options))
+            if len(self._known) >= _MOST_KEPT:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+    def _first_layout(self, harmless: Harmless, options: Mapping[str, Any]) -> tuple[Layout, list[int]]:
+        disordered: tuple[Layout, list[int]] | None = None
+        refusal: PromptError | None = None
+        for layout in layouts(harmless.turns):
+            messages = layout.messages(harmless.turns)
+            try:
+                text = self._encoder.render(messages, **options)
+            except PromptError as error:
+                refusal = refusal or error
+                continue
+            # Where a call has no content, some templates write "None".
+            if not harmless.shown_in(text) or (layout.no_words is None and "None" in text):
+                continue
+            found = (layout, self._encoder.controls(self._encoder.rendered(text, messages, **options)))
+            if harmless.in_order(text):
+                return found
+            disordered = disordered or found
+        if disordered is not None:
+            return disordered
+        roles = ", ".join(turn.role for turn in harmless.turns)
+        raise refusal or PromptError(
+            f"the model's chat template leaves out the text of a message, in any form of conversations "
+            f"that templates take; the roles are: {roles}"
+        )
+
+    def _check_shown(self, turn: Message, rendered: str) -> None:
+        content = turn.content
+        if turn.role == "assistant":
+            content = content.rsplit("</think>", 1)[-1]  # templates leave out the thoughts of earlier turns
+        values = [value for call in turn.tool_calls for value in call.arguments.values()]
+        for text in (content, *(value for value in values if isinstance(value, str))):
+            if not is_shown(text, rendered, self._switches):
+                raise PromptError(
+                    f"the model's chat template leaves out or changes a part of the {turn.role} message "
+                    f"{text!r:.80}, so that the model would not see this part: change the message, or set "
+                    "another chat_template"
+                )
+
+    def _renders_tools(self) -> bool:
+        turns = [Message("user", "hello")]
+        try:
+            layout, _ = self._layout(turns, self._options)
+            rendered = self._encoder.render(layout.messages(turns), tools=[_TOOL])
+        except PromptError:
+            return False
+        return "zqktool" in rendered
+
+    def _end_of_answer(self, eos_token_ids: Collection[int]) -> list[int]:
+        ids = self._render([Message("user", "hello"), Message("assistant", "qZ7")])
+        # Only the last few: earlier turns end with the same token. At most a line break follows it.
+        ends = [token for token in ids[-3:] if token in eos_token_ids]
+        eos = self._encoder.tokenizer.eos_token_id
+        return ends[:1] or ([] if eos is None else [eos])
+
+
+def _opening_told(conversation: Sequence[Message]) -> list[Message]:
+    """The conversation with the assistant's turn that opens it told by the user."""
+    turns = list(conversation)
+    first = next((i for i, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    if first < len(turns) and turns[first].role == "assistant" and not turns[first].tool_calls:
+        turns[first] = Message("user", f"You began the conversation:\n{turns[first].content}")
+    return turns

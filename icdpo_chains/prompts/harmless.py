@@ -1,0 +1,115 @@
+"""`Harmless`: a conversation of the same shape with harmless texts, to learn what a chat template does."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from icdpo_chains.messages import Message
+from icdpo_chains.tool_calls.tool_call import ToolCall
+
+__all__ = ["Harmless", "is_shown", "switches_of"]
+
+_UNSAFE = re.compile(r"[^\w\s$.-]")
+_SWITCH = re.compile(r"""["'](/[a-z][a-z_]*)["']""")
+
+
+def switches_of(chat_template: object) -> tuple[str, ...]:
+    """Returns the words that a chat template looks for in a message, such as SmolLM3's `/no_think`."""
+    return tuple(dict.fromkeys(_SWITCH.findall(str(chat_template or ""))))
+
+
+@dataclass(frozen=True)
+class Harmless:
+    """A conversation of the same shape with harmless texts.
+
+    Attributes:
+        turns: The conversation.
+        marks: The texts that a rendered conversation has to show, in their order: of each turn those of its
+            content and its calls.
+        key: Equal for conversations of the same shape.
+    """
+
+    turns: tuple[Message, ...]
+    marks: tuple[str, ...]
+    key: tuple[object, ...]
+
+    @classmethod
+    def like(cls, turns: Sequence[Message], switches: Sequence[str] = ()) -> Harmless:
+        """Returns the harmless conversation of the shape of another one.
+
+        Args:
+            turns: The other conversation.
+            switches: The words that the template looks for; they stay where they are.
+        """
+        harmless: list[Message] = []
+        marks: list[str] = []
+        for place, turn in enumerate(turns):
+            content = ""
+            if turn.content.strip():
+                marks.append(f"zqk{place}x")
+                content = " ".join([marks[-1], *(switch for switch in switches if switch in turn.content)])
+            calls = []
+            for number, call in enumerate(turn.tool_calls):
+                mark = f"zqk{place}c{number}"
+                marks.append(f"{mark}n")
+                if call.arguments:
+                    marks.append(f"{mark}v")
+                calls.append(ToolCall(f"{mark}n", {"a": f"{mark}v"} if call.arguments else {}, call.id))
+            name = "zqkname" if turn.name else None
+            harmless.append(replace(turn, content=content, tool_calls=tuple(calls), name=name))
+        return cls(tuple(harmless), tuple(marks), tuple(harmless))
+
+    def shown_in(self, rendered: str) -> bool:
+        """Whether a rendered text shows all marks."""
+        rendered = rendered.casefold()
+        return all(mark in rendered for mark in self.marks)
+
+    def in_order(self, rendered: str) -> bool:
+        """Whether the marks stand in their order; a template may place the system message that opens."""
+        rendered = rendered.casefold()
+        marks = self.marks[1:] if self.turns and self.turns[0].role == "system" else self.marks
+        places = [rendered.find(mark) for mark in marks]
+        return places == sorted(places)
+
+    @staticmethod
+    def options(options: Any) -> Any:
+        """Returns template options, such as tools, with harmless texts."""
+        if isinstance(options, str):
+            return _UNSAFE.sub("_", options)
+        if isinstance(options, Mapping):
+            return {Harmless.options(name): Harmless.options(item) for name, item in options.items()}
+        if isinstance(options, (list, tuple)):
+            return [Harmless.options(item) for item in options]
+        return options
+
+
+def is_shown(text: str, rendered: str, switches: Sequence[str] = ()) -> bool:
+    """Whether a rendered conversation shows a text, as it is, as JSON, or with other spaces.
+
+    Args:
+        text: The text.
+        rendered: The conversation.
+        switches: The words that the template may take out of the text.
+    """
+    text = text.strip()
+    if text in rendered:
+        return True
+    for switch in switches:
+        text = text.replace(switch, "")
+    forms = (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1], _escaped(text))
+    bare = _bare(rendered)
+    return any(_bare(form) in bare for form in forms)
+
+
+def _escaped(text: str) -> str:
+    for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+        text = text.replace(character, name)
+    return text
+
+
+def _bare(text: str) -> str:
+    return "".join(text.split()).casefold()

@@ -1,0 +1,1 @@
+"""Tool calls: their type, and the forms in which models write them."""
