@@ -11,8 +11,9 @@ from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.token_stream import TokenStream
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.prompts.formats import PromptFormat
-from icdpo_chains.reasoning.thoughts import ThoughtReader
+from icdpo_chains.reasoning.thoughts import Thought, ThoughtReader
 from icdpo_chains.result import Answer, Draft
+from icdpo_chains.tool_calls.reading import CALL_MARKS
 
 __all__ = ["Question"]
 
@@ -60,8 +61,9 @@ class Question:
     def _answer(self, sample: Sample) -> Answer:
         reader = self.request.sampling.reasoning or ThoughtReader()
         thought = reader.split(sample.token_ids, sample.text, self.tokenizer)
+        text = self._with_marks(sample, thought) if getattr(self.format, "tools", ()) else thought.answer
         return Answer(
-            self.format.answer_text(thought.answer),
+            self.format.answer_text(text),
             sample.token_ids,
             # Sampling has recorded the log-probabilities: the expert side of the score is free.
             sample.logprobs,
@@ -70,3 +72,16 @@ class Question:
             thought.reasoning,
             thought.num_tokens,
         )
+
+    def _with_marks(self, sample: Sample, thought: Thought) -> str:
+        """Returns the answer with the control tokens that mark a tool call, if there are any."""
+        ids = list(sample.token_ids[thought.num_tokens :])
+        if ids and ids[-1] == self.tokenizer.eos_token_id:
+            ids.pop()
+        raw, bare = (
+            str(self.tokenizer.decode(ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False))
+            for skip in (False, True)
+        )
+        lost = any(mark in raw and mark not in thought.answer for mark in CALL_MARKS)
+        # A text that ends at a stop string is shorter than its tokens.
+        return raw.strip() if lost and bare.strip() == thought.answer.strip() else thought.answer

@@ -77,6 +77,11 @@ class ChatFormat:
             )
         return self._with_options({"tools": list(tools)})
 
+    @property
+    def tools(self) -> Sequence[Mapping[str, Any]]:
+        """The tools that the model sees."""
+        return list(self._options.get("tools", ()))
+
     def context(
         self, conversation: Sequence[Message], shown: Sequence[Shown], instruction: str | None
     ) -> list[int]:

@@ -14,7 +14,9 @@ __all__ = ["Thought", "ThoughtReader", "answer_alone"]
 _CONTEXT_END = 32
 """The last tokens of a context, in which a template opens or closes a thought."""
 
-_CALL = "<|channel|>commentary"
+_CALL = re.compile(r"<\|channel\|>commentary to=|<\|start\|>assistant to=|\A to=functions\.")
+"""The beginning of a call of gpt-oss, whose recipient stands in the channel's name or in the role's."""
+
 _BETWEEN_MESSAGES = re.compile(
     r"<\|end\|>(?:<\|start\|>assistant)?(?:<\|channel\|>analysis<\|message\|>)?|<\|start\|>assistant"
 )
@@ -151,7 +153,7 @@ class ThoughtReader:
         if span.answer is None:
             return Thought(reasoning, "", len(token_ids), finished=False)
         count = self._thought_tokens(token_ids, span.answer, tokenizer)
-        if raw.startswith(_CALL, span.answer):  # a call is unreadable without its marks
+        if _CALL.match(raw, span.answer):  # a call is unreadable without its marks
             return Thought(reasoning, raw[span.answer :].strip(), count)
         if raw[: span.answer] == text[: span.answer]:
             return Thought(reasoning, text[span.answer :].lstrip(), count)
@@ -238,9 +240,9 @@ def _closing(tags: ReasoningTags, text: str, at: int) -> tuple[int, int] | None:
     """Returns the positions before and behind the first closing tag."""
     end = text.find(tags.closing, at)
     if _is_channel(tags):
-        call = text.find(f"{_CALL} to=", at)  # a call of gpt-oss follows a thought without a final channel
-        if call >= 0 and (end < 0 or call < end):
-            return call, call
+        call = _CALL.search(text, at)  # a call of gpt-oss follows a thought without a final channel
+        if call and (end < 0 or call.start() < end):
+            return call.start(), call.start()
     return None if end < 0 else (end, end + len(tags.closing))
 
 

@@ -17,7 +17,7 @@ from langchain_core.utils.function_calling import convert_to_json_schema, conver
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from icdpo_chains.errors import InvalidInputError
-from langchain_icdpo.chat_model.json_text import read_json, without_fence
+from icdpo_chains.tool_calls.json_text import read_json, without_fence
 
 __all__ = ["JsonAnswer", "structured"]
 

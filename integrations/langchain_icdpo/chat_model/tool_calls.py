@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.messages import InvalidToolCall, ToolCall
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from langchain_icdpo.chat_model.json_text import read_json, without_fence
+from icdpo_chains.tool_calls.reading import read_calls
 from langchain_icdpo.chat_model.structured_output import JsonAnswer
 
 __all__ = ["ToolUse", "tool_options"]
-
-_OPENING, _CLOSING = "<tool_call>", "</tool_call>"
-_LIST = "[TOOL_CALLS]"
 
 
 def tool_options(
@@ -72,6 +69,7 @@ class ToolUse:
             tool["function"]["name"]: tool["function"].get("parameters", {}).get("required", [])
             for tool in tools
         }
+        self._tools = list(tools)
         self._choice = choice
         self._parallel = parallel
         self._answer = answer
@@ -95,86 +93,34 @@ class ToolUse:
 
     def fields(self, text: str) -> dict[str, Any]:
         """Returns the content without the calls, the calls, and the invalid calls."""
-        content, calls, broken = _read(text)
+        content, calls, broken = self._read(text)
         if self._answer is not None and not calls and not broken:
             return self._answer.fields(text)
         return {"content": content, "tool_calls": calls, "invalid_tool_calls": broken}
 
+    def _read(self, text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
+        read = read_calls(text, self._tools)
+        calls = [tool_call(name=call.name, args=dict(call.arguments), id=_new_id()) for call in read.calls]
+        error = "this is no call with a name and an object of arguments"
+        broken = [
+            invalid_tool_call(name=None, args=piece, id=_new_id(), error=error) for piece in read.broken
+        ]
+        return read.content, calls, broken
+
     def _makes_call(self, text: str) -> bool:
         """Whether there is a call, and all calls are valid and are of the chosen tools."""
-        _, calls, broken = _read(text)
+        _, calls, broken = self._read(text)
         if not calls or broken or (len(calls) > 1 and not self._parallel):
             return False
         return all(self._complete(call) and self._choice in ("auto", "any", call["name"]) for call in calls)
 
     def _answers(self, text: str) -> bool:
-        _, calls, broken = _read(text)
+        _, calls, broken = self._read(text)
         return not calls and not broken and (self._answer is None or self._answer.fitting([text])[0])
 
     def _complete(self, call: ToolCall) -> bool:
         required = self._required.get(call["name"])
         return required is not None and all(name in call["args"] for name in required)
-
-
-def _read(text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
-    """Reads `<tool_call>` blocks, `[TOOL_CALLS]` lists, or a whole text that is a call in JSON."""
-    if _OPENING in text:
-        content, pieces = _blocks(text)
-    elif _LIST in text:
-        before, _, after = text.partition(_LIST)
-        content, pieces = before.strip(), [after.strip()]
-    else:
-        calls = list(_calls(without_fence(text.strip())))
-        # Neither a JSON answer nor broken JSON is a call: such a text is the answer itself.
-        return ("", calls, []) if calls and None not in calls else (text, [], [])  # type: ignore[return-value]
-    read: list[ToolCall] = []
-    broken: list[InvalidToolCall] = []
-    for piece in pieces:
-        calls = list(_calls(piece))
-        if calls and None not in calls:
-            read += calls  # type: ignore[arg-type]
-        else:
-            error = 'this is not {"name": ..., "arguments": {...}} in JSON'
-            broken.append(invalid_tool_call(name=None, args=piece, id=_new_id(), error=error))
-    return content, read, broken
-
-
-def _blocks(text: str) -> tuple[str, list[str]]:
-    """The text outside the `<tool_call>` blocks, and the text of each block, even if unclosed."""
-    first, *blocks = text.split(_OPENING)
-    outside, pieces = [first], []
-    for block in blocks:
-        inside, closing, after = block.partition(_CLOSING)
-        pieces.append(inside.strip())
-        outside.append(after if closing else "")
-    return "".join(outside).strip(), pieces
-
-
-def _calls(text: str) -> Iterator[ToolCall | None]:
-    """Returns the calls of a JSON text, with `None` for an item that is not a call."""
-    try:
-        value = read_json(text, strict=False)
-    except ValueError:
-        return
-    for item in value if isinstance(value, list) else [value]:
-        yield _call(item)
-
-
-def _call(item: Any) -> ToolCall | None:
-    if not isinstance(item, dict):
-        return None
-    if isinstance(item.get("function"), dict):
-        item = item["function"]
-    name = item.get("name")
-    arguments = next((item[key] for key in ("arguments", "parameters", "args") if key in item), None)
-    if isinstance(arguments, str):
-        try:
-            arguments = read_json(arguments, strict=False)
-        except ValueError:
-            return None
-    if not isinstance(name, str) or not isinstance(arguments, dict):
-        return None
-    return tool_call(name=name, args=arguments, id=_new_id())
 
 
 def _new_id() -> str:

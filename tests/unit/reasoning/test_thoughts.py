@@ -51,6 +51,14 @@ def test_tags(text: str, expected: tuple[str | None, str, bool]) -> None:
             f"{ANALYSIS}<|channel|>commentary to=functions.add <|constrain|>json<|message|>{{}}",
             ("Hm.", "<|channel|>commentary to=functions.add <|constrain|>json<|message|>{}", True),
         ),
+        (
+            f"{ANALYSIS}<|start|>assistant to=functions.add<|channel|>commentary json<|message|>{{}}",
+            ("Hm.", "<|start|>assistant to=functions.add<|channel|>commentary json<|message|>{}", True),
+        ),
+        (
+            " to=functions.add<|channel|>commentary json<|message|>{}",
+            (None, "to=functions.add<|channel|>commentary json<|message|>{}", True),
+        ),
     ],
 )
 def test_channels(text: str, expected: tuple[str | None, str, bool]) -> None:
