@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -79,10 +79,12 @@ def answer_all(
     seed: int | None = None,
     exclude: Collection[str] = (),
     finalists: int | None = None,
+    chat_template_kwargs: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> list[ICDPOResult | Exception]:
     """Takes all questions through one stage, then through the next; see `ICDPO.generate_batch`."""
+    pipeline = pipeline.with_chat_template_kwargs(chat_template_kwargs)
     each = Each(lambda error: return_exceptions)
     conversations = each(as_conversation, prompts)
     stages = [Stages(on_progress) for _ in prompts]

@@ -103,6 +103,7 @@ class ICDPOConfig(BaseModel):
         finalists: The number of candidates that are sampled to their end; see `Pipeline`.
         sampling: How candidates are sampled.
         instructions: The texts before chosen and before rejected answers.
+        chat_template_kwargs: Keywords for the chat template, such as `{"enable_thinking": False}`.
         min_similarity: Demonstrations below this cosine to the question are not shown; see `Threshold`.
         min_bm25: Demonstrations below this BM25 score are not shown.
         substitute: What is shown if all demonstrations are below a limit: `"general"` or `"none"`.
@@ -130,6 +131,7 @@ class ICDPOConfig(BaseModel):
     finalists: int | None = None
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     instructions: InstructionsConfig = Field(default_factory=InstructionsConfig)
+    chat_template_kwargs: dict[str, Any] | None = None
     min_similarity: float | None = None
     min_bm25: float | None = None
     substitute: Substitute = "general"

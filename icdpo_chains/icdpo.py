@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -49,6 +49,7 @@ class ICDPO(Pipeline):
         dtype: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
         engine: Engine = "transformers",
+        chat_template_kwargs: dict[str, Any] | None = None,
     ) -> ICDPO:
         """Builds an ICDPO; by default with the default model and the starter demonstrations.
 
@@ -66,6 +67,7 @@ class ICDPO(Pipeline):
             device: The model's device; see `TransformersPolicy.from_pretrained`.
             engine: The library that computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file
                 (see `LlamaCppPolicy`).
+            chat_template_kwargs: see `Pipeline`.
 
         Raises:
             PolicyError: The model can't be loaded.
@@ -77,16 +79,17 @@ class ICDPO(Pipeline):
 
         config = ICDPOConfig().changed(
             {
-                "model": _name(model),
+                "model": str(model) if isinstance(model, (str, Path)) else None,
                 "engine": engine,
                 "dtype": None if dtype is None else str(dtype),
                 "device": None if device is None else str(device),
-                "store": _name(store),
+                "store": str(store) if isinstance(store, (str, Path)) else None,
                 "n": n,
                 "k": k,
                 "against": against,
                 "aggregate": aggregate,
                 "finalists": finalists,
+                "chat_template_kwargs": chat_template_kwargs,
             }
         )
         built = cls.from_config(
@@ -134,6 +137,7 @@ class ICDPO(Pipeline):
             sampling=config.sampling.params(),
             instructions=config.build_instructions(),
             finalists=config.finalists,
+            chat_template_kwargs=config.chat_template_kwargs,
             demonstrations_required=config.build_threshold().leaves_some,
         )
 
@@ -147,6 +151,7 @@ class ICDPO(Pipeline):
         seed: int | None = None,
         exclude: Collection[str] = (),
         finalists: int | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         on_progress: OnProgress | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> ICDPOResult:
@@ -160,6 +165,7 @@ class ICDPO(Pipeline):
             seed: Makes the answer reproducible; overrides the seed in `sampling`.
             exclude: Ids of demonstrations that must not be shown.
             finalists: Replaces the instance's number of candidates that are sampled to the end.
+            chat_template_kwargs: Further keywords for the chat template.
             on_progress: A function that is called after each stage.
             on_text: With one candidate, a function that receives the answer so far each time the answer has
                 grown. The thread that samples calls it; it must not raise. See `stream`.
@@ -182,6 +188,7 @@ class ICDPO(Pipeline):
             seed=seed,
             exclude=exclude,
             finalists=finalists,
+            chat_template_kwargs=chat_template_kwargs,
             on_progress=on_progress,
             on_text=on_text,
         )
@@ -235,6 +242,7 @@ class ICDPO(Pipeline):
         k: int | None = None,
         exclude: Collection[str] = (),
         ended: bool = True,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
         on_progress: OnProgress | None = None,
     ) -> ICDPOResult:
         """Ranks given answers.
@@ -246,6 +254,7 @@ class ICDPO(Pipeline):
             exclude: Ids of demonstrations that must not be shown.
             ended: Whether the answers are complete: the end token then counts, as it does for a candidate
                 that ended by itself.
+            chat_template_kwargs: Further keywords for the chat template.
             on_progress: A function that is called after each stage.
 
         Returns:
@@ -261,7 +270,8 @@ class ICDPO(Pipeline):
         responses = as_responses(responses)
         found = self.retrieve(conversation, k=k, exclude=exclude)
         stages.done("retrieved", demonstrations=tuple(found))
-        result = self.rank(self.encode(conversation, found, responses, ended=ended))
+        chat = self.with_chat_template_kwargs(chat_template_kwargs)
+        result = self.rank(chat.encode(conversation, found, responses, ended=ended))
         stages.done("scored", candidates=result.candidates)
         return replace(result, timings=stages.timings())
 
@@ -292,8 +302,3 @@ class ICDPO(Pipeline):
     async def ascore(self, prompt: Conversation, responses: Sequence[str], **options: Any) -> ICDPOResult:
         """Runs `score` in a thread; takes the same options."""
         return await in_thread(self.score, prompt, responses, **options)
-
-
-def _name(given: object) -> str | None:
-    """The name or path of a model or store; `None` for an object."""
-    return str(given) if isinstance(given, (str, Path)) else None

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+from typing_extensions import Self
 
 from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
@@ -15,8 +19,8 @@ from icdpo_chains.messages import Conversation, Message, as_conversation, as_res
 from icdpo_chains.policies.policy import BatchPolicy, Policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
-from icdpo_chains.prompts.formats import PromptFormat, prompt_format
-from icdpo_chains.question import Question
+from icdpo_chains.prompts.formats import PromptFormat, prompt_format, with_template_kwargs
+from icdpo_chains.question import Question, thought_ids
 from icdpo_chains.reasoning.tags import ReasoningTags, known_tags
 from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
@@ -45,7 +49,10 @@ class Pipeline:
             instructions alone are shown.
         reasoning_tags: The strings around a model's thoughts; by default those that its tokenizer knows.
 
+        chat_template_kwargs: Keywords for the chat template, such as `{"enable_thinking": False}`.
+
     Raises:
+        PromptError: The chat template does not know a keyword.
         TypeError, ValueError: An argument is of the wrong type or out of range.
     """
 
@@ -64,6 +71,7 @@ class Pipeline:
         finalists: int | None = None,
         demonstrations_required: bool = True,
         reasoning_tags: Sequence[ReasoningTags] | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         self.policy = policy
         self.retriever = retriever
@@ -76,12 +84,25 @@ class Pipeline:
         )
         self.demonstrations_required = demonstrations_required
         self.instructions = instructions or Instructions()
-        self.format = format or prompt_format(policy.tokenizer, policy.eos_token_ids)
+        form = format or prompt_format(policy.tokenizer, policy.eos_token_ids)
+        self.format = with_template_kwargs(form, chat_template_kwargs)
         self.reasoning_tags = (
             known_tags(policy.tokenizer) if reasoning_tags is None else tuple(reasoning_tags)
         )
         limits = [limit for limit in (policy.max_context, max_context) if limit is not None]
         self.max_context = min(limits, default=None)
+
+    def with_chat_template_kwargs(self, kwargs: Mapping[str, Any] | None) -> Self:
+        """Returns the same with keywords for the chat template; policy and retriever are shared.
+
+        Raises:
+            PromptError: The chat template does not know a keyword.
+        """
+        if not kwargs:
+            return self
+        changed = copy.copy(self)
+        changed.format = with_template_kwargs(self.format, kwargs)
+        return changed
 
     def retrieve(
         self, prompt: Conversation, *, k: int | None = None, exclude: Collection[str] = ()
@@ -191,7 +212,10 @@ class Pipeline:
         """
         reader = ThoughtReader.of_given(self.reasoning_tags)
         given = [reader.read(response) for response in as_responses(responses)]
-        thoughts = [self._thought_ids(thought.reasoning) for thought in given]
+        thoughts = [
+            thought_ids(thought.reasoning, self.format, self.policy.tokenizer, self.reasoning_tags)
+            for thought in given
+        ]
         encoded = [
             (*before, *self.format.answer(thought.answer, ended=ended))
             for before, thought in zip(thoughts, given, strict=True)
@@ -257,15 +281,6 @@ class Pipeline:
             NoCandidateError: no candidate can be scored.
         """
         return self.rank(draft).checked()
-
-    def _thought_ids(self, reasoning: str | None) -> list[int]:
-        """Returns the ids between a context and a given answer: its thought."""
-        if reasoning is None and not self.reasoning_tags:
-            return []
-        tokenizer = self.policy.tokenizer
-        context = self.format.context([Message("user", "hello")], [], None)
-        reader = ThoughtReader.after(context, tokenizer, self.reasoning_tags)
-        return reader.thought_ids(reasoning, tokenizer, lambda text: self.format.answer(text, ended=False))
 
     def _shown(self, demonstrations: Sequence[RetrievedDemonstration]) -> list[RetrievedDemonstration]:
         return showable(demonstrations, self.scorer.against, required=self.demonstrations_required)

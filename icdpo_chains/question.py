@@ -7,15 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.messages import Message
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.token_stream import TokenStream
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.prompts.formats import PromptFormat
+from icdpo_chains.reasoning.tags import ReasoningTags
 from icdpo_chains.reasoning.thoughts import Thought, ThoughtReader
 from icdpo_chains.result import Answer, Draft
 from icdpo_chains.tool_calls.reading import CALL_MARKS
 
-__all__ = ["Question"]
+__all__ = ["Question", "thought_ids"]
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,21 @@ class Question:
         lost = any(mark in raw and mark not in thought.answer for mark in CALL_MARKS)
         # A text that ends at a stop string is shorter than its tokens.
         return raw.strip() if lost and bare.strip() == thought.answer.strip() else thought.answer
+
+
+def thought_ids(
+    reasoning: str | None, form: PromptFormat, tokenizer: Any, tags: Sequence[ReasoningTags]
+) -> list[int]:
+    """Returns the token ids between a context and an answer that was not sampled: its thought.
+
+    Args:
+        reasoning: the thought; `None` for an answer without one.
+        form: how texts are laid out.
+        tokenizer: the policy's.
+        tags: the strings around the model's thoughts; none for a model that does not think.
+    """
+    if reasoning is None and not tags:
+        return []
+    context = form.context([Message("user", "hello")], [], None)
+    reader = ThoughtReader.after(context, tokenizer, tags)
+    return reader.thought_ids(reasoning, tokenizer, lambda text: form.answer(text, ended=False))

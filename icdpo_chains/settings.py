@@ -38,7 +38,7 @@ _SAMPLING = {
 }
 """The frameworks' name of each sampling setting, and its name in `SamplingParams`."""
 
-CALL_SETTINGS = ("n", "k", "finalists", *_SAMPLING)
+CALL_SETTINGS = ("n", "k", "finalists", "chat_template_kwargs", *_SAMPLING)
 """The settings that a single call may change."""
 
 
@@ -61,6 +61,8 @@ class ICDPOSettings(BaseModel):
         n: The number of candidates.
         k: The number of demonstrations shown.
         finalists: The number of candidates that are sampled to their end; see `Pipeline`.
+        chat_template_kwargs: Keywords for the chat template, such as `{"enable_thinking": False}`; those of a
+            call are added.
         max_tokens: The longest answer, in tokens.
         min_tokens: The shortest answer, in tokens.
         temperature: 0 always takes the likeliest token: all candidates are then the same.
@@ -93,6 +95,7 @@ class ICDPOSettings(BaseModel):
     n: StrictInt | None = None
     k: StrictInt | None = None
     finalists: StrictInt | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
     max_tokens: StrictInt | None = None
     min_tokens: StrictInt | None = None
     temperature: StrictFloat | StrictInt | None = None
@@ -219,6 +222,10 @@ class ICDPOSettings(BaseModel):
             "finalists": self._setting("finalists", given),
             "sampling": self.sampling(given),
             "exclude": given.get("exclude") or (),
+            "chat_template_kwargs": {
+                **(self.chat_template_kwargs or {}),
+                **(given.get("chat_template_kwargs") or {}),
+            },
         }
 
     def _setting(self, name: str, given: Mapping[str, Any]) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -29,6 +30,7 @@ __all__ = [
     "Against",
     "Aggregate",
     "AsJson",
+    "ChatTemplateKwargs",
     "Config",
     "Decoding",
     "Demonstrations",
@@ -92,6 +94,26 @@ Aggregate: TypeAlias = Annotated[
 Decoding: TypeAlias = Annotated[
     Literal["sample", "guided"],
     typer.Option(help="guided: follow the demonstrations at each token (docs/guides/guided.md)."),
+]
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(f"{text!r:.80} is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f'{text!r:.80} is no JSON object: give {{"name": value}}')
+    return value
+
+
+ChatTemplateKwargs: TypeAlias = Annotated[
+    dict[str, Any] | None,
+    typer.Option(
+        parser=_json_object,
+        metavar="JSON",
+        help='Keywords for the chat template, such as {"enable_thinking": false}.',
+    ),
 ]
 Dtype: TypeAlias = Annotated[
     str | None, typer.Option(help="float32, bfloat16, float16; by default what suits the hardware.")

@@ -43,6 +43,7 @@ def _shared(
     finalists: Annotated[
         int | None, typer.Option(help="Sample no more candidates than these to their end; for a large n.")
     ] = None,
+    chat_template_kwargs: options.ChatTemplateKwargs = None,
     config: options.Config = None,
     model: options.Model = None,
     engine: options.Engine = "transformers",

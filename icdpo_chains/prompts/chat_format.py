@@ -12,6 +12,7 @@ from icdpo_chains.messages import Message
 from icdpo_chains.prompts.encoding import TextEncoder
 from icdpo_chains.prompts.harmless import Harmless, is_shown, switches_of
 from icdpo_chains.prompts.layouts import Layout, layouts, with_ids, without_system
+from icdpo_chains.prompts.template_kwargs import checked_kwargs
 
 __all__ = ["ChatFormat", "Shown"]
 
@@ -76,6 +77,22 @@ class ChatFormat:
                 "use a model that was trained to call tools, such as Qwen2.5-Instruct, or leave them out"
             )
         return self._with_options({"tools": list(tools)})
+
+    def with_template_kwargs(self, kwargs: Mapping[str, Any]) -> ChatFormat:
+        """Returns the same format with keywords for the template, such as `{"enable_thinking": False}`.
+
+        Args:
+            kwargs: The keywords; those that the format has already are kept.
+
+        Raises:
+            PromptError: The template knows no keyword of a name.
+        """
+        return self._with_options(checked_kwargs(kwargs, self._encoder.tokenizer.chat_template))
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The tools and keywords that the template gets."""
+        return dict(self._options)
 
     @property
     def tools(self) -> Sequence[Mapping[str, Any]]:

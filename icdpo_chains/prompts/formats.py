@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from icdpo_chains.errors import PromptError
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.chat_format import ChatFormat, Shown
 from icdpo_chains.prompts.encoding import TextEncoder
 from icdpo_chains.prompts.layouts import without_system
 
-__all__ = ["ChatFormat", "PlainFormat", "PlainTemplate", "PromptFormat", "Shown", "Template", "prompt_format"]
+__all__ = [
+    "ChatFormat",
+    "PlainFormat",
+    "PlainTemplate",
+    "PromptFormat",
+    "Shown",
+    "Template",
+    "prompt_format",
+    "with_template_kwargs",
+]
 
 
 class PromptFormat(Protocol):
@@ -143,6 +153,36 @@ class PlainFormat:
         return "" if prefix.startswith(text) else text.removeprefix(prefix)
 
 
-def prompt_format(tokenizer: Any, eos_token_ids: Collection[int] = ()) -> PromptFormat:
-    """Returns the format for a tokenizer: chat if it has a template, otherwise plain."""
-    return ChatFormat(tokenizer, eos_token_ids) if tokenizer.chat_template else PlainFormat(tokenizer)
+def prompt_format(
+    tokenizer: Any,
+    eos_token_ids: Collection[int] = (),
+    chat_template_kwargs: Mapping[str, Any] | None = None,
+) -> PromptFormat:
+    """Returns the format for a tokenizer: chat if it has a template, otherwise plain.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        eos_token_ids: the ids at which the model stops.
+        chat_template_kwargs: keywords for the template.
+
+    Raises:
+        PromptError: the template does not know a keyword, or there is no template for it.
+    """
+    form = ChatFormat(tokenizer, eos_token_ids) if tokenizer.chat_template else PlainFormat(tokenizer)
+    return with_template_kwargs(form, chat_template_kwargs)
+
+
+def with_template_kwargs(form: PromptFormat, kwargs: Mapping[str, Any] | None) -> PromptFormat:
+    """Returns a format with keywords for its chat template.
+
+    Raises:
+        PromptError: the template does not know a keyword, or the format has no template.
+    """
+    if not kwargs:
+        return form
+    if not isinstance(form, ChatFormat):
+        raise PromptError(
+            f"{type(form).__name__} has no chat template for the chat_template_kwargs {dict(kwargs)!r:.80}: "
+            "leave them out, or use a model whose tokenizer has a chat template"
+        )
+    return form.with_template_kwargs(kwargs)

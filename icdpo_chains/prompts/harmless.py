@@ -71,7 +71,10 @@ class Harmless:
     def in_order(self, rendered: str) -> bool:
         """Whether the marks stand in their order; a template may place the system message that opens."""
         rendered = rendered.casefold()
-        marks = self.marks[1:] if self.turns and self.turns[0].role == "system" else self.marks
+        # The results of several calls may be moved behind their calls.
+        moved = {f"zqk{place}x" for place, turn in enumerate(self.turns) if turn.role == "tool"}
+        first = 1 if self.turns and self.turns[0].role == "system" else 0
+        marks = [mark for mark in self.marks[first:] if mark not in moved]
         places = [rendered.find(mark) for mark in marks]
         return places == sorted(places)
 

@@ -29,6 +29,8 @@ class Layout:
             JSON, or the calls as a part of the text.
         no_words: The content of a call without words: the empty text, or `None`.
         short_ids: Whether the ids of calls are nine letters and digits long, as Mistral's templates demand.
+        split: Whether the words of a message and each of its calls are messages of their own, each call
+            with its result behind it.
         results: The role of a tool's result.
     """
 
@@ -38,11 +40,12 @@ class Layout:
     calls: Literal["mapping", "json", "text"] = "mapping"
     no_words: Literal[""] | None = ""
     short_ids: bool = False
+    split: bool = False
     results: Literal["tool", "user"] = "tool"
 
     def messages(self, turns: Sequence[Message]) -> list[dict[str, Any]]:
         """Returns the turns as a chat template takes them."""
-        turns = [self._in_text(turn) for turn in turns]
+        turns = [self._in_text(turn) for turn in (_split(turns) if self.split else turns)]
         if self.system != "all":
             first = 1 if self.system == "first" and turns and turns[0].role == "system" else 0
             turns = [*turns[:first], *without_system(turns[first:])]
@@ -78,8 +81,9 @@ def layouts(turns: Sequence[Message]) -> Iterator[Layout]:
     """Yields the layouts in which a conversation can be given to a template, the plainest first."""
     calls: list[dict[str, Any]] = [{}]
     if any(turn.tool_calls for turn in turns):
-        forms = itertools.product((False, True), ("mapping", "json"), ("", None))
-        calls = [{"short_ids": short, "calls": form, "no_words": none} for short, form, none in forms]
+        names = ("split", "short_ids", "calls", "no_words")
+        forms = itertools.product((False, True), (False, True), ("mapping", "json"), ("", None))
+        calls = [dict(zip(names, form, strict=True)) for form in forms]
         calls.append({"calls": "text"})
     elif any(turn.tool_call_id for turn in turns):
         calls.append({"short_ids": True})
@@ -93,7 +97,8 @@ def layouts(turns: Sequence[Message]) -> Iterator[Layout]:
     for result, call, join, kept, content in itertools.product(
         results, calls, joined, system, ("text", "parts")
     ):
-        yield Layout(content=content, system=kept, joined=join, results=result, **call)
+        if result == "tool" or "no_words" not in call:  # a structured call wants a structured result
+            yield Layout(content=content, system=kept, joined=join, results=result, **call)
 
 
 def with_ids(turns: Sequence[Message]) -> list[Message]:
@@ -134,6 +139,25 @@ def without_system(turns: Sequence[Message]) -> list[Message]:
         else:
             result.append(turn)
     return result + [Message("user", "\n\n".join(waiting))] * bool(waiting)
+
+
+def _split(turns: Sequence[Message]) -> list[Message]:
+    """The turns with one call in each message, and its result behind it."""
+    result: list[Message] = []
+    moved: set[int] = set()
+    for place, turn in enumerate(turns):
+        if not turn.tool_calls:
+            result += [] if place in moved else [turn]
+            continue
+        if turn.content.strip():
+            result.append(Message("assistant", turn.content))
+        end = next((i for i in range(place + 1, len(turns)) if turns[i].role != "tool"), len(turns))
+        for call in turn.tool_calls:
+            result.append(Message("assistant", "", (call,)))
+            own = [i for i in range(place + 1, end) if turns[i].tool_call_id == call.id and i not in moved]
+            moved.update(own)
+            result += [turns[i] for i in own]
+    return result
 
 
 def _joined(turns: Sequence[Message]) -> list[Message]:

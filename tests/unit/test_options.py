@@ -31,7 +31,9 @@ def test_the_integrations_have_every_option() -> None:
 
 
 def test_a_call_may_change_every_option_of_sampling() -> None:
-    assert {*SamplingConfig.model_fields, "n", "k", "finalists", "min_tokens"} == {*CALL_SETTINGS}
+    assert {*SamplingConfig.model_fields, "n", "k", "finalists", "min_tokens", "chat_template_kwargs"} == {
+        *CALL_SETTINGS
+    }
 
 
 def test_the_defaults_are_the_same_everywhere() -> None:

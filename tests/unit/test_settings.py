@@ -24,6 +24,7 @@ def test_what_is_not_set_is_left_to_the_core() -> None:
         "finalists": None,
         "sampling": core.sampling,
         "exclude": (),
+        "chat_template_kwargs": {},
     }
     assert len(core.generate("?", **options).candidates) == 3
 
@@ -158,3 +159,9 @@ def test_guided_decoding_is_a_setting_of_model_and_call() -> None:
     for wrong in ({"decoding": "beam"}, {"alpha": 2}, {"decoding": "guided", "finalists": 2}):
         with pytest.raises(ValidationError):
             ICDPOSettings(icdpo=make(), **wrong)
+
+
+def test_the_keywords_of_a_call_are_added_to_those_of_the_settings() -> None:
+    own = ICDPOSettings(icdpo=make(), chat_template_kwargs={"a": 1, "b": 2})
+    options = own.options({"chat_template_kwargs": {"b": 3}})
+    assert options["chat_template_kwargs"] == {"a": 1, "b": 3}

@@ -20,6 +20,7 @@ from icdpo_chains.evaluation.tuning.successive_halving import SettingSearch, sea
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES
+from icdpo_chains.prompts.formats import prompt_format
 from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def tune(
             seed=seed,
             instructions=instructions,
             max_context=max_context,
+            format=prompt_format(policy.tokenizer, policy.eos_token_ids, base.chat_template_kwargs),
         )
         found = search_setting(
             scorer,
@@ -174,6 +176,7 @@ def tune(
             sampling=replace(base.sampling.params(), max_new_tokens=max_tokens, seed=None),
             instructions=instructions,
             max_context=max_context,
+            chat_template_kwargs=base.chat_template_kwargs,
         )
         until = began + seconds
         try:

@@ -67,6 +67,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletio
     service.check_model(body.model)
     conversation = to_conversation(body.messages)
     options = generation_options(service, body)
+    options["chat_template_kwargs"] = body.chat_template_kwargs
     name, created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
     n = body.n or 1
     if body.stream:

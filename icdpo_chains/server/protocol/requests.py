@@ -142,6 +142,10 @@ class ChatRequest(GenerationRequest):
     messages: Annotated[list[ChatMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int | None, Field(ge=1, description="Goes before max_tokens.")] = None
     response_format: ResponseFormat | None = None
+    chat_template_kwargs: Annotated[
+        dict[str, Any] | None,
+        Field(description='Keywords for the chat template, such as {"enable_thinking": false}.'),
+    ] = None
     tools: _NoList = None
     functions: _NoList = None
 

@@ -53,7 +53,9 @@ def _format(icdpo: ICDPO) -> str:
     if not _ours(icdpo.format):
         return _token(icdpo.format)
     wording = getattr(icdpo.format, "_template", None) or icdpo.policy.tokenizer.chat_template
-    return f"{type(icdpo.format).__name__} {hashlib.sha256(repr(wording).encode()).hexdigest()}"
+    options = getattr(icdpo.format, "options", None)
+    digest = hashlib.sha256(repr((wording, options)).encode()).hexdigest()
+    return f"{type(icdpo.format).__name__} {digest}"
 
 
 def _described(value: Any) -> str:

@@ -153,9 +153,10 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         """Returns the number of tokens of messages in the model's template, without demonstrations."""
         if not messages:
             return 0
-        form = self.core.format
+        core = self.core.with_chat_template_kwargs(self.chat_template_kwargs)
         if tools:
-            form = Call.with_tools(self.core, tool_options(tools)["tools"]).format
+            core = Call.with_tools(core, tool_options(tools)["tools"])
+        form = core.format
         try:
             return len(form.context(to_conversation(messages), [], None))
         except PromptError:  # the template refuses this part of a conversation on its own

@@ -153,3 +153,17 @@ def test_guided_decoding_is_an_option(icdpo: Any, monkeypatch: pytest.MonkeyPatc
     assert low != high
     assert icdpo("ask", "?", "--alpha", "2").exit_code == 2
     assert icdpo("ask", "?", "--decoding", "guided", "--finalists", "2").exit_code == 2
+
+
+def test_keywords_of_the_chat_template_are_json(icdpo: Any, tmp_path: Path) -> None:
+    for wrong in ("{", "[1]", "true"):
+        run = icdpo("ask", "Hi", "--chat-template-kwargs", wrong)
+        assert run.exit_code == 2
+        assert "JSON" in run.stderr
+    run = icdpo("ask", "Hi", "--chat-template-kwargs", '{"enable_thinking": false}')
+    assert run.exit_code == 1  # the fake's template has no such keyword
+    assert "no keyword 'enable_thinking'" in run.stderr
+    path = tmp_path / "c.json"
+    ICDPOConfig(chat_template_kwargs={"enable_thinking": False}).write(path)
+    assert ICDPOConfig.read(path).chat_template_kwargs == {"enable_thinking": False}
+    assert "no keyword 'enable_thinking'" in icdpo("ask", "Hi", "--config", str(path)).stderr

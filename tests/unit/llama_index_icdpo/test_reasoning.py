@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from llama_index.core.base.llms.types import ChatMessage, TextBlock, ThinkingBlock
 
+from icdpo_chains import ChatFormat
 from llama_index_icdpo import ICDPOLLM
 
 from ..fake_core import KIND, make_core
+from ..prompts.templates import family_tokenizer
 
 
 def test_the_thought_is_a_block_of_its_own() -> None:
@@ -17,3 +19,20 @@ def test_the_thought_is_a_block_of_its_own() -> None:
     pieces = list(llm.stream_chat([ChatMessage(content="My bike broke.")]))
     assert "".join(piece.delta or "" for piece in pieces) == KIND
     assert pieces[-1].message.blocks == message.blocks
+
+
+def test_thinking_is_switched_off_in_the_llm_and_in_a_call() -> None:
+    seen: list[str] = []
+
+    def respond(context: str) -> list[str]:
+        seen.append(context)
+        return ["Yes."]
+
+    core = make_core(respond, n=1)
+    core.policy.tokenizer = family_tokenizer("qwen3")
+    core.format = ChatFormat(core.policy.tokenizer)
+    off = {"enable_thinking": False}
+    ICDPOLLM(icdpo=core).complete("Hi")
+    ICDPOLLM(icdpo=core, chat_template_kwargs=off).complete("Hi")
+    ICDPOLLM(icdpo=core).chat([ChatMessage(content="Hi")], chat_template_kwargs=off)
+    assert [context.endswith("</think>\n\n") for context in seen] == [False, True, True]

@@ -127,6 +127,25 @@ def test_a_call_is_given_in_the_form_that_the_template_takes(family: str) -> Non
     assert ("<tool_call>\n{" in rendered) == (family == "qwen3" or family not in CALLS_AS)
 
 
+def test_a_template_of_one_call_a_message_gets_each_call_with_its_result() -> None:
+    tokenizer = family_tokenizer("gpt_oss")
+    text = tokenizer.decode(ChatFormat(tokenizer).context(CONVERSATIONS["two calls"], [], None))
+    places = [
+        text.index(piece) for piece in ("to=functions.weather_at", "It rains: ", "to=functions.time_at")
+    ]
+    assert places == sorted(places)
+    assert places[-1] < text.index("Noon.") < text.index("It rains.<")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_structured_call_has_a_structured_result(family: str) -> None:
+    layout = ChatFormat(family_tokenizer(family))
+    for conversation in CONVERSATIONS.values():
+        if any(turn.tool_calls for turn in conversation):
+            found, _ = layout._first_layout(Harmless.like(conversation), {"add_generation_prompt": True})
+            assert found.calls == "text" or found.results == "tool"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_tools_are_shown_or_refused(family: str) -> None:
     layout = ChatFormat(family_tokenizer(family))

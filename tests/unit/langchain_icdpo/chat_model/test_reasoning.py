@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from icdpo_chains import ChatFormat
 from langchain_icdpo import ChatICDPO
+from langchain_icdpo.chat_model.cache_key import cache_key
 
 from ...fake_core import KIND, make_core
+from ...prompts.templates import family_tokenizer
 
 
 def test_the_thought_stands_beside_the_answer() -> None:
@@ -18,3 +21,23 @@ def test_the_thought_stands_beside_the_answer() -> None:
     for chunk in chunks[1:]:
         whole += chunk
     assert whole.additional_kwargs["reasoning_content"] == "Hm."
+
+
+def test_thinking_is_switched_off_in_the_model_and_in_a_call() -> None:
+    seen: list[str] = []
+
+    def respond(context: str) -> list[str]:
+        seen.append(context)
+        return ["Yes."]
+
+    core = make_core(respond, n=1)
+    core.policy.tokenizer = family_tokenizer("qwen3")
+    core.format = ChatFormat(core.policy.tokenizer)
+    off = {"enable_thinking": False}
+    ChatICDPO(icdpo=core).invoke("Hi")
+    ChatICDPO(icdpo=core, chat_template_kwargs=off).invoke("Hi")
+    ChatICDPO(icdpo=core).invoke("Hi", chat_template_kwargs=off)
+    ChatICDPO(icdpo=core).bind(chat_template_kwargs=off).batch(["Hi", "Ho"])
+    assert [context.endswith("</think>\n\n") for context in seen] == [False, True, True, True, True]
+    keys = {cache_key(core.with_chat_template_kwargs(kwargs)) for kwargs in (None, off)}
+    assert len(keys) == 2

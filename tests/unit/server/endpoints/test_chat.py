@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from icdpo_chains import SamplingParams
+from icdpo_chains import ChatFormat, SamplingParams
 from icdpo_chains.server import ServerLimits
 from tests.unit.fake_core import KIND, RUDE, make_core
+from tests.unit.prompts.templates import family_tokenizer
 from tests.unit.server.client import QUESTION, events, make_client
 
 URL = "/v1/chat/completions"
@@ -285,3 +286,17 @@ async def test_the_thought_stands_beside_the_answer() -> None:
     deltas = [chunk["choices"][0]["delta"] for chunk in events(await ask(core, stream=True))]
     assert "".join(delta.get("content", "") for delta in deltas) == KIND
     assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "Hm, a bike."
+
+
+async def test_keywords_reach_the_chat_template() -> None:
+    core = make_core()
+    core.policy.tokenizer = family_tokenizer("qwen3")
+    core.format = ChatFormat(core.policy.tokenizer)
+    used = [
+        (await ask(core, **more)).json()["usage"]["prompt_tokens"]
+        for more in ({}, {"chat_template_kwargs": {"enable_thinking": False}})
+    ]
+    assert used[1] > used[0]  # the empty thought
+    refused = await ask(core, chat_template_kwargs={"enable_thinkng": False})
+    assert refused.status_code == 400
+    assert "no keyword 'enable_thinkng'" in refused.json()["error"]["message"]
