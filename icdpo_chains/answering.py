@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from icdpo_chains.messages import Conversation, as_conversation
+from icdpo_chains.messages import Conversation
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.progress import OnProgress, Stages
@@ -86,7 +86,7 @@ def answer_all(
     """Takes all questions through one stage, then through the next; see `ICDPO.generate_batch`."""
     pipeline = pipeline.with_chat_template_kwargs(chat_template_kwargs)
     each = Each(lambda error: return_exceptions)
-    conversations = each(as_conversation, prompts)
+    conversations = each(pipeline.conversation, prompts)
     stages = [Stages(on_progress) for _ in prompts]
     found = each(lambda prompt: pipeline.retrieve(prompt, k=k, exclude=exclude), conversations)
     each(lambda stage, item: stage.done("retrieved", demonstrations=tuple(item)), stages, found)

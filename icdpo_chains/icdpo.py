@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from icdpo_chains.answering import answer_all
-from icdpo_chains.messages import Conversation, as_conversation, as_responses
+from icdpo_chains.messages import Conversation, as_responses
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import SamplingParams
@@ -266,11 +266,11 @@ class ICDPO(Pipeline):
             TypeError, ValueError: There is no response, or a response is not a string.
         """
         stages = Stages(on_progress)
-        conversation = as_conversation(prompt)
-        responses = as_responses(responses)
-        found = self.retrieve(conversation, k=k, exclude=exclude)
-        stages.done("retrieved", demonstrations=tuple(found))
         chat = self.with_chat_template_kwargs(chat_template_kwargs)
+        conversation = chat.conversation(prompt)
+        responses = as_responses(responses)
+        found = chat.retrieve(conversation, k=k, exclude=exclude)
+        stages.done("retrieved", demonstrations=tuple(found))
         result = self.rank(chat.encode(conversation, found, responses, ended=ended))
         stages.done("scored", candidates=result.candidates)
         return replace(result, timings=stages.timings())

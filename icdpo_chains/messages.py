@@ -112,15 +112,16 @@ class Message:
         return fields
 
 
-def as_conversation(prompt: Conversation) -> tuple[Message, ...]:
+def as_conversation(prompt: Conversation, *, continued: bool = False) -> tuple[Message, ...]:
     """Returns a prompt as messages that end with the turn to answer.
 
     Args:
         prompt: a string, which becomes one user turn, or messages.
+        continued: whether the prompt has to end with the beginning of the assistant's answer instead.
 
     Raises:
-        InvalidInputError: the prompt is blank, has no user turn, ends with the assistant's own turn, or a
-            message lacks its `role` or `content`.
+        InvalidInputError: the prompt is blank, has no user turn, ends with the wrong turn, or a message lacks
+            its `role` or `content`.
         TypeError: the prompt is neither a string nor a sequence of messages.
     """
     if isinstance(prompt, str):
@@ -131,9 +132,16 @@ def as_conversation(prompt: Conversation) -> tuple[Message, ...]:
         raise TypeError(f"a prompt is a string or a sequence of messages, not {type(prompt).__name__}")
     if not any(message.role == "user" and message.content.strip() for message in messages):
         raise InvalidInputError("the question is blank: the prompt needs a user turn with some text")
-    if messages[-1].role == "assistant":
+    last = messages[-1]
+    if continued and (last.role != "assistant" or last.tool_calls or not last.content.strip()):
         raise InvalidInputError(
-            "the prompt ends with an assistant turn, so there is nothing to answer: leave that turn out"
+            "continue_final_message is set, and the prompt does not end with an assistant turn that has some "
+            "text: add the beginning of the answer, or leave continue_final_message out"
+        )
+    if last.role == "assistant" and not continued:
+        raise InvalidInputError(
+            "the prompt ends with an assistant turn, so there is nothing to answer: leave that turn out, or "
+            'continue it by chat_template_kwargs={"continue_final_message": True}'
         )
     return messages
 

@@ -104,6 +104,10 @@ class Pipeline:
         changed.format = with_template_kwargs(self.format, kwargs)
         return changed
 
+    def conversation(self, prompt: Conversation) -> tuple[Message, ...]:
+        """Returns a prompt as messages; see `as_conversation`."""
+        return as_conversation(prompt, continued=getattr(self.format, "continues", False))
+
     def retrieve(
         self, prompt: Conversation, *, k: int | None = None, exclude: Collection[str] = ()
     ) -> list[RetrievedDemonstration]:
@@ -114,7 +118,9 @@ class Pipeline:
         """
         check_cancelled()
         k = self.k if k is None else check_count(k, "k", 10_000)
-        return self.retriever.retrieve(as_conversation(prompt), k, exclude=exclude)
+        conversation = self.conversation(prompt)
+        asked = conversation[:-1] if conversation[-1].role == "assistant" else conversation
+        return self.retriever.retrieve(asked, k, exclude=exclude)
 
     def sample(
         self,
@@ -155,7 +161,7 @@ class Pipeline:
         finalists: int | None = None,
     ) -> Question:
         """The first half of `sample`, with its arguments and errors: lays the question out for the policy."""
-        conversation = as_conversation(prompt)
+        conversation = self.conversation(prompt)
         n = self.n if n is None else check_count(n, "n", MAX_CANDIDATES)
         sampling = sampling or self.sampling
         if seed is None:
@@ -221,7 +227,7 @@ class Pipeline:
             for before, thought in zip(thoughts, given, strict=True)
         ]
         demonstrations = self._shown(demonstrations)
-        contexts = self._contexts(as_conversation(prompt), demonstrations, max(map(len, encoded)))
+        contexts = self._contexts(self.conversation(prompt), demonstrations, max(map(len, encoded)))
         unique = list(dict.fromkeys(encoded))
         check_cancelled()
         expert = dict(zip(unique, self.policy.logprobs(contexts.chosen, unique), strict=True))

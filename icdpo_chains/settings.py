@@ -38,7 +38,7 @@ _SAMPLING = {
 }
 """The frameworks' name of each sampling setting, and its name in `SamplingParams`."""
 
-CALL_SETTINGS = ("n", "k", "finalists", "chat_template_kwargs", *_SAMPLING)
+CALL_SETTINGS = ("n", "k", "finalists", *_SAMPLING, "chat_template_kwargs")
 """The settings that a single call may change."""
 
 

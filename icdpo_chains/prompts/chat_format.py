@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +19,10 @@ __all__ = ["ChatFormat", "Shown"]
 
 Shown = tuple[Sequence[Message], str]
 """One demonstration in a context: its prompt, and one of its answers."""
+
+_CONTINUE = "continue_final_message"
+_CUT = "zqkend"
+"""Stands behind the beginning of an answer while the template is rendered."""
 
 _MOST_KEPT = 512
 _TOOL = {
@@ -95,6 +100,11 @@ class ChatFormat:
         return dict(self._options)
 
     @property
+    def continues(self) -> bool:
+        """Whether the answer continues the assistant's turn that ends a conversation."""
+        return bool(self._options.get(_CONTINUE))
+
+    @property
     def tools(self) -> Sequence[Mapping[str, Any]]:
         """The tools that the model sees."""
         return list(self._options.get("tools", ()))
@@ -117,7 +127,7 @@ class ChatFormat:
             turns += [*without_system(prompt), Message("assistant", answer)]
         if not self._takes_opening:
             conversation = _opening_told(conversation)
-        return self._render(with_ids([*turns, *conversation]), add_generation_prompt=True)
+        return self._render(with_ids([*turns, *conversation]))
 
     def answer(self, text: str, *, ended: bool) -> list[int]:
         """Returns the ids of an answer, with the template's end of turn if it `ended`."""
@@ -138,14 +148,22 @@ class ChatFormat:
         changed.__dict__.pop("_takes_opening", None)
         return changed
 
-    def _render(self, turns: Sequence[Message], **more: Any) -> list[int]:
-        options = {**self._options, **more}
-        layout, controls = self._layout(turns, options)
+    def _render(self, turns: Sequence[Message], *, prompted: bool = True) -> list[int]:
+        cut = None
+        if self.continues and turns[-1].role == "assistant":
+            cut, prompted = _CUT, False
+            turns = [*turns[:-1], replace(turns[-1], content=turns[-1].content + cut)]
+        options = {**self._keywords, "add_generation_prompt": prompted}
+        layout, controls = self._layout(turns, options, cut)
         messages = layout.messages(turns)
-        text = self._encoder.render(messages, **options)
+        text = self._encoder.render(messages, cut=cut, **options)
         for turn in turns:
             self._check_shown(turn, text)
-        return self._encoder.rendered(text, messages, controls=controls, **options)
+        return self._encoder.rendered(text, messages, controls=controls, cut=cut, **options)
+
+    @property
+    def _keywords(self) -> dict[str, Any]:
+        return {name: value for name, value in self._options.items() if name != _CONTINUE}
 
     @cached_property
     def _takes_opening(self) -> bool:
@@ -153,38 +171,45 @@ class ChatFormat:
         opening = [Message("assistant", "hello"), Message("user", "hello")]
         try:
             found = [
-                self._layout(turns, self._options) for turns in (opening, [*reversed(opening), *opening])
+                self._layout(turns, self._keywords) for turns in (opening, [*reversed(opening), *opening])
             ]
         except PromptError:
             return False
         return not any(layout.joined for layout, _ in found)
 
-    def _layout(self, turns: Sequence[Message], options: Mapping[str, Any]) -> tuple[Layout, list[int]]:
+    def _layout(
+        self, turns: Sequence[Message], options: Mapping[str, Any], cut: str | None = None
+    ) -> tuple[Layout, list[int]]:
         """The layout for conversations of this shape, and the control ids that the template writes then."""
         harmless = Harmless.like(turns, self._switches)
+        if cut is not None:
+            harmless = harmless.ending(cut)
         key = (*harmless.key, options.get("add_generation_prompt"))
         known = self._known.get(key)
         if known is None:
-            known = self._first_layout(harmless, Harmless.options(options))
+            known = self._first_layout(harmless, Harmless.options(options), cut)
             if len(self._known) >= _MOST_KEPT:
                 self._known.clear()
             self._known[key] = known
         return known
 
-    def _first_layout(self, harmless: Harmless, options: Mapping[str, Any]) -> tuple[Layout, list[int]]:
+    def _first_layout(
+        self, harmless: Harmless, options: Mapping[str, Any], cut: str | None = None
+    ) -> tuple[Layout, list[int]]:
         disordered: tuple[Layout, list[int]] | None = None
         refusal: PromptError | None = None
         for layout in layouts(harmless.turns):
             messages = layout.messages(harmless.turns)
             try:
-                text = self._encoder.render(messages, **options)
+                text = self._encoder.render(messages, cut=cut, **options)
             except PromptError as error:
                 refusal = refusal or error
                 continue
             # Where a call has no content, some templates write "None".
             if not harmless.shown_in(text) or (layout.no_words is None and "None" in text):
                 continue
-            found = (layout, self._encoder.controls(self._encoder.rendered(text, messages, **options)))
+            ids = self._encoder.rendered(text, messages, cut=cut, **options)
+            found = (layout, self._encoder.controls(ids))
             if harmless.in_order(text):
                 return found
             disordered = disordered or found
@@ -199,7 +224,8 @@ class ChatFormat:
     def _check_shown(self, turn: Message, rendered: str) -> None:
         content = turn.content
         if turn.role == "assistant":
-            content = content.rsplit("</think>", 1)[-1]  # templates leave out the thoughts of earlier turns
+            # Templates leave out the thoughts of earlier turns.
+            content = content.rsplit("</think>", 1)[-1].removesuffix(_CUT)
         values = [value for call in turn.tool_calls for value in call.arguments.values()]
         for text in (content, *(value for value in values if isinstance(value, str))):
             if not is_shown(text, rendered, self._switches):
@@ -212,14 +238,14 @@ class ChatFormat:
     def _renders_tools(self) -> bool:
         turns = [Message("user", "hello")]
         try:
-            layout, _ = self._layout(turns, self._options)
+            layout, _ = self._layout(turns, self._keywords)
             rendered = self._encoder.render(layout.messages(turns), tools=[_TOOL])
         except PromptError:
             return False
         return "zqktool" in rendered
 
     def _end_of_answer(self, eos_token_ids: Collection[int]) -> list[int]:
-        ids = self._render([Message("user", "hello"), Message("assistant", "qZ7")])
+        ids = self._render([Message("user", "hello"), Message("assistant", "qZ7")], prompted=False)
         # Only the last few: earlier turns end with the same token. At most a line break follows it.
         ends = [token for token in ids[-3:] if token in eos_token_ids]
         eos = self._encoder.tokenizer.eos_token_id

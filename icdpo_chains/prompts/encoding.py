@@ -100,8 +100,15 @@ class TextEncoder:
         rendered = self.render(messages, **template_options)
         return self.rendered(rendered, messages, **template_options)
 
-    def render(self, messages: Sequence[Mapping[str, Any]], **template_options: Any) -> str:
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], *, cut: str | None = None, **template_options: Any
+    ) -> str:
         """Returns the text that the chat template makes of messages.
+
+        Args:
+            messages: The messages.
+            cut: A mark within the last message, where the text ends.
+            template_options: The options of the template.
 
         Raises:
             PromptError: The template refuses these messages.
@@ -109,7 +116,8 @@ class TextEncoder:
         import jinja2
 
         try:
-            return str(self.tokenizer.apply_chat_template(list(messages), tokenize=False, **template_options))
+            text = str(self.tokenizer.apply_chat_template(list(messages), tokenize=False, **template_options))
+            return text if cut is None else text[: text.rindex(cut)]
         except (jinja2.TemplateError, TypeError, KeyError, AttributeError, ValueError) as error:
             roles = ", ".join(message["role"] for message in messages)
             raise PromptError(
@@ -122,6 +130,7 @@ class TextEncoder:
         messages: Sequence[Mapping[str, Any]],
         *,
         controls: Sequence[int] | None = None,
+        cut: str | None = None,
         **template_options: Any,
     ) -> list[int]:
         """Returns the ids of a text that `render` made.
@@ -131,6 +140,7 @@ class TextEncoder:
             messages: The messages that the text was made of.
             controls: The control ids that the template gives for harmless messages of the same shape. Other
                 control ids come from a text, and never reach the model.
+            cut: The mark at which `render` ended the text.
             template_options: The options that the text was made with.
 
         Raises:
@@ -138,7 +148,7 @@ class TextEncoder:
         """
         given = _strings([messages, template_options])
         hostile = any(self._control.search(text) for text in given)
-        ids = self._hostile(messages, template_options) if hostile else self._whole(rendered)
+        ids = self._hostile(messages, template_options, cut) if hostile else self._whole(rendered)
         if controls is None or self.controls(ids) == list(controls):
             return ids
         if not hostile:
@@ -167,7 +177,7 @@ class TextEncoder:
                 yield self.text(piece)
 
     def _hostile(
-        self, messages: Sequence[Mapping[str, Any]], template_options: Mapping[str, Any]
+        self, messages: Sequence[Mapping[str, Any]], template_options: Mapping[str, Any], cut: str | None
     ) -> list[int]:
         contents = list(_strings([messages, template_options]))
         unused = [character for character in _BREAKS if not any(character in text for text in contents)]
@@ -179,7 +189,7 @@ class TextEncoder:
         harmless, options = _changed(
             [messages, template_options], lambda text: self._control.sub(broken, text)
         )
-        rendered = self.render(harmless, **options)
+        rendered = self.render(harmless, cut=cut, **options)
         # All remaining control strings are the template's own. Encode the parts between them as text.
         original = {broken(found): found[0] for text in contents for found in self._control.finditer(text)}
         restore = re.compile("|".join(map(re.escape, original)))

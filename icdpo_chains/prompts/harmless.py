@@ -63,6 +63,12 @@ class Harmless:
             harmless.append(replace(turn, content=content, tool_calls=tuple(calls), name=name))
         return cls(tuple(harmless), tuple(marks), tuple(harmless))
 
+    def ending(self, mark: str) -> Harmless:
+        """Returns the same with a mark at the end of the last text."""
+        last = self.turns[-1]
+        turns = (*self.turns[:-1], replace(last, content=last.content + mark))
+        return Harmless(turns, self.marks, turns)
+
     def shown_in(self, rendered: str) -> bool:
         """Whether a rendered text shows all marks."""
         rendered = rendered.casefold()

@@ -13,7 +13,6 @@ __all__ = ["checked_kwargs"]
 _OURS = (
     "add_generation_prompt",
     "chat_template",
-    "continue_final_message",
     "conversation",
     "messages",
     "return_dict",
@@ -29,7 +28,8 @@ def checked_kwargs(given: Mapping[str, Any], chat_template: object) -> dict[str,
     """Returns keywords under the names that a chat template knows.
 
     Args:
-        given: The keywords. `thinking` and `enable_thinking` stand for each other.
+        given: The keywords. `thinking` and `enable_thinking` stand for each other. The prompt format itself
+            carries out `continue_final_message`.
         chat_template: The source of the template.
 
     Raises:
@@ -42,6 +42,8 @@ def checked_kwargs(given: Mapping[str, Any], chat_template: object) -> dict[str,
 
 
 def _known(name: str, chat_template: str) -> str:
+    if name == "continue_final_message":
+        return name
     if name in _OURS:
         raise PromptError(f"chat_template_kwargs can't hold {name!r}, which the prompt format sets itself")
     for each in (name, _SYNONYMS.get(name)):

@@ -65,7 +65,8 @@ async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletio
     """Answers a conversation with the best of several candidates; a single one can be streamed live."""
     service = Service.of(request)
     service.check_model(body.model)
-    conversation = to_conversation(body.messages)
+    continued = bool((body.chat_template_kwargs or {}).get("continue_final_message"))
+    conversation = to_conversation(body.messages, continued=continued)
     options = generation_options(service, body)
     options["chat_template_kwargs"] = body.chat_template_kwargs
     name, created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())

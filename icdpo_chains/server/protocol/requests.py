@@ -163,7 +163,7 @@ class CompletionRequest(GenerationRequest):
     suffix: Annotated[Literal[""] | None, Field(description="Not supported: leave it out.")] = None
 
 
-def to_conversation(prompt: str | list[ChatMessage]) -> tuple[Message, ...]:
+def to_conversation(prompt: str | list[ChatMessage], *, continued: bool = False) -> tuple[Message, ...]:
     """Returns a prompt in the core's type.
 
     Raises:
@@ -171,4 +171,4 @@ def to_conversation(prompt: str | list[ChatMessage]) -> tuple[Message, ...]:
     """
     if isinstance(prompt, str):
         return as_conversation(prompt)
-    return as_conversation([message.message() for message in prompt])
+    return as_conversation([message.message() for message in prompt], continued=continued)

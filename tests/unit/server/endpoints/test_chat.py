@@ -300,3 +300,10 @@ async def test_keywords_reach_the_chat_template() -> None:
     refused = await ask(core, chat_template_kwargs={"enable_thinkng": False})
     assert refused.status_code == 400
     assert "no keyword 'enable_thinkng'" in refused.json()["error"]["message"]
+
+
+async def test_the_beginning_of_an_answer_is_continued() -> None:
+    begun = [*QUESTION, {"role": "assistant", "content": "I am"}]
+    assert (await ask(messages=begun)).status_code == 400
+    continued = await ask(messages=begun, chat_template_kwargs={"continue_final_message": True})
+    assert continued.status_code == 200
