@@ -61,6 +61,7 @@ class SamplingConfig(BaseModel):
     decoding: Decoding = "sample"
     guidance: float = 1.0
     alpha: float = 0.1
+    max_thinking_tokens: int | None = None
 
     def params(self) -> SamplingParams:
         """Returns the core's parameters.
@@ -158,6 +159,8 @@ class ICDPOConfig(BaseModel):
                 raise ValueError(f"{name} needs one of the retrievers {', '.join(retrievers)}")
         sampling = self.sampling.params()
         check_finalists(self.finalists, sampling)
+        if sampling.max_thinking_tokens is not None and self.vllm is not None:
+            raise ValueError("max_thinking_tokens needs a model in this process: leave it or vllm out")
         if sampling.guided and self.vllm is not None:
             raise ValueError("decoding='guided' needs a model of transformers: leave vllm out")
         return self

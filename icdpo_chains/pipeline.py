@@ -185,6 +185,12 @@ class Pipeline:
         """The second half of `sample`, for one or several questions: together if the policy supports it."""
         check_cancelled()
         requests = [question.request for question in questions]
+        limited = any(request.sampling.max_thinking_tokens is not None for request in requests)
+        if limited and not getattr(self.policy, "closes_thoughts", False):
+            raise ValueError(
+                f"max_thinking_tokens needs a policy that can close a thought, and {self.policy.name} can't: "
+                "leave it out, or limit the thought where the model runs"
+            )
         if isinstance(self.policy, BatchPolicy):
             samples = self.policy.sample_batch(requests)
         elif any(request.sampling.guided for request in requests):

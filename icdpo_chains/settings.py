@@ -35,6 +35,7 @@ _SAMPLING = {
     "decoding": "decoding",
     "guidance": "guidance",
     "alpha": "alpha",
+    "max_thinking_tokens": "max_thinking_tokens",
 }
 """The frameworks' name of each sampling setting, and its name in `SamplingParams`."""
 
@@ -74,6 +75,7 @@ class ICDPOSettings(BaseModel):
         decoding: `"sample"`, or `"guided"` by the demonstrations at each token; see `SamplingParams`.
         guidance: The weight beta of guided decoding.
         alpha: The least share of the likeliest token's probability in guided decoding.
+        max_thinking_tokens: The longest thought of a model that thinks, in tokens.
 
     Raises:
         ValueError: A setting is out of range, unknown, or contradicts another setting (pydantic's
@@ -107,6 +109,7 @@ class ICDPOSettings(BaseModel):
     decoding: str | None = None
     guidance: StrictFloat | StrictInt | None = None
     alpha: StrictFloat | StrictInt | None = None
+    max_thinking_tokens: StrictInt | None = None
 
     _built: ICDPO | None = PrivateAttr(default=None)
     _read: ICDPOConfig | None = PrivateAttr(default=None)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["SAMPLING", "command_with_settings", "shared_options"]
 
-SAMPLING = ("n", "finalists", "seed", "max_tokens", "temperature", "top_p", "decoding", "guidance", "alpha")
+SAMPLING = (
+    *("n", "finalists", "seed", "max_tokens", "max_thinking_tokens", "temperature", "top_p"),
+    *("decoding", "guidance", "alpha"),
+)
 """The settings without effect if no candidates are sampled."""
 
 
@@ -40,6 +43,9 @@ def _shared(
         float,
         typer.Option(help="Of guided decoding: tokens must reach this share of the top probability."),
     ] = 0.1,
+    max_thinking_tokens: Annotated[
+        int | None, typer.Option(help="The longest thought of a model that thinks, in tokens.")
+    ] = None,
     finalists: Annotated[
         int | None, typer.Option(help="Sample no more candidates than these to their end; for a large n.")
     ] = None,

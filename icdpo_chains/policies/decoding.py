@@ -74,7 +74,7 @@ def decode(
     position = 0
     while True:
         norm = log_normalizer(logits)
-        tokens = chooser.tokens(_streamed_before(logits, rows, batch, position), batch, position)
+        tokens = chooser.tokens(_forced(logits, rows, batch, position), batch, position)
         pending.append((live, logits.gather(-1, tokens[:, None])[:, 0] - norm))
         if guidance is not None:
             guidance.record(tokens, batch)
@@ -105,11 +105,13 @@ def decode(
     return [list(itertools.islice(samples, request.n)) for request in requests]
 
 
-def _streamed_before(
-    logits: torch.Tensor, rows: Sequence[Row], batch: Sequence[int], position: int
-) -> torch.Tensor:
-    """Forces the tokens that were streamed before a restart: returns logits with that single token."""
-    told = {
+def _forced(logits: torch.Tensor, rows: Sequence[Row], batch: Sequence[int], position: int) -> torch.Tensor:
+    """Forces tokens: returns logits with a single token for rows whose next token is known.
+
+    A row's next token is known if the token was streamed before a restart, or if the token closes a thought.
+    """
+    told = {place: rows[row].forced[0] for place, row in enumerate(batch) if rows[row].forced}
+    told |= {
         place: stream.token_ids[position]
         for place, row in enumerate(batch)
         if (stream := rows[row].request.stream) is not None and len(stream.token_ids) > position
@@ -155,6 +157,7 @@ class Row:
         text: the text, cut before a stop string.
         ended: whether an end token or a stop string ended it.
         rejected: whether early rejection has dropped it.
+        forced: the tokens that close a thought which is too long.
     """
 
     tokenizer: Any
@@ -166,6 +169,7 @@ class Row:
     text: str | None = None
     ended: bool = False
     rejected: bool = False
+    forced: list[int] = field(default_factory=list)
 
     @property
     def finished(self) -> bool:
@@ -178,6 +182,9 @@ class Row:
         """Appends a token and looks for stop strings."""
         self.token_ids.append(token)
         self.ended = ended
+        del self.forced[:1]
+        if not ended and len(self.token_ids) == self.request.sampling.max_thinking_tokens:
+            self._close_thought()
         stop, stream = self.request.sampling.stop, self.request.stream
         if ended or (not stop and stream is None):
             return
@@ -190,6 +197,11 @@ class Row:
         """Returns the number of the thought's tokens; `None` while the thought is unfinished."""
         reader = self.request.sampling.reasoning
         return 0 if reader is None else reader.thought_tokens(self.token_ids, self.tokenizer)
+
+    def _close_thought(self) -> None:
+        reader = self.request.sampling.reasoning
+        if reader is not None and self.thought_tokens() is None:
+            self.forced = reader.closing_ids(self.token_ids, self.tokenizer)
 
     def _cut_at_stop_string(self, text: str) -> None:
         if not self.request.sampling.stop:

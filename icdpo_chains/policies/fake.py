@@ -54,6 +54,9 @@ class FakePolicy:
         tools: let the template show tools.
     """
 
+    closes_thoughts = True
+    """Whether the policy carries out `max_thinking_tokens`."""
+
     def __init__(
         self,
         responses: Sequence[str] | Callable[[str], Sequence[str]] = (),
@@ -133,7 +136,7 @@ class FakePolicy:
         ids = self.tokenizer(
             text[: min(cuts)] if cuts else text, add_special_tokens=False, split_special_tokens=True
         ).input_ids
-        ids = [*ids, end] if not cuts else ids
+        ids = [*_within_budget(ids, sampling, self.tokenizer), *([] if cuts else [end])]
         finished = len(ids) <= sampling.max_new_tokens
         ids = ids[: sampling.max_new_tokens]
         shown = self.tokenizer.decode(ids, skip_special_tokens=True)
@@ -181,6 +184,18 @@ class FakePolicy:
         for before, row in counts.items():
             table[before] = np.log(row / row.sum()).astype(np.float32)
         return table
+
+
+def _within_budget(ids: list[int], sampling: SamplingParams, tokenizer: Any) -> list[int]:
+    """The ids with a thought that is not longer than `max_thinking_tokens`."""
+    reader, most = sampling.reasoning, sampling.max_thinking_tokens
+    if reader is None or most is None or len(ids) <= most:
+        return ids
+    if reader.thought_tokens(ids[:most], tokenizer) is not None:
+        return ids
+    thought = reader.thought_tokens(ids, tokenizer)
+    answer = [] if thought is None else ids[thought:]
+    return [*ids[:most], *reader.closing_ids(ids[:most], tokenizer), *answer]
 
 
 @cache

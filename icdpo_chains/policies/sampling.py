@@ -46,6 +46,8 @@ class SamplingParams:
             of the score at each token (arXiv 2509.26169); see `Guidance`.
         guidance: The weight beta of the contrast; 0 equals `"sample"`.
         alpha: Guided decoding never chooses tokens below this share of the likeliest token's probability.
+        max_thinking_tokens: The longest thought, in tokens; the closing tag is forced behind it, and belongs
+            to the thought. `None` for no limit.
         reasoning: Tells thoughts from answers: stop strings end an answer, never a thought. `ICDPO` sets this
             attribute for each context.
 
@@ -65,12 +67,20 @@ class SamplingParams:
     decoding: Decoding = "sample"
     guidance: float = 1.0
     alpha: float = 0.1
+    max_thinking_tokens: int | None = None
     reasoning: ThoughtReader | None = None
 
     def __post_init__(self) -> None:
         check_count(self.max_new_tokens, "max_new_tokens", 1_000_000)
         if self.min_new_tokens != 0 or isinstance(self.min_new_tokens, (bool, float)):
             check_count(self.min_new_tokens, "min_new_tokens", self.max_new_tokens)
+        if self.max_thinking_tokens is not None:
+            check_count(self.max_thinking_tokens, "max_thinking_tokens", 1_000_000)
+            if self.max_thinking_tokens >= self.max_new_tokens:
+                raise ValueError(
+                    f"max_thinking_tokens is {self.max_thinking_tokens} and leaves no room for an answer in "
+                    f"{self.max_new_tokens} new tokens: raise max_tokens, or lower max_thinking_tokens"
+                )
         check_number(self.temperature, "temperature", 0, 100, "0 is greedy, 1 leaves the model as it is")
         check_number(self.top_p, "top_p", 0, 1, "1 keeps all tokens")
         if self.top_p == 0:

@@ -111,14 +111,25 @@ class ThoughtReader:
         if reasoning is None and self.opened is None:
             return []
         tags = self.opened or self.tags[0]
-        opening, closing = f"{tags.opening}\n", f"\n{tags.closing}\n\n"
+        opening, closing = f"{tags.opening}\n", _closing_text(tags)
         if _is_channel(tags):
-            opening, closing = tags.opening, f"<|end|><|start|>assistant{tags.closing}"
+            opening = tags.opening
         parts = [
             tokenizer(text, add_special_tokens=False).input_ids
             for text in ("" if self.opened else opening, closing)
         ]
         return [*parts[0], *(encoded(reasoning) if reasoning else []), *parts[1]]
+
+    def closing_ids(self, token_ids: Sequence[int], tokenizer: Any) -> list[int]:
+        """Returns the ids that close a thought which these ids have not finished.
+
+        Args:
+            token_ids: what was sampled so far.
+            tokenizer: encodes the tag.
+        """
+        tags = self._opening(_decoded(tokenizer, token_ids), 0)[1] or self.opened or self.tags[0]
+        ids: list[int] = tokenizer(_closing_text(tags), add_special_tokens=False).input_ids
+        return ids
 
     def read(self, text: str) -> Thought:
         """Separates a text; `num_tokens` is 0."""
@@ -244,6 +255,10 @@ def _closing(tags: ReasoningTags, text: str, at: int) -> tuple[int, int] | None:
         if call and (end < 0 or call.start() < end):
             return call.start(), call.start()
     return None if end < 0 else (end, end + len(tags.closing))
+
+
+def _closing_text(tags: ReasoningTags) -> str:
+    return f"<|end|><|start|>assistant{tags.closing}" if _is_channel(tags) else f"\n{tags.closing}\n\n"
 
 
 def _is_channel(tags: ReasoningTags) -> bool:

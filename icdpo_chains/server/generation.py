@@ -75,7 +75,8 @@ def _sampling(service: Service, body: GenerationRequest) -> SamplingParams:
         "stop": body.stop,
     }
     extension = body.icdpo or Extension()
-    changes |= {name: getattr(extension, name) for name in ("decoding", "guidance", "alpha")}
+    own_names = ("decoding", "guidance", "alpha", "max_thinking_tokens")
+    changes |= {name: getattr(extension, name) for name in own_names}
     changes = {name: value for name, value in changes.items() if value is not None}
     if body.top_k is not None:
         changes["top_k"] = body.top_k if body.top_k > 0 else None

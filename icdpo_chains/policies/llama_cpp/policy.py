@@ -53,6 +53,9 @@ class LlamaCppPolicy:
         ValueError: an option is out of range.
     """
 
+    closes_thoughts = True
+    """Whether the policy carries out `max_thinking_tokens`."""
+
     def __init__(
         self,
         model: Any,

@@ -44,6 +44,9 @@ class TransformersPolicy:
             `QueueFullError`.
     """
 
+    closes_thoughts = True
+    """Whether the policy carries out `max_thinking_tokens`."""
+
     def __init__(
         self,
         model: Any,

@@ -102,6 +102,9 @@ class Extension(RequestBody):
         float | None,
         Field(ge=0, le=1, description="Of guided decoding: the least share of the likeliest's probability."),
     ] = None
+    max_thinking_tokens: Annotated[
+        int | None, Field(ge=1, description="The longest thought of a model that thinks, in tokens.")
+    ] = None
 
 
 class GenerationRequest(RequestBody):
