@@ -45,8 +45,8 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
     Without arguments, the first answer builds the default model, the default store and its starter
     demonstrations. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
     `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed`,
-    `decoding`, `guidance`, `alpha`, `max_thinking_tokens`, `chat_template_kwargs` may also be given to a single call, and so may `exclude`: ids of
-    demonstrations that must not be shown.
+    `decoding`, `guidance`, `alpha`, `max_thinking_tokens`, `chat_template_kwargs` may also be given to a
+    single call, and so may `exclude`: ids of demonstrations that must not be shown.
 
     A response has the whole result in `raw`, as JSON values, and a short table of the candidates in
     `additional_kwargs["icdpo"]`. With `n=1` a stream emits text as it is sampled; with more candidates

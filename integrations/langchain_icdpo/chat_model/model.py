@@ -40,8 +40,8 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
     Without arguments, the first answer builds the default model, the default store and its starter
     demonstrations. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`, `max_tokens`,
     `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed`, `decoding`,
-    `guidance`, `alpha` may also be given to a single call or to `bind`, and so may `exclude`: ids of
-    demonstrations that must not be shown.
+    `guidance`, `alpha`, `max_thinking_tokens`, `chat_template_kwargs` may also be given to a single call or
+    to `bind`, and so may `exclude`: ids of demonstrations that must not be shown.
 
     The answer has all candidates, their scores and the demonstrations in `response_metadata["icdpo"]`.
     With `n=1` a stream emits text as it is sampled. With more candidates, or if the answer must be a tool
