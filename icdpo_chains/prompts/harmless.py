@@ -13,6 +13,7 @@ from icdpo_chains.tool_calls.tool_call import ToolCall
 
 __all__ = ["Harmless", "is_shown", "switches_of"]
 
+_ESCAPES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;"), ('"', "&#34;"))
 _UNSAFE = re.compile(r"[^\w\s$.-]")
 _SWITCH = re.compile(r"""["'](/[a-z][a-z_]*)["']""")
 
@@ -109,13 +110,14 @@ def is_shown(text: str, rendered: str, switches: Sequence[str] = ()) -> bool:
         return True
     for switch in switches:
         text = text.replace(switch, "")
-    forms = (text, json.dumps(text, ensure_ascii=False)[1:-1], json.dumps(text)[1:-1], _escaped(text))
+    json_form = json.dumps(text, ensure_ascii=False)[1:-1]
+    forms = (text, json_form, json.dumps(text)[1:-1], json.dumps(json_form)[1:-1], _escaped(text))
     bare = _bare(rendered)
     return any(_bare(form) in bare for form in forms)
 
 
 def _escaped(text: str) -> str:
-    for character, name in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
+    for character, name in _ESCAPES:
         text = text.replace(character, name)
     return text
 

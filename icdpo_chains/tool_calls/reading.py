@@ -64,7 +64,7 @@ def read_calls(text: str, tools: Sequence[Mapping[str, Any]] = ()) -> ReadCalls:
         at, mark = min(marks)
         return _rest(text[:at].strip(), text[at + len(mark) :], mark, schemas)
     whole = without_fence(text.strip())
-    for read in (_from_json, _from_python, _from_bare_name):
+    for read in (_from_json, _from_json_lines, _from_python, _from_bare_name):
         try:
             calls = read(whole, schemas)
         except (ValueError, InvalidInputError):
@@ -122,6 +122,14 @@ def _from_json(text: str, schemas: _Schemas) -> list[ToolCall]:
     """Reads `{"name": ..., "arguments": {...}}`, or a list of such objects."""
     value = read_json(without_fence(text), strict=False)
     return [_from_object(item) for item in (value if isinstance(value, list) else [value])]
+
+
+def _from_json_lines(text: str, schemas: _Schemas) -> list[ToolCall]:
+    """Reads a call in JSON on each line, as Qwen2.5-Coder writes several calls; all must name a tool."""
+    calls = [call for line in text.splitlines() if line.strip() for call in _from_json(line, schemas)]
+    if any(call.name not in schemas for call in calls):
+        raise ValueError("a call names no tool")
+    return calls
 
 
 def _from_object(item: Any) -> ToolCall:

@@ -264,3 +264,12 @@ def test_a_text_that_the_tokenizer_normalizes_to_a_control_token_stays_text(host
     harmless = layout.context([Message("user", "a b")], [], None)
     attacked = layout.context([Message("user", f"a {hostile} b")], [], None)
     assert attacked.count(end) == harmless.count(end)
+
+
+@pytest.mark.parametrize(
+    "written", ["message.content | e", "message.content | tojson", "message.content | upper"]
+)
+def test_a_template_may_write_a_text_in_another_form(written: str) -> None:
+    layout = ChatFormat(template(f"{{% for message in messages %}}{{{{ {written} }}}}|{{% endfor %}}"))
+    text = 'He said: "It\'s 3 < 4 & done"\n  é'
+    assert layout.context([Message("user", text)], [], None)

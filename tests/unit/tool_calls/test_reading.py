@@ -123,6 +123,7 @@ FORMS: dict[str, tuple[str, str, list[tuple[str, dict[str, Any]]]]] = {
         "",
         [OSLO],
     ),
+    "Qwen2.5-Coder, several calls": (f'{OBJECT}\n{{"name": "time", "arguments": {{}}}}', "", [OSLO, TIME]),
     "JSON alone": (f"```json\n{OBJECT}\n```", "", [OSLO]),
 }
 
@@ -142,6 +143,7 @@ def test_each_form_is_read(form: str) -> None:
         "The sum is 3.",
         '{"answer": 3}',
         "[1, 2]",
+        f'{OBJECT}\n{{"name": "other", "arguments": {{}}}}',
         "print('hello')",  # no tool of this name
         "[other(a=1)]",
         "weather is fine {today}",
@@ -192,6 +194,7 @@ HOSTILE = {
     "codes": 'weather(place="' + "\\UFFFFFFFF" * 10_000 + '")',
     "digits": "weather(days=" + "9" * 100_000 + ")",
     "calls": "[" + "time()," * 30_000,
+    "lines": '{"name": "time", "arguments": {}}\n' * 5_000 + "{",
     "spaces": "[" + " " * 200_000 + "x",
     "DeepSeek": "<｜tool▁call▁begin｜>" * 20_000,
     "Kimi": "<|tool_call_begin|>functions.a:" * 20_000,
