@@ -175,6 +175,7 @@ class ICDPO(Pipeline):
             NoDemonstrationsError: The retriever finds no demonstration.
             MissingRejectedError: The scorer needs rejected answers, and a demonstration has none.
             ContextOverflowError: The conversation does not fit the model.
+            PromptError: The chat template can't show the conversation, or does not know a keyword.
             NoCandidateError: No candidate can be scored.
             TypeError, ValueError: An argument is of the wrong type or out of range.
         """
@@ -261,8 +262,7 @@ class ICDPO(Pipeline):
             The answers as candidates, best first; `index` is an answer's place in `responses`.
 
         Raises:
-            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: See
-                `generate`.
+            ICDPOError: See `generate`.
             TypeError, ValueError: There is no response, or a response is not a string.
         """
         stages = Stages(on_progress)

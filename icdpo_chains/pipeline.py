@@ -16,7 +16,7 @@ from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retrie
 from icdpo_chains.demonstrations.showable import compared_with, showable
 from icdpo_chains.errors import ContextOverflowError
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
-from icdpo_chains.policies.policy import BatchPolicy, Policy
+from icdpo_chains.policies.policy import Policy, sampled
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format, with_template_kwargs
@@ -143,9 +143,7 @@ class Pipeline:
             finalists: Replaces the instance's number.
 
         Raises:
-            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: See
-                `ICDPO.generate`.
-            TypeError, ValueError: See `ICDPO.generate`.
+            ICDPOError, TypeError, ValueError: See `ICDPO.generate`.
         """
         question = self.ask(prompt, demonstrations, n=n, sampling=sampling, seed=seed, finalists=finalists)
         return self.sample_questions([question])[0]
@@ -184,22 +182,7 @@ class Pipeline:
     def sample_questions(self, questions: Sequence[Question]) -> list[Draft]:
         """The second half of `sample`, for one or several questions: together if the policy supports it."""
         check_cancelled()
-        requests = [question.request for question in questions]
-        limited = any(request.sampling.max_thinking_tokens is not None for request in requests)
-        if limited and not getattr(self.policy, "closes_thoughts", False):
-            raise ValueError(
-                f"max_thinking_tokens needs a policy that can close a thought, and {self.policy.name} can't: "
-                "leave it out, or limit the thought where the model runs"
-            )
-        if isinstance(self.policy, BatchPolicy):
-            samples = self.policy.sample_batch(requests)
-        elif any(request.sampling.guided for request in requests):
-            raise ValueError(
-                f"decoding='guided' needs a policy that reads two contexts, and {self.policy.name} has one: "
-                "give it a sample_batch (see BatchPolicy), or use decoding='sample'"
-            )
-        else:
-            samples = [self.policy.sample(one.context, one.n, one.sampling) for one in requests]
+        samples = sampled(self.policy, [question.request for question in questions])
         return [question.draft(own) for question, own in zip(questions, samples, strict=True)]
 
     def encode(
@@ -219,8 +202,7 @@ class Pipeline:
             ended: see `score`.
 
         Raises:
-            InvalidInputError, NoDemonstrationsError, MissingRejectedError, ContextOverflowError: see
-            `generate`. TypeError, ValueError: there is no response, or a response is not a string.
+            ICDPOError, TypeError, ValueError: See `ICDPO.score`.
         """
         reader = ThoughtReader.of_given(self.reasoning_tags)
         given = [reader.read(response) for response in as_responses(responses)]

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 
-__all__ = ["BatchPolicy", "Policy", "check_fits"]
+__all__ = ["BatchPolicy", "Policy", "check_fits", "sampled"]
 
 
 @runtime_checkable
@@ -72,6 +72,32 @@ class BatchPolicy(Policy, Protocol):
             ValueError: See `sample`; or the policy can't do guided decoding. Nothing is sampled then.
         """
         ...
+
+
+def sampled(policy: Policy, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+    """Samples for several contexts: together if the policy is a `BatchPolicy`, otherwise one after the other.
+
+    Args:
+        policy: The policy. Its attribute `closes_thoughts` says whether it carries out `max_thinking_tokens`.
+        requests: The contexts, and the continuations to sample for each.
+
+    Raises:
+        ValueError: The policy can't sample as a request demands.
+    """
+    limited = any(request.sampling.max_thinking_tokens is not None for request in requests)
+    if limited and not getattr(policy, "closes_thoughts", False):
+        raise ValueError(
+            f"max_thinking_tokens needs a policy that can close a thought, and {policy.name} can't: leave it "
+            "out, or limit the thought where the model runs"
+        )
+    if isinstance(policy, BatchPolicy):
+        return policy.sample_batch(requests)
+    if any(request.sampling.guided for request in requests):
+        raise ValueError(
+            f"decoding='guided' needs a policy that reads two contexts, and {policy.name} has one: give it a "
+            "sample_batch (see BatchPolicy), or use decoding='sample'"
+        )
+    return [policy.sample(one.context, one.n, one.sampling) for one in requests]
 
 
 def check_fits(policy: Policy, context: Sequence[int], new_tokens: int) -> None:

@@ -1,7 +1,12 @@
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icdpo_chains import Demonstration, DemonstrationStore, FakeEmbedder, read_demonstrations
+from icdpo_chains.batch.input import JobRow
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message, as_conversation, search_text
 from icdpo_chains.tool_calls.tool_call import ToolCall
@@ -100,3 +105,20 @@ def test_bad_calls_say_what_is_wrong(message: dict[str, object], says: str) -> N
 def test_the_fields_of_a_tool_belong_to_its_result() -> None:
     with pytest.raises(InvalidInputError, match="tool_call_id"):
         Message("user", "x", tool_call_id="c1")
+
+
+def test_calls_survive_the_store_files_and_jobs(tmp_path: Path) -> None:
+    prompt = (
+        Message("user", "How is Oslo?"),
+        Message("assistant", "", (ToolCall("weather", {"place": "Oslo"}, "c1"),)),
+        Message("tool", "Rain.", tool_call_id="c1", name="weather"),
+    )
+    demonstration = Demonstration(prompt, "It rains.", "No idea.")
+    with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
+        store.add([demonstration])
+        assert store.get([demonstration.id])[0].messages == prompt
+        store.export(tmp_path / "x.jsonl")
+    (read,) = read_demonstrations(tmp_path / "x.jsonl")
+    assert (read.messages, read.id) == (prompt, demonstration.id)
+    row = JobRow(0, prompt)
+    assert JobRow.from_dict(json.loads(json.dumps(row.to_dict()))) == row
