@@ -127,7 +127,7 @@ class ICDPOConfig(BaseModel):
     k: int = 2
     pool: int = 20
     against: Against = "rejected"
-    aggregate: Aggregate = "mean"
+    aggregate: Aggregate = "sum"
     n: int = 8
     finalists: int | None = None
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)

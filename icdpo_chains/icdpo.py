@@ -43,7 +43,7 @@ class ICDPO(Pipeline):
         n: int = 8,
         k: int = 2,
         against: Against = "rejected",
-        aggregate: Aggregate = "mean",
+        aggregate: Aggregate = "sum",
         sampling: SamplingParams | None = None,
         finalists: int | None = None,
         dtype: str | torch.dtype | None = None,

@@ -36,7 +36,7 @@ class Pipeline:
     Args:
         policy: The language model.
         retriever: Finds demonstrations.
-        scorer: The instant scorer; by default S^ per token.
+        scorer: The instant scorer; by default S^, summed.
         n: The number of candidates.
         k: The number of demonstrations shown; `None` leaves the number to the retriever.
         sampling: How candidates are sampled.

@@ -45,7 +45,7 @@ class InstantScorer:
         against: `"rejected"` contrasts with the rejected answers under the opposite instruction, `"base"`
             with the bare conversation. `"auto"` is `"rejected"` for a question whose demonstrations show a
             rejected answer, and `"base"` for a question without one.
-        aggregate: `"mean"` a token, which does not favour short answers, or the paper's `"sum"`.
+        aggregate: the paper's `"sum"` over the tokens, or the `"mean"` per token.
         count_reasoning: the tokens of a model's thought are scored with those of the answer. A kind thought
             before a rude answer then raises the score, and a long thought outweighs its answer.
 
@@ -54,7 +54,7 @@ class InstantScorer:
     """
 
     against: Against = "rejected"
-    aggregate: Aggregate = "mean"
+    aggregate: Aggregate = "sum"
     count_reasoning: bool = False
 
     def __post_init__(self) -> None:

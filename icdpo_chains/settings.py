@@ -55,7 +55,7 @@ class ICDPOSettings(BaseModel):
         revision: The model's branch, tag or commit on the hub.
         store: A demonstration store or its directory; the default is `ICDPO_STORE`.
         against: The other side of the score: `"rejected"`, `"base"` or `"auto"`.
-        aggregate: How the score adds up tokens: `"mean"` or `"sum"`.
+        aggregate: How the score adds up tokens: `"sum"` or `"mean"`.
         dtype: The dtype of the weights, such as `"float32"`.
         device: The device of the model, such as `"cuda"`.
         engine: The library that computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file.
@@ -90,7 +90,7 @@ class ICDPOSettings(BaseModel):
     revision: str | None = None
     store: str | DemonstrationStore | None = Field(default=None, exclude=True)
     against: str = "rejected"
-    aggregate: str = "mean"
+    aggregate: str = "sum"
     dtype: str | None = None
     device: str | None = None
     engine: str = "transformers"

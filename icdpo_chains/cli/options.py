@@ -89,7 +89,7 @@ Against: TypeAlias = Annotated[
     ),
 ]
 Aggregate: TypeAlias = Annotated[
-    Literal["mean", "sum"], typer.Option(help="The score per token, or summed over the answer.")
+    Literal["mean", "sum"], typer.Option(help="The score summed over the answer, or per token.")
 ]
 Decoding: TypeAlias = Annotated[
     Literal["sample", "guided"],

@@ -32,7 +32,7 @@ def _shared(
     min_bm25: options.MinBM25 = None,
     substitute: options.Substitute = "general",
     against: options.Against = "rejected",
-    aggregate: options.Aggregate = "mean",
+    aggregate: options.Aggregate = "sum",
     seed: Annotated[int | None, typer.Option(help="Makes the answers reproducible.")] = None,
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,

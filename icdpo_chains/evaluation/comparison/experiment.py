@@ -135,9 +135,9 @@ class Experiment:
             return built
         factor, _, value = name.partition("=")
         if factor == "k" and value.isdecimal():
-            return ICDPOSystem(self._icdpo_with(self._two_stage(), "rejected", "mean", k=int(value)))
+            return ICDPOSystem(self._icdpo_with(self._two_stage(), "rejected", "sum", k=int(value)))
         if name == "source=starter set":
-            return ICDPOSystem(self._icdpo_with(self._starter(), "rejected", "mean"))
+            return ICDPOSystem(self._icdpo_with(self._starter(), "rejected", "sum"))
         raise ValueError(f"the system {name!r} is unknown: use {', '.join((*SYSTEMS, *VARIANTS))}")
 
     @cached_property
@@ -237,13 +237,13 @@ class Experiment:
         return ICDPOSystem(self._icdpo_with(self._random(), "base", "sum"))
 
     def _icdpo_upgraded(self) -> System:
-        return ICDPOSystem(self._icdpo_with(self._random(), "rejected", "mean"))
+        return ICDPOSystem(self._icdpo_with(self._random(), "rejected", "sum"))
 
     def _icdpo_retrieved(self) -> System:
-        return ICDPOSystem(self._icdpo_with(self._two_stage(), "rejected", "mean"))
+        return ICDPOSystem(self._icdpo_with(self._two_stage(), "rejected", "sum"))
 
     def _random_of_n(self) -> System:
-        return SelectedOfN.at_random(self._icdpo_with(self._two_stage(), "rejected", "mean"))
+        return SelectedOfN.at_random(self._icdpo_with(self._two_stage(), "rejected", "sum"))
 
     def _oracle_of_n(self) -> System:
-        return SelectedOfN.by(self.judge, self._icdpo_with(self._two_stage(), "rejected", "mean"))
+        return SelectedOfN.by(self.judge, self._icdpo_with(self._two_stage(), "rejected", "sum"))

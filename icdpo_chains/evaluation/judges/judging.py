@@ -86,7 +86,7 @@ def swept(
     unretrieved: str = "icdpo_upgraded",
     k: int,
     source: str = "retrieved rows",
-    measure: str = "S^, mean",
+    measure: str = "S^, sum",
 ) -> list[dict[str, Any]]:
     """Returns the records of the sweeps over k, n and the source of demonstrations.
 

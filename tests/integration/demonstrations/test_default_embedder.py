@@ -26,7 +26,7 @@ def test_the_default_store_finds_by_meaning(tmp_path: Path, monkeypatch: pytest.
         (found, _) = TwoStageRetriever(store).retrieve("What did I do wrong when I cooked the rice?")
         assert "rice" in found.demonstration.prompt_text
         assert found.bm25_score is not None
-    with pytest.raises(EmbedderMismatchError, match=r"'all-minilm-l6-v2', and 'fake-embedder' was given"):
+    with pytest.raises(EmbedderMismatchError, match=r"'all-minilm-l6-v2', not with 'fake-embedder'"):
         open_default_store(embedder=FakeEmbedder())
 
 

@@ -86,7 +86,7 @@ def test_an_index_that_was_being_written_is_built_anew(
             half.write(bytes(file.stat().st_size // 2))
     with caplog.at_level(logging.WARNING), opened(path, read_only=read_only) as store:
         check_whole(store, 1500)
-    assert "is built anew" in caplog.text
+    assert "is rebuilt" in caplog.text
     assert not left.exists()
 
 
