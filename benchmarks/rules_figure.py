@@ -16,7 +16,7 @@ LABELS = {
     "S^, sum": "best of 8 by the score",
     "guided": "guided decoding, one answer",
 }
-MODEL = re.compile(r"^(?P<model>[\w.-]+) \(GGUF\), ")
+MODEL = re.compile(r"^(?P<model>[\w.-]+) \((?:GGUF|the default model)\), ")
 SHARE = re.compile(
     r"^\| \**(?P<system>[^*|]+?)\** \| \**(?P<share>\d+) \((?P<low>\d+) to (?P<high>\d+)\)\** \|"
 )

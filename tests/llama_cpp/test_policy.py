@@ -211,3 +211,15 @@ def test_a_tokenizer_of_another_model(quantized_file: Path):
 def test_both_engines_are_policies(exact: LlamaCppPolicy, twin: TransformersPolicy):
     assert exact.eos_token_ids >= twin.eos_token_ids
     assert exact.max_context == 8192
+
+
+def test_the_tokenizer_of_the_file_is_that_of_auto_tokenizer(quantized, quantized_file):
+    from transformers import AutoTokenizer
+
+    from icdpo_chains.packaged_models.gguf_cache import converted_tokenizer
+
+    auto = AutoTokenizer.from_pretrained(str(converted_tokenizer(quantized_file)))
+    for text in ("Two  bees,\n\n12 é 🐝", "<|im_start|>user\nHi<|im_end|>", "def f(x):\n    return x"):
+        assert quantized.tokenizer(text).input_ids == auto(text).input_ids
+    assert quantized.tokenizer.special_tokens_map == auto.special_tokens_map
+    assert quantized.tokenizer.chat_template == auto.chat_template

@@ -21,17 +21,19 @@ def load_tokenizer(given: str | Path | None, file: Path, chat_template: str | No
     Raises:
         PolicyError: the tokenizer can't be loaded or built.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     from icdpo_chains.packaged_models.download import load_gguf_tokenizer
     from icdpo_chains.packaged_models.gguf_cache import converted_tokenizer
 
     try:
-        directory = converted_tokenizer(file) if given is None else given
-        if directory is None:
-            tokenizer = load_gguf_tokenizer(file)
+        if given is not None:
+            tokenizer = AutoTokenizer.from_pretrained(str(given), trust_remote_code=False)
+        elif (directory := converted_tokenizer(file)) is not None:
+            # The directory is complete. AutoTokenizer would also import the model's code, which takes a second.
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(str(directory))
         else:
-            tokenizer = AutoTokenizer.from_pretrained(str(directory), trust_remote_code=False)
+            tokenizer = load_gguf_tokenizer(file)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise PolicyError(
             f"the tokenizer of {given or file} can't be loaded: {str(error).rstrip('.')}. Give the model's "
