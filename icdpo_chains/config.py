@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
+from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.demonstrations.opening import is_server, open_store
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS, RetrieverName
 from icdpo_chains.demonstrations.threshold import Substitute, Threshold
@@ -228,12 +228,8 @@ class ICDPOConfig(BaseModel):
         content = json.dumps(
             json_safe(self.model_dump(mode="json")), indent=2, ensure_ascii=True, allow_nan=False
         )
-        unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            unfinished.write_text(f"{content}\n", encoding="ascii")
-            os.replace(unfinished, path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with atomic_file(path) as file:
+            file.write(f"{content}\n".encode("ascii"))
 
     def open_store(self) -> DemonstrationStore:
         """Opens the store for reading.

@@ -83,8 +83,12 @@ def job_rows(path: str | Path) -> Iterator[JobRow]:
         yield JobRow(number, found.prompt, next((id_ for id_ in named if isinstance(id_, (str, int))), None))
 
 
-def count_rows(path: str | Path) -> int:
+def count_rows(path: str | Path, *, name: str | Path | None = None) -> int:
     """Returns the number of rows.
+
+    Args:
+        path: the file.
+        name: the file's name in errors; by default the path.
 
     Raises:
         InvalidInputError: no row is usable.
@@ -97,7 +101,7 @@ def count_rows(path: str | Path) -> int:
         if row.refused is not None and not reason:
             reason = f"; row {row.number}, line {row.line}: {row.refused}"
     if not usable:
-        raise InvalidInputError(f"{path} holds no usable prompt{reason}")
+        raise InvalidInputError(f"{name or path} holds no usable prompt{reason}")
     return count
 
 

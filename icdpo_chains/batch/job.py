@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from icdpo_chains.batch.answering import answer_rows
 from icdpo_chains.batch.input import count_rows, fingerprint, job_rows
 from icdpo_chains.batch.output import JobOutput
+from icdpo_chains.batch.snapshot import input_snapshot
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.icdpo import ICDPO
@@ -81,19 +82,22 @@ def run_batch_job(
         on_progress: called after each chunk.
 
     Raises:
-        InvalidInputError: the input holds no prompt; or the output belongs to a job with other settings, to
-            no job, or to a running job.
+        InvalidInputError: the input holds no prompt or is not a regular file; or the output belongs to a job
+            with other settings, to no job, or to a running job.
         PolicyError, StoreError, WeightsError, NoDemonstrationsError: the model or the store is unusable.
         ICDPOError: the output can't be written.
         UnknownFormatError, OSError: the input can't be read.
         TypeError, ValueError: an argument is wrong.
     """
     check_count(chunk, "chunk", MAX_CHUNK)
-    with open_output(config, prompts, out, retry_failed=retry_failed) as output:
+    with (
+        input_snapshot(prompts) as copy,
+        open_output(config, prompts, copy, out, retry_failed=retry_failed) as output,
+    ):
 
         def answered() -> Iterator[list[dict[str, Any]]]:
             icdpo: ICDPO | None = None
-            rows = (row for row in job_rows(prompts) if row.number not in output.done)
+            rows = (row for row in job_rows(copy) if row.number not in output.done)
             for some in chunks(rows, chunk):
                 icdpo = icdpo or build(config)
                 yield answer_rows(icdpo, some, output.seed)
@@ -102,15 +106,15 @@ def run_batch_job(
 
 
 def open_output(
-    config: ICDPOConfig, prompts: str | Path, out: str | Path, *, retry_failed: bool
+    config: ICDPOConfig, prompts: str | Path, copy: Path, out: str | Path, *, retry_failed: bool
 ) -> JobOutput:
-    """Opens the output of a new or a continued job; raises as `run_batch_job`."""
+    """Opens the output of a job whose input is copied to `copy`; raises as `run_batch_job`."""
     settings = with_own_store(config).model_dump(mode="json", exclude={"note", "device"})
     # The place where the model runs may change during a job.
     settings["vllm"] = settings.get("vllm") is not None
     settings["seed"] = settings["sampling"].pop("seed")
-    settings["prompts"] = fingerprint(prompts)
-    return JobOutput(out, settings, lambda: count_rows(prompts), retry_failed=retry_failed)
+    settings["prompts"] = fingerprint(copy)
+    return JobOutput(out, settings, lambda: count_rows(copy, name=prompts), retry_failed=retry_failed)
 
 
 def with_own_store(config: ICDPOConfig) -> ICDPOConfig:

@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.errors import ICDPOError, InvalidInputError
 from icdpo_chains.jsonl import check_same_settings, json_safe
 
@@ -166,17 +167,8 @@ class JobOutput(AbstractContextManager["JobOutput"]):
     @staticmethod
     def _replace(path: Path, lines: Iterable[bytes]) -> None:
         """Rewrites a file; on failure the old file stays."""
-        unfinished = path.with_name(f"{path.name}.tmp")
-        try:
-            with unfinished.open("wb") as file:
-                for line in lines:
-                    file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(unfinished, path)
-        finally:
-            with suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+        with atomic_file(path) as file:
+            file.writelines(lines)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from icdpo_chains.batch.job import MAX_CHUNK, JobReport, open_output, with_own_store, write_all
+from icdpo_chains.batch.snapshot import input_snapshot
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.icdpo import ICDPO
@@ -67,13 +68,16 @@ def run_ray_job(
     except ImportError as error:
         raise ICDPOError(f'Ray is not installed ({error}): pip install "icdpo-chains[ray]"') from None
 
-    with open_output(configs[0], prompts, out, retry_failed=retry_failed) as output:
+    with (
+        input_snapshot(prompts) as copy,
+        open_output(configs[0], prompts, copy, out, retry_failed=retry_failed) as output,
+    ):
         if len(output.done) == output.rows:
             return write_all(output, [], on_progress)
         with ray_cluster(address):
             answers = ray_answers(
                 [with_own_store(config) for config in configs],
-                Path(prompts).absolute(),
+                copy,
                 seed=output.seed,
                 done=output.done,
                 build=build,

@@ -77,7 +77,9 @@ def test_a_batch_of_eight_scores_as_eight_batches_of_one(icdpo: ICDPO) -> None:
 
 
 def test_the_better_answer_is_ranked_first(icdpo: ICDPO) -> None:
-    result = icdpo.score("I had a fight with my sister. What now?", ANSWERS[:2])
+    # Per token: a sum of negative scores favours the shorter answer.
+    each = ICDPO(icdpo.policy, icdpo.retriever, InstantScorer(aggregate="mean"))
+    result = each.score("I had a fight with my sister. What now?", ANSWERS[:2])
     assert result.best.index == 0
 
 
@@ -138,7 +140,7 @@ def test_bfloat16_is_close_and_picks_what_it_scores_best(policy: TransformersPol
     rounded = ICDPO(half, icdpo.retriever, icdpo.scorer)
     exact = {c.index: c.score for c in icdpo.score("What now?", ANSWERS[:3]).candidates}
     for candidate in rounded.score("What now?", ANSWERS[:3]).candidates:
-        assert candidate.score == pytest.approx(exact[candidate.index], abs=0.15)
+        assert candidate.score == pytest.approx(exact[candidate.index], abs=0.15 * candidate.num_tokens)
 
 
 def test_the_plain_format_works_without_a_chat_template(icdpo: ICDPO) -> None:

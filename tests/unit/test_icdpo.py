@@ -124,14 +124,14 @@ def test_one_response_scores_the_same_alone_and_in_company(responses: list[str])
         assert candidate.text == response
         assert candidate.score == icdpo.score("Well?", [response]).best.score
         if response.strip():
-            assert candidate.score == pytest.approx(by_hand(response, "Well?", "rejected", "mean"), abs=1e-4)
+            assert candidate.score == pytest.approx(by_hand(response, "Well?", "rejected", "sum"), abs=1e-4)
 
 
 def test_end_of_text_counts_only_where_the_answer_ended() -> None:
     complete, open_end = make().score("Hm?", [KIND]), make().score("Hm?", [KIND], ended=False)
     assert complete.best.num_tokens == open_end.best.num_tokens + 1
     assert open_end.best.score == pytest.approx(
-        by_hand(KIND, "Hm?", "rejected", "mean", ended=False), abs=1e-4
+        by_hand(KIND, "Hm?", "rejected", "sum", ended=False), abs=1e-4
     )
     cut = make([KIND]).generate("Hm?", n=1, sampling=SamplingParams(max_new_tokens=5)).best
     assert (cut.finish_reason, cut.num_tokens) == ("length", 5)
@@ -346,7 +346,7 @@ def test_missing_rejected_answers_and_missing_demonstrations_say_what_to_do() ->
     # Where none is required, the two instructions alone tell the candidates apart.
     result = ICDPO(FakePolicy([RUDE, KIND]), Nothing(), n=2, demonstrations_required=False).generate("?")
     assert result.demonstrations == ()
-    scores = {text: by_hand(text, "?", "rejected", "mean", shown=()) for text in (RUDE, KIND)}
+    scores = {text: by_hand(text, "?", "rejected", "sum", shown=()) for text in (RUDE, KIND)}
     assert {item.text: item.score for item in result.candidates} == pytest.approx(scores, abs=1e-4)
 
 

@@ -99,7 +99,7 @@ def test_a_file_of_settings_builds_the_core_and_a_call_goes_before_it(
 
     monkeypatch.setattr(settings, "default_icdpo", build)
     own = ICDPOSettings(config=tuned, top_p=0.6)
-    assert (own.model, own.against, own.aggregate) == ("org/m", "base", "mean")
+    assert (own.model, own.against, own.aggregate) == ("org/m", "base", "sum")
     assert own.sampling() == SamplingParams(max_new_tokens=9, top_p=0.6)  # before anything is built
     assert not built
     options = own.options({"k": 1, "max_tokens": 5})

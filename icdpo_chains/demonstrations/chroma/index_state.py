@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import secrets
 import shutil
 import sqlite3
 import zlib
@@ -20,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.demonstrations.chroma.records import CONTENT, REVISION
 
 __all__ = ["DATABASE", "Checksums", "IndexState", "database_fault", "has_collections", "raw_records"]
@@ -138,13 +137,8 @@ class IndexState:
 
     def note(self, directory: Path, name: str) -> None:
         """Writes the note atomically."""
-        target = _note(directory, name)
-        unfinished = target.with_name(f"{target.name}.{secrets.token_hex(4)}.tmp")
-        try:
-            unfinished.write_text(json.dumps(asdict(self)), encoding="ascii")
-            os.replace(unfinished, target)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        with atomic_file(_note(directory, name)) as file:
+            file.write(json.dumps(asdict(self)).encode("ascii"))
 
     def forget_index(self, directory: Path) -> None:
         """Removes the files and the progress of the vector index, so that Chroma starts a new index.

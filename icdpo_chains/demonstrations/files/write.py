@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes import read_row
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
@@ -31,16 +31,11 @@ def write_demonstrations(path: str | os.PathLike[str], demonstrations: Iterable[
         raise UnknownFormatError(
             f"an export is JSON lines, and {str(target)!r} has another suffix: use .jsonl"
         )
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     count = 0
-    try:
-        with part.open("x", encoding="ascii", newline="\n") as file:
-            for demonstration in demonstrations:
-                file.write(json.dumps(_row(demonstration)) + "\n")
-                count += 1
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_file(target) as file:
+        for demonstration in demonstrations:
+            file.write(f"{json.dumps(_row(demonstration))}\n".encode("ascii"))
+            count += 1
     return count
 
 

@@ -30,7 +30,7 @@ def load_tokenizer(given: str | Path | None, file: Path, chat_template: str | No
         if given is not None:
             tokenizer = AutoTokenizer.from_pretrained(str(given), trust_remote_code=False)
         elif (directory := converted_tokenizer(file)) is not None:
-            # The directory is complete. AutoTokenizer would also import the model's code, which takes a second.
+            # The directory is complete; AutoTokenizer would also import the model's code, for a second.
             tokenizer = PreTrainedTokenizerFast.from_pretrained(str(directory))
         else:
             tokenizer = load_gguf_tokenizer(file)

@@ -38,10 +38,11 @@ class JsonAnswer:
 
     Args:
         schema: the JSON schema of the object; `None` for any object.
+        shown: show the schema to the model. In JSON mode, the prompt describes the object.
     """
 
-    def __init__(self, schema: Mapping[str, Any] | None = None) -> None:
-        self._schema = schema
+    def __init__(self, schema: Mapping[str, Any] | None = None, *, shown: bool = True) -> None:
+        self._schema, self._shown = schema, shown
 
     @classmethod
     def from_response_format(cls, response_format: Any) -> JsonAnswer:
@@ -52,7 +53,7 @@ class JsonAnswer:
         """
         kind = response_format.get("type") if isinstance(response_format, Mapping) else None
         if kind == "json_object":
-            return cls()
+            return cls(response_format.get("schema"), shown=False)
         if kind == "json_schema" and isinstance(response_format.get("json_schema"), Mapping):
             return cls(response_format["json_schema"].get("schema"))
         raise InvalidInputError(
@@ -63,7 +64,7 @@ class JsonAnswer:
     @property
     def instruction(self) -> str | None:
         """Describes the expected JSON to the model; `None` in JSON mode, where the prompt describes it."""
-        if self._schema is None:
+        if self._schema is None or not self._shown:
             return None
         schema = json.dumps(self._schema, ensure_ascii=False)
         return (
@@ -118,9 +119,9 @@ def structured(
             else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
         )
     else:
-        wanted: dict[str, Any] = {"type": "json_object"}
+        plain = convert_to_json_schema(schema)
+        wanted: dict[str, Any] = {"type": "json_object", "schema": plain}
         if method == "json_schema":
-            plain = convert_to_json_schema(schema)
             wanted = {"type": "json_schema", "json_schema": {"name": plain["title"], "schema": plain}}
         model = chat.bind(response_format=wanted, ls_structured_output_format=traced)
         parser = RunnableLambda(_json_answer, name="json_answer") | (

@@ -14,7 +14,7 @@ from langchain_core.caches import InMemoryCache
 from langchain_core.documents import Document
 from langchain_core.globals import set_llm_cache
 
-from icdpo_chains import ICDPO, DemonstrationStore, TransformersPolicy
+from icdpo_chains import ICDPO, DemonstrationStore, InstantScorer, TransformersPolicy
 from langchain_icdpo import (
     ChatICDPO,
     InstantReranker,
@@ -76,7 +76,9 @@ def test_a_batch_equals_single_answers(core: ICDPO) -> None:
 
 def test_the_reranker_prefers_the_kind_answer(core: ICDPO) -> None:
     kind = "I am sorry that you two had a fight. Call her, and tell her how you felt."
-    best = InstantReranker(icdpo=core).best()
+    # Per token: a sum of negative scores favours the shorter answer.
+    each = ICDPO(core.policy, core.retriever, InstantScorer(aggregate="mean"))
+    best = InstantReranker(icdpo=each).best()
     assert best.invoke({"input": QUESTION, "candidates": ["Who cares.", kind]}) == kind
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -268,3 +269,36 @@ def test_rows_that_do_not_come_back_are_missed(run: Any, tmp_path: Path) -> None
         with pytest.raises(ICDPOError, match="2 of 3 rows did not come back"):
             write_all(output, [[{"row": 2}], [{"row": 2}]], None)
     assert records(tmp_path / "x.jsonl") == [{"row": 2}]
+
+
+def test_an_input_that_changes_during_the_job_changes_nothing(
+    run: Any, prompts: Path, tmp_path: Path
+) -> None:
+    def changed(report: JobReport) -> None:
+        if report.added == 2:
+            prompts.write_text('{"prompt": "Another?"}\n' * 9)
+
+    report = run(on_progress=changed)
+    assert (report.rows, report.added) == (5, 5)
+    assert [row.get("prompt") for row in records(tmp_path / "out.jsonl")][4] == "Question 4?"
+    with pytest.raises(InvalidInputError, match="prompts"):
+        run()  # the changed file is another input
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_refused_and_never_waited_for(run: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with pytest.raises(InvalidInputError, match=r"not a regular file.*save the rows"):
+        run(prompts=tmp_path / "pipe.jsonl")
+    with pytest.raises(InvalidInputError, match="not a regular file"):
+        run(prompts=tmp_path)
+
+
+def test_files_beside_the_output_are_never_written(run: Any, tmp_path: Path) -> None:
+    own, target = tmp_path / "out.jsonl.tmp", tmp_path / "target"
+    own.write_text("mine")
+    target.write_text("mine")
+    (tmp_path / "out.jsonl.job.json.tmp").symlink_to(target)
+    run()
+    run(retry_failed=True)
+    assert own.read_text() == target.read_text() == "mine"

@@ -82,7 +82,7 @@ def test_thumbs_alone_serve_the_upgraded_scorer(store: DemonstrationStore) -> No
     assert (result.against, result.paired) == ("rejected", False)
     assert {found.side for found in result.demonstrations} == {"chosen", "rejected"}
     written = result.to_dict()
-    assert written["scorer"] == {"against": "rejected", "aggregate": "mean", "paired": False}
+    assert written["scorer"] == {"against": "rejected", "aggregate": "sum", "paired": False}
     assert {item["side"] for item in written["demonstrations"]} == {"chosen", "rejected"}
     # By hand: each context shows the answers of its own side.
     by_hand = ICDPO(

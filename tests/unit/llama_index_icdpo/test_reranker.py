@@ -64,7 +64,7 @@ def test_a_node_without_text_comes_last(core: ICDPO) -> None:
     ranked = InstantScoreRerank(icdpo=core, top_n=5).postprocess_nodes(given, query_str=QUERY)
     assert (ranked[-1].node.node_id, ranked[-1].score) == ("image", None)
     assert (
-        len(InstantScoreRerank(icdpo=core, top_n=5, threshold=-9).postprocess_nodes(given, query_str=QUERY))
+        len(InstantScoreRerank(icdpo=core, top_n=5, threshold=-999).postprocess_nodes(given, query_str=QUERY))
         == 4
     )
 

@@ -122,7 +122,7 @@ def test_thumbs_without_pairs(icdpo: Any, tmp_path: Path) -> None:
         opened.add([down])
     found = json.loads(icdpo(*asked, "--json").stdout)
     assert found["text"] == KIND
-    assert found["scorer"] == {"against": "rejected", "aggregate": "mean", "paired": False}
+    assert found["scorer"] == {"against": "rejected", "aggregate": "sum", "paired": False}
     assert {(item.get("chosen"), item.get("rejected"), item["side"]) for item in found["demonstrations"]} == {
         (KIND, None, "chosen"),
         (None, RUDE, "rejected"),

@@ -18,7 +18,7 @@ from icdpo_chains.messages import Conversation
 
 
 def answer(system: str, prompt_id: str, text: str, *candidates: tuple[str, float]) -> SystemAnswer:
-    texts = tuple(ScoredText(words, {"S^, mean": score}) for words, score in candidates)
+    texts = tuple(ScoredText(words, {"S^, sum": score}) for words, score in candidates)
     prompt = (Message("user", f"Question {prompt_id}"),)
     return SystemAnswer(system, prompt_id, prompt, text, "reference", 1.0, 5, texts)
 

@@ -19,7 +19,7 @@ def test_scores_are_those_of_the_pipeline():
     by_place = sorted(result.candidates, key=lambda candidate: candidate.index)
     assert [each.text for each in answers.candidates] == [each.text for each in by_place]
     for own, theirs in zip(answers.candidates, by_place, strict=True):
-        assert own.scores["s_hat_mean"] == (pytest.approx(theirs.score) if own.text.strip() else None)
+        assert own.scores["s_hat_sum"] == (pytest.approx(theirs.score) if own.text.strip() else None)
     started.close()
 
 

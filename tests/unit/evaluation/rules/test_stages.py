@@ -81,12 +81,12 @@ def test_guided_answers_are_those_of_the_pipeline(
         greedy = replace(sampling, temperature=0.0)
         alone = run.pipeline.rank(run.pipeline.sample(question, shown, n=1, sampling=greedy, seed=seed))
         assert [answer.text for answer in each.added["guided"]] == [alone.text]
-        assert each.added["guided"][0].scores["s_hat_mean"] == pytest.approx(alone.best.score, abs=1e-4)
+        assert each.added["guided"][0].scores["s_hat_sum"] == pytest.approx(alone.best.score, abs=1e-4)
         ranked = run.pipeline.rank(run.pipeline.sample(question, shown, seed=seed))
         by_place = sorted(ranked.candidates, key=lambda candidate: candidate.index)
         assert [answer.text for answer in each.added["guided_of_n"]] == [item.text for item in by_place]
         for answer, item in zip(each.added["guided_of_n"], by_place, strict=True):
-            assert answer.scores["s_hat_mean"] == pytest.approx(item.score, abs=1e-4)
+            assert answer.scores["s_hat_sum"] == pytest.approx(item.score, abs=1e-4)
     run.close()
     report = {system.name: system for system in report_rules(answers, {}).systems}
     assert report["guided"].tokens < report["guided_of_n"].tokens

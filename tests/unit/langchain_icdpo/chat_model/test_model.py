@@ -67,7 +67,7 @@ def test_an_answer_carries_all_of_them_as_json(chat: ChatICDPO) -> None:
     assert table["selected"] == 1
     assert table["candidates"][0]["score"] > table["candidates"][1]["score"]
     assert table["demonstrations"] == [item.id for item in DEMONSTRATIONS[:2]]
-    assert table["scorer"] == {"against": "rejected", "aggregate": "mean", "paired": True}
+    assert table["scorer"] == {"against": "rejected", "aggregate": "sum", "paired": True}
     assert message.response_metadata["model_name"] == "fake"
     assert message.response_metadata["finish_reason"] == "stop"
 

@@ -38,7 +38,7 @@ async def test_the_extension_says_how_the_answer_was_found() -> None:
     table = known.score_table()
     assert {name: report[name] for name in table} == table
     assert report["seed"] == 5
-    assert report["scorer"] == {"against": "rejected", "aggregate": "mean", "paired": True}
+    assert report["scorer"] == {"against": "rejected", "aggregate": "sum", "paired": True}
     assert set(report["timings"]) == {"retrieve", "sample", "score", "total"}
     assert report["usage"]["contrast_tokens"] == known.usage.contrast_tokens
 
