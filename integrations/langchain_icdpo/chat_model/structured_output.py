@@ -119,9 +119,9 @@ def structured(
             else JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
         )
     else:
-        plain = convert_to_json_schema(schema)
+        plain = None if schema is None and method == "json_mode" else convert_to_json_schema(schema)
         wanted: dict[str, Any] = {"type": "json_object", "schema": plain}
-        if method == "json_schema":
+        if plain is not None and method == "json_schema":
             wanted = {"type": "json_schema", "json_schema": {"name": plain["title"], "schema": plain}}
         model = chat.bind(response_format=wanted, ls_structured_output_format=traced)
         parser = RunnableLambda(_json_answer, name="json_answer") | (
