@@ -38,7 +38,6 @@ def create_mcp_server(
         ICDPOError: the `mcp` package is not installed.
     """
     try:
-        from mcp.server.fastmcp import FastMCP
         from mcp.server.transport_security import TransportSecuritySettings
         from mcp.types import ToolAnnotations
     except ModuleNotFoundError as error:
@@ -47,16 +46,17 @@ def create_mcp_server(
         raise ICDPOError(
             'the Model Context Protocol is not installed: pip install "icdpo-chains[mcp]"'
         ) from None
+    from icdpo_chains.mcp.server import ToolServer
     from icdpo_chains.mcp.tools import Tools
 
-    server = FastMCP(
+    server = ToolServer(
         "icdpo",
         instructions=_INSTRUCTIONS,
         log_level="WARNING",
         transport_security=TransportSecuritySettings(
             enable_dns_rebinding_protection=True,
-            allowed_hosts=[f"{name}:*" for name in _LOOPBACK],
-            allowed_origins=[f"http://{name}:*" for name in _LOOPBACK],
+            allowed_hosts=[host for name in _LOOPBACK for host in (name, f"{name}:*")],
+            allowed_origins=[f"http://{host}" for name in _LOOPBACK for host in (name, f"{name}:*")],
         ),
     )
     tools = Tools(icdpo if callable(icdpo) else lambda: icdpo, store)

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from icdpo_chains.errors import ICDPOError, StoreError
+from icdpo_chains.errors import (
+    ICDPOError,
+    InvalidInputError,
+    PolicyError,
+    QueueFullError,
+    StoreError,
+    StoreLockedError,
+    WeightsError,
+)
 from icdpo_chains.mcp.results import (
     AddedDemonstration,
     AlignedAnswer,
@@ -179,7 +187,7 @@ class Tools:
             retriever = (await self._icdpo()).retriever
             self._store = getattr(retriever, "store", None)
             if self._store is None:
-                raise StoreError(
+                raise InvalidInputError(
                     f"the demonstrations of {type(retriever).__name__} can't be searched or added to: start "
                     "the server with another retriever, such as two_stage"
                 )
@@ -197,8 +205,17 @@ def _told() -> Iterator[None]:
 
     try:
         yield
+    except (StoreError, PolicyError, WeightsError) as error:
+        if isinstance(error, QueueFullError):
+            raise ToolError(str(error)) from None
+        # The message is for the operator: it may name paths and addresses.
+        _log.warning("%s: %s", type(error).__name__, error)
+        if isinstance(error, StoreLockedError):
+            raise ToolError("another process writes to the demonstration store: try again later") from None
+        what = "demonstration store" if isinstance(error, StoreError) else "model"
+        raise ToolError(f"the {what} can't be used: the server's log has the reason") from None
     except ICDPOError as error:
         raise ToolError(str(error)) from None
     except Exception:
         _log.exception("a tool failed")
-        raise ToolError("the tool failed inside the server: ask its operator to look into the log") from None
+        raise ToolError("the tool failed inside the server: its log has the reason") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -36,7 +37,7 @@ def protocol_output() -> Iterator[IO[str]]:
 
 
 def run_stdio(server: FastMCP, output: IO[str]) -> None:
-    """Serves the client on standard input and `output` until the client closes its end."""
+    """Serves the client on standard input and `output` until the client closes its end, or until SIGTERM."""
     import anyio
     from mcp.server.stdio import stdio_server
 
@@ -45,6 +46,9 @@ def run_stdio(server: FastMCP, output: IO[str]) -> None:
             protocol = server._mcp_server  # FastMCP's own `run` writes to sys.stdout
             await protocol.run(messages, answers, protocol.create_initialization_options())
 
+    with contextlib.suppress(ValueError):  # not in the main thread
+        # A thread waits for standard input and can't be stopped; the store is safe at any moment.
+        signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     anyio.run(run)
 
 
@@ -67,7 +71,14 @@ def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = Non
     if api_key is not None:
         app.add_middleware(_KeyDemanded, key=api_key)
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LINGER)
-    uvicorn.Server(config).run(sockets=[bound])
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: Any) -> None:
+            # uvicorn's own handler raises the signal again at the end, which would be the exit status.
+            self.force_exit = self.should_exit
+            self.should_exit = True
+
+    Server(config).run(sockets=[bound])
 
 
 class _KeyDemanded:

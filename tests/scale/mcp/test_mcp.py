@@ -194,4 +194,27 @@ async def test_other_addresses_demand_the_key(tmp_path: Path) -> None:
         async with over_http(url, Authorization=f"Bearer {key}") as client:
             assert (await client.call_tool("aligned_answer", QUESTION)).structuredContent["answer"] == KIND
         server.send_signal(signal.SIGTERM)
-        assert server.wait(60) in (0, -signal.SIGTERM)
+        assert server.wait(60) == 0
+
+
+def test_sigterm_ends_standard_io_with_status_0(tmp_path: Path) -> None:
+    server = subprocess.Popen(
+        [*FAKE, "--store", str(tmp_path / "store")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    hello = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    try:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        message = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        server.stdin.write(json.dumps(message) + "\n")
+        server.stdin.flush()
+        assert json.loads(server.stdout.readline())["id"] == 1
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+    finally:
+        server.kill()
+        server.wait()

@@ -18,7 +18,9 @@ from mcp.types import CallToolResult
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
+import icdpo_chains
 from icdpo_chains import Demonstration, DemonstrationStore, FakeEmbedder, ICDPOError, TwoStageRetriever
+from icdpo_chains.errors import PolicyUnavailableError, StoreUnavailableError, WeightsError
 from icdpo_chains.mcp import create_mcp_server
 from icdpo_chains.mcp.results import (
     AddedDemonstration,
@@ -156,7 +158,8 @@ def test_a_read_only_directory_is_written_where_that_is_allowed(tmp_path: Any) -
         assert len(store) == len(DEMONSTRATIONS) + 1
         with DemonstrationStore(tmp_path, embedder=FakeEmbedder()):
             says = refusal(called(server, "add_demonstration", question="newer", chosen="good"))
-            assert "is open for writing in another process" in says
+            assert "another process writes to the demonstration store" in says
+            assert str(tmp_path) not in says
 
 
 def test_additions_at_the_same_time_wait_for_one_another(tmp_path: Any) -> None:
@@ -199,7 +202,9 @@ def test_bad_input_is_a_tool_error_that_says_so(
     store: DemonstrationStore, tool: str, arguments: dict[str, Any], says: str
 ) -> None:
     server = create_mcp_server(over_store(store), editable=True)
-    assert says in refusal(called(server, tool, **arguments))
+    said = refusal(called(server, tool, **arguments))
+    assert says in said
+    assert "http" not in said  # pydantic's own messages have a URL
     assert len(store) == len(DEMONSTRATIONS)
 
 
@@ -212,6 +217,29 @@ def test_what_is_no_error_of_ours_shows_nothing_of_the_server(
     assert "failed inside the server" in says
     assert "division" not in says
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError, PolicyUnavailableError, WeightsError])
+def test_what_only_the_operator_can_mend_names_no_path(
+    store: DemonstrationStore, caplog: pytest.LogCaptureFixture, error: type[ICDPOError]
+) -> None:
+    core = over_store(store)
+
+    def fails(*arguments: Any) -> Any:
+        raise error("/home/somebody/model can't be read")
+
+    core.policy.sample = fails
+    says = refusal(called(create_mcp_server(core), "aligned_answer", question=QUESTION))
+    assert "can't be used: the server's log has the reason" in says
+    assert "/home/somebody" not in says
+    assert "/home/somebody/model can't be read" in caplog.text
+
+
+def test_the_version_is_ours(store: DemonstrationStore) -> None:
+    async def use(client: ClientSession) -> Any:
+        return (await client.initialize()).serverInfo.version
+
+    assert used(create_mcp_server(over_store(store)), use) == icdpo_chains.__version__
 
 
 def test_tools_are_listed_while_the_model_loads(store: DemonstrationStore) -> None:
@@ -304,6 +332,9 @@ def test_the_key_is_demanded(sent: dict[str, str], status: int) -> None:
     ("host", "origin", "status"),
     [
         ("127.0.0.1:80", None, 200),
+        ("127.0.0.1", None, 200),
+        ("localhost", "http://localhost", 200),
+        ("[::1]", None, 200),
         ("localhost:8765", "http://localhost:3000", 200),
         ("evil.example:8765", None, 421),
         ("127.0.0.1:80", "https://evil.example", 403),
