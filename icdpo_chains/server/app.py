@@ -12,8 +12,18 @@ import icdpo_chains
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.server import errors, metrics
-from icdpo_chains.server.endpoints import chat, completions, demonstrations, feedback, health, models, scores
+from icdpo_chains.server.endpoints import (
+    chat,
+    completions,
+    demonstrations,
+    feedback,
+    health,
+    models,
+    root,
+    scores,
+)
 from icdpo_chains.server.limits import ServerLimits
+from icdpo_chains.server.middleware.access_log import AccessLog
 from icdpo_chains.server.middleware.authentication import Authentication, LoopbackOnly
 from icdpo_chains.server.middleware.body_limit import BodyLimit
 from icdpo_chains.server.middleware.foreign_pages import NoForeignPages
@@ -71,6 +81,7 @@ def build_app(
     for module in (chat, completions, scores, models, demonstrations, feedback, metrics):
         router: APIRouter = module.router
         app.include_router(router, dependencies=locked)
+    app.include_router(root.router, dependencies=locked)
     app.include_router(health.router)
     errors.install(app)
     _describe_errors(app)
@@ -80,7 +91,8 @@ def build_app(
         app.add_middleware(LoopbackOnly)
     else:
         app.add_middleware(Authentication, key=api_key.strip())
-    app.add_middleware(metrics.Observation, metrics=counted)  # the last is the outermost
+    app.add_middleware(metrics.Observation, metrics=counted)
+    app.add_middleware(AccessLog)  # the last is the outermost
     return app
 
 

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from icdpo_chains import errors
 
-__all__ = ["APIError", "ASCIIResponse", "ErrorBody", "as_api_error", "documented", "install"]
+__all__ = ["APIError", "ASCIIResponse", "ErrorBody", "as_api_error", "documented", "endpoints_of", "install"]
 
 _PLACE = re.compile(r"\w+")
 
@@ -47,6 +47,7 @@ _MEANINGS = {
     401: "The API key is missing or wrong.",
     403: "Not allowed on this server.",
     404: "There is no such model or demonstration.",
+    408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "Nothing to answer with: no demonstrations, or no candidate that can be scored.",
@@ -139,6 +140,11 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+def endpoints_of(app: FastAPI) -> list[str]:
+    """Returns the paths of an application's endpoints."""
+    return [*app.openapi()["paths"], "/openapi.json"]
+
+
 def install(app: FastAPI) -> None:
     """Gives all errors of an application the same form."""
 
@@ -155,6 +161,11 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> ASCIIResponse:
         assert isinstance(error, HTTPException)  # noqa: S101
+        if error.status_code == 404 and error.detail == "Not Found":
+            known = ", ".join(endpoints_of(app))
+            return APIError(
+                404, f"there is no such endpoint: use one of {known}", code="not_found"
+            ).response()
         return APIError(error.status_code, str(error.detail), headers=error.headers).response()
 
     async def invalid(request: Request, error: Exception) -> ASCIIResponse:

@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from icdpo_chains.server.queue import Queue
+from icdpo_chains.server.timed_protocol import TimedProtocol
 
 __all__ = ["serve"]
 
@@ -37,10 +38,11 @@ def serve(app: FastAPI, bound: socket.socket, on_ready: Callable[[], None] = lam
     config = uvicorn.Config(
         app,
         log_config=None,
-        access_log=False,  # its lines would hold search texts
+        access_log=False,  # its lines would hold search texts; see `AccessLog`
         server_header=False,
         timeout_keep_alive=65,
         timeout_graceful_shutdown=_LINGER,
+        http=TimedProtocol,
         lifespan="off",
         ws="none",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -53,6 +53,10 @@ def serve(
     request_timeout: Annotated[
         float, typer.Option(help="The longest time for an answer, in seconds.")
     ] = 300.0,
+    access_log: Annotated[
+        Literal["off", "text", "json"],
+        typer.Option(help="Log each request on standard error, without its texts."),
+    ] = "text",
     *,
     settings: ICDPOConfig,
 ) -> None:
@@ -61,6 +65,7 @@ def serve(
 
     with server_extra():
         from icdpo_chains.server import serving
+        from icdpo_chains.server.middleware.access_log import write_to_stderr
 
     with checked():
         limits = ServerLimits(
@@ -87,6 +92,7 @@ def serve(
             app = create_app(
                 icdpo, model_name=model_name, api_key=key, demonstrations=editable, limits=limits
             )
+        write_to_stderr(access_log)
         ready = f"icdpo: {app.state.service.model_name} answers at {base_url(bound)}/v1\n"
         serving.serve(app, bound, on_ready=lambda: _say(ready))
 

@@ -1,0 +1,91 @@
+"""`AccessLog`: one line for each request, with its id and without any text of it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import sys
+import time
+from typing import Literal
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+__all__ = ["AccessLog", "Style", "write_to_stderr"]
+
+Style = Literal["off", "text", "json"]
+
+_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_HEADER = "x-request-id"
+
+_log = logging.getLogger(__name__)
+
+
+class AccessLog:
+    """Middleware that logs requests at the level INFO and adds `X-Request-ID` to each response.
+
+    The log has the endpoint's template, such as `/v1/demonstrations/{id}`, and neither query nor body: these
+    hold texts. A client may send its own `X-Request-ID` of at most 64 letters, digits, `_`, `.` and `-`.
+
+    Args:
+        app: the application behind it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers a request; see ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(_HEADER, "")
+        fields = {
+            "id": given if _ID.fullmatch(given) else secrets.token_hex(8),
+            "client": (scope.get("client") or ("unknown", 0))[0],
+            "method": scope["method"],
+            "endpoint": "other",
+            "status": 500,
+            "seconds": 0.0,
+        }
+
+        async def named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                fields["status"] = message["status"]
+                MutableHeaders(scope=message)[_HEADER] = fields["id"]
+            await send(message)
+
+        began = time.perf_counter()
+        try:
+            await self._app(scope, receive, named)
+        finally:
+            fields["endpoint"] = getattr(scope.get("route"), "path", "other")
+            fields["seconds"] = round(time.perf_counter() - began, 4)
+            _log.info(
+                "%(client)s %(method)s %(endpoint)s %(status)s %(seconds).3f s %(id)s",
+                fields,
+                extra={"request": fields},
+            )
+
+
+class _AsJson(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))
+        return json.dumps({"time": now, **record.request})  # type: ignore[attr-defined]
+
+
+def write_to_stderr(style: Style) -> None:
+    """Writes the access log to standard error, as lines of text or of JSON.
+
+    Args:
+        style: `"off"` writes nothing.
+    """
+    if style == "off":
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_AsJson() if style == "json" else logging.Formatter("icdpo: %(message)s"))
+    _log.addHandler(handler)
+    _log.setLevel(logging.INFO)
+    _log.propagate = False

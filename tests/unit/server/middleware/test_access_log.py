@@ -1,0 +1,65 @@
+"""The access log: one line for each request, without texts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from icdpo_chains.server.middleware import access_log
+
+from ..client import QUESTION, make_client
+
+SECRET = "My dog is ill"
+
+
+async def test_a_line_has_the_endpoint_and_the_id_and_no_text(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger=access_log.__name__):
+        async with make_client() as client:
+            answer = await client.post("/v1/chat/completions", json={"model": "fake", "messages": QUESTION})
+            missing = await client.get(f"/v1/nothing/{SECRET}?query={SECRET}")
+    lines = [record.getMessage() for record in caplog.records if record.name == access_log.__name__]
+    assert len(lines) == 2
+    assert re.fullmatch(
+        rf"127\.0\.0\.1 POST /v1/chat/completions 200 \d+\.\d+ s {answer.headers['x-request-id']}", lines[0]
+    )
+    assert " GET other 404 " in lines[1]
+    assert missing.headers["x-request-id"] != answer.headers["x-request-id"]
+    assert SECRET not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("abc-1.2_3", True), ("x" * 64, True), ("x" * 65, False), ("a b", False), ("é", False), ("", False)],
+)
+async def test_a_clients_id_is_kept_if_it_is_harmless(given: str, kept: bool) -> None:
+    async with make_client() as client:
+        answer = await client.get("/health", headers={"X-Request-ID": given.encode()})
+    assert (answer.headers["x-request-id"] == given) is kept
+
+
+@pytest.mark.parametrize("style", ["off", "text", "json"])
+async def test_the_styles(
+    style: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger(access_log.__name__)
+    for name, value in (("handlers", []), ("level", logging.NOTSET), ("propagate", True)):
+        monkeypatch.setattr(log, name, value)
+    access_log.write_to_stderr(style)
+    log._cache.clear()  # type: ignore[attr-defined]  # the level was set aside
+    async with make_client() as client:
+        await client.get("/health")
+    said = capsys.readouterr().err
+    if style == "off":
+        assert said == ""
+    elif style == "text":
+        assert re.fullmatch(r"icdpo: 127\.0\.0\.1 GET /health 200 \d+\.\d+ s \w{16}\n", said)
+    else:
+        line = json.loads(said)
+        assert (line["endpoint"], line["status"], line["client"]) == ("/health", 200, "127.0.0.1")
+        assert set(line) == {"time", "id", "client", "method", "endpoint", "status", "seconds"}
+    assert sys.stderr is not None
