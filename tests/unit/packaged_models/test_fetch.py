@@ -52,7 +52,7 @@ def test_fetch_builds_the_directory_once(shelf):
     said: list[str] = []
     path = catalog.fetch("tiny", on_progress=said.append)
     files = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
-    assert files == {"config.json", "1_Pooling/config.json", "LICENSE", "icdpo.json"}
+    assert files == {"config.json", "1_Pooling/config.json", "LICENSE", "SHA256SUMS", "icdpo.json"}
     assert (path / "LICENSE").read_text() == "Apache License"
     assert said == ["preparing tiny (once; up to half a minute)", f"tiny is ready in {path}"]
     assert shelf.in_cache() == ["tiny-1.0"]
@@ -72,7 +72,12 @@ def test_conversion_sees_the_gguf_and_only_its_result_stays(shelf):
 
     shelf.convert_by(convert)
     path = catalog.fetch("tiny")
-    assert sorted(file.name for file in path.iterdir()) == ["LICENSE", "icdpo.json", "model.safetensors"]
+    assert sorted(file.name for file in path.iterdir()) == [
+        "LICENSE",
+        "SHA256SUMS",
+        "icdpo.json",
+        "model.safetensors",
+    ]
     marker = json.loads((path / "icdpo.json").read_text())
     assert marker == {
         "name": "tiny",
@@ -93,8 +98,9 @@ def test_conversion_sees_the_gguf_and_only_its_result_stays(shelf):
         lambda path: (path / "icdpo.json").write_text("{"),
         lambda path: (path / "icdpo.json").write_text("[]"),
         lambda path: (path / "icdpo.json").unlink(),
+        lambda path: (path / "SHA256SUMS").unlink(),
     ],
-    ids=["truncated", "missing", "broken marker", "odd marker", "no marker"],
+    ids=["truncated", "missing", "broken marker", "odd marker", "no marker", "no hashes"],
 )
 def test_a_damaged_directory_is_made_again(shelf, damage):
     path = catalog.fetch("tiny")
@@ -103,6 +109,18 @@ def test_a_damaged_directory_is_made_again(shelf, damage):
     assert catalog.fetch("tiny") == path
     assert (path / "config.json").read_text() == "{}"
     assert shelf.in_cache() == ["tiny-1.0"]
+
+
+@pytest.mark.parametrize(
+    "hashes", [None, "", "0  LICENSE\n", "\udcff"], ids=["as built", "none", "one", "junk"]
+)
+def test_planted_files_of_the_same_size_are_noticed_at_the_next_use(shelf, hashes):
+    path = catalog.fetch("tiny")
+    (path / "config.json").write_text("[]")
+    if hashes is not None:
+        (path / "SHA256SUMS").write_text(hashes, "utf-8", errors="surrogateescape")
+    assert catalog.fetch("tiny") == path
+    assert (path / "config.json").read_text() == "{}"
 
 
 def test_a_newer_converter_makes_it_again(shelf, monkeypatch):

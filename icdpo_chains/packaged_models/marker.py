@@ -1,0 +1,80 @@
+"""The marker of a cached directory: its source, and the size and the SHA-256 of each file.
+
+The sizes are compared at each look at the directory (a power cut may leave empty files), and the hashes once
+in a process, before the files are loaded: the directory of a damaged or exchanged file is rebuilt.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["HASHES", "MARKER", "is_intact", "is_ready", "sha256_of", "write_marker"]
+
+MARKER = "icdpo.json"
+HASHES = "SHA256SUMS"
+"""The hashes, in the format of the program sha256sum."""
+
+_BLOCK = 1 << 20
+_intact: set[tuple[Path, int]] = set()
+
+
+def write_marker(directory: Path, identity: Mapping[str, Any]) -> None:
+    """Writes the marker and the hashes of a directory.
+
+    Args:
+        directory: the complete directory.
+        identity: the source of the files; JSON values by name.
+    """
+    files = {path.relative_to(directory).as_posix(): path for path in sorted(directory.rglob("*"))}
+    files = {name: path for name, path in files.items() if path.is_file()}
+    hashes = "".join(f"{sha256_of(path)}  {name}\n" for name, path in files.items())
+    (directory / HASHES).write_text(hashes, "utf-8")
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    (directory / MARKER).write_text(json.dumps({**identity, "files": sizes}, indent=1) + "\n", "utf-8")
+
+
+def is_ready(directory: Path, identity: Mapping[str, Any]) -> bool:
+    """Returns whether a directory has this source, and all its files with their sizes."""
+    try:
+        marker = json.loads((directory / MARKER).read_text("utf-8"))
+        files = marker.pop("files")
+        return (
+            bool(marker == identity)
+            and (directory / HASHES).is_file()
+            and all((directory / name).stat().st_size == size for name, size in files.items())
+        )
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
+def is_intact(directory: Path, identity: Mapping[str, Any]) -> bool:
+    """Returns whether a directory is ready, and its files have their hashes; hashes once in a process."""
+    if not is_ready(directory, identity):
+        return False
+    key = (directory, (directory / MARKER).stat().st_mtime_ns)
+    if key in _intact:
+        return True
+    try:
+        lines = [line.split("  ", 1) for line in (directory / HASHES).read_text("utf-8").splitlines()]
+        named = set(json.loads((directory / MARKER).read_text("utf-8"))["files"])
+        if {name for _, name in lines} != named:
+            return False
+        if any(sha256_of(directory / name) != digest for digest, name in lines):
+            return False
+    except (OSError, ValueError):
+        return False
+    _intact.add(key)
+    return True
+
+
+def sha256_of(path: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
