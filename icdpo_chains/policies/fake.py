@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import threading
 from collections import defaultdict
@@ -69,6 +70,8 @@ class FakePolicy:
         self.name = name
         self.max_context = max_context
         self.tokenizer: Any = byte_tokenizer(chat=chat, tools=tools)
+        # `split_special_tokens` is a state of a tokenizer: other threads must not meet it in the shared one.
+        self._text_tokenizer = _splitting_tokenizer()
         self.eos_token_ids: frozenset[int] = frozenset({self.tokenizer.eos_token_id})
         self._respond = responses if callable(responses) else None
         self._responses = itertools.cycle(responses) if responses and not callable(responses) else None
@@ -133,7 +136,7 @@ class FakePolicy:
             sampling.stop if begin is not None else ()
         )  # a stop string in a thought does not end the answer
         cuts = [at for at in (text.find(stop, begin) for stop in stops) if at >= 0]
-        ids = self.tokenizer(
+        ids = self._text_tokenizer(
             text[: min(cuts)] if cuts else text, add_special_tokens=False, split_special_tokens=True
         ).input_ids
         ids = [*_within_budget(ids, sampling, self.tokenizer), *([] if cuts else [end])]
@@ -196,6 +199,11 @@ def _within_budget(ids: list[int], sampling: SamplingParams, tokenizer: Any) -> 
     thought = reader.thought_tokens(ids, tokenizer)
     answer = [] if thought is None else ids[thought:]
     return [*ids[:most], *reader.closing_ids(ids[:most], tokenizer), *answer]
+
+
+@cache
+def _splitting_tokenizer() -> Any:
+    return copy.deepcopy(byte_tokenizer(chat=False))
 
 
 @cache
