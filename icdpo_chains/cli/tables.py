@@ -34,15 +34,14 @@ def candidates_table(result: ICDPOResult, tokenizer: Any) -> Table:
     table = Table(title=f"{len(result.candidates)} candidates", title_justify="left", show_lines=True)
     table.add_column("score", justify="right")
     table.add_column("tokens", justify="right")
-    table.add_column("ended")
+    sampled = any(candidate.finish_reason is not None for candidate in result.candidates)
+    if sampled:
+        table.add_column("ended")
     table.add_column("text")
     for candidate in result.candidates:
-        table.add_row(
-            f"{candidate.score:.3f}",
-            str(candidate.num_tokens),
-            _ENDED[candidate.finish_reason],
-            coloured(candidate, tokenizer),
-        )
+        ended = [_ENDED[candidate.finish_reason]] if sampled else []
+        score, tokens = f"{candidate.score:.3f}", str(candidate.num_tokens)
+        table.add_row(score, tokens, *ended, coloured(candidate, tokenizer))
     return table
 
 

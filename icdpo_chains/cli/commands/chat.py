@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icdpo_chains.cli import options
+from icdpo_chains.cli.chat_session import ChatSession
 from icdpo_chains.cli.console import console, error_line, on_stage, working, write_piece
 from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.errors import ICDPOError
@@ -34,17 +35,29 @@ def chat(
 ) -> None:
     """Hold a conversation, one line per turn. With --n 1, answers are written as they are sampled.
 
-    Ctrl-C stops an answer, Ctrl-D (or Ctrl-C between answers) ends the conversation. In a pipe, each line
-    is a turn as well; the exit code is 1 if a turn could not be answered.
+    Ctrl-C stops an answer, Ctrl-D (or Ctrl-C between answers) ends the conversation. /help lists commands:
+    /good, /bad and /instead teach by the last answer. In a pipe, each line is a turn, without commands; the
+    exit code is 1 if a turn could not be answered.
     """
     with working("Preparing ...") as status:
-        icdpo = options.build_icdpo(status, settings)
-    turns = [Message("system", system)] if system else []
-    interactive = sys.stdin.isatty()
+        embedder = options.embedder()  # readers and writers share it
+        icdpo = options.build_icdpo(status, settings, embedder)
+    session = ChatSession(
+        lambda: options.open_store(settings.store, read_only=False, embedder=embedder), system
+    )
+    interactive = _is_terminal()
+    if interactive:
+        sys.stderr.write("icdpo: ask something; /help lists commands, Ctrl-D leaves\n")
     failed = False
     for line in _lines(interactive):
         try:
-            asked = [*turns, Message("user", line)]
+            if interactive and session.is_command(line):
+                told = session.run(line)
+                if told is None:
+                    return
+                sys.stderr.write(f"{told}\n")
+                continue
+            asked = session.asked(line) if interactive else [*session.turns, Message("user", line)]
             answer = _answer(icdpo, asked)
         except ICDPOError as error:
             # Keep the conversation so far, so that the user can rephrase the question.
@@ -55,7 +68,7 @@ def chat(
                 raise
             error_line("stopped; the question is forgotten")
         else:
-            turns = [*asked, Message("assistant", answer)]
+            session.turns = [*asked, Message("assistant", answer)]
     if failed and not interactive:
         raise typer.Exit(1)
 
@@ -76,6 +89,10 @@ def _answer(icdpo: ICDPO, asked: Sequence[Message]) -> str:
             if answer:
                 write_piece("\n")
     return answer
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _lines(interactive: bool) -> Iterator[str]:

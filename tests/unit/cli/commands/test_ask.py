@@ -129,3 +129,10 @@ def test_thumbs_without_pairs(icdpo: Any, tmp_path: Path) -> None:
     }
     shown = icdpo(*asked, "-v").stdout
     assert "retrieved apart from the chosen ones" in " ".join(shown.split())
+
+
+def test_an_answer_that_is_cut_off_is_told(icdpo: Any) -> None:
+    run = icdpo("ask", "My dog is ill.", "-n", "2", "--max-tokens", "5")
+    assert len(run.stdout.strip()) <= 5
+    assert "cut off at --max-tokens 5" in run.stderr
+    assert icdpo("ask", "My dog is ill.", "-n", "2").stderr == ""

@@ -83,3 +83,24 @@ def test_ctrl_c_in_an_answer_takes_it_back_and_ends_its_line(
 
 def test_no_turn_at_all(icdpo: Any) -> None:
     assert icdpo("chat").exit_code == 0
+
+
+def test_a_terminal_takes_commands_and_a_pipe_does_not(
+    icdpo: Any, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["My dog is ill.", "/good", "/nothing", "/undo", "And my cat.", "/quit", "never asked"]
+    monkeypatch.setattr(chat, "_is_terminal", lambda: True)
+    monkeypatch.setattr(chat, "_lines", lambda interactive: iter(lines))
+    run = icdpo("chat", "-n", "2")
+    assert run.exit_code == 0
+    assert run.stdout == f"{KIND}\n{KIND}\n"
+    for said in ("/help lists commands", "stored as the demonstration", "/nothing is unknown", "forgotten"):
+        assert said in run.stderr
+    assert [prompt[-1].content for prompt in asked] == ["My dog is ill.", "And my cat."]
+    assert len(asked[1]) == 1
+    monkeypatch.undo()
+
+
+def test_a_line_of_a_pipe_that_begins_with_a_slash_is_a_turn(icdpo: Any, asked: list[Any]) -> None:
+    icdpo("chat", "-n", "2", stdin="/good\n")
+    assert [prompt[-1].content for prompt in asked] == ["/good"]
