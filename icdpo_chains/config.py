@@ -27,7 +27,7 @@ from icdpo_chains.policies.sampling import (
 )
 from icdpo_chains.prompts.contexts import Instructions
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
-from icdpo_chains.validation import check_count
+from icdpo_chains.validation import check_count, faults_of
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.retrieval import Retriever
@@ -196,7 +196,7 @@ class ICDPOConfig(BaseModel):
         try:
             config = cls.model_validate_json(json.dumps(fields))
         except ValidationError as error:
-            raise InvalidInputError(f"{path}: {_in_words(error)}") from None
+            raise InvalidInputError(f"{path}: {faults_of(error, ICDPOConfig)}") from None
         if config.store is None or is_server(config.store):
             return config
         return config.model_copy(
@@ -215,7 +215,7 @@ class ICDPOConfig(BaseModel):
         try:
             return type(self).model_validate(fields)
         except ValidationError as error:
-            raise ValueError(_in_words(error)) from None
+            raise ValueError(faults_of(error, ICDPOConfig)) from None
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes a file for `read`. The file appears whole or not at all.
@@ -288,21 +288,3 @@ class ICDPOConfig(BaseModel):
     def build_instructions(self) -> Instructions:
         """Builds the instructions."""
         return Instructions(self.instructions.chosen, self.instructions.rejected)
-
-
-def _in_words(error: ValidationError) -> str:
-    """Names each field and its fault, in one line."""
-    parts = []
-    for item in error.errors(include_url=False):
-        field, reason = ".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")
-        if item["type"] == "extra_forbidden":
-            nested: dict[str, type[BaseModel]] = {
-                "sampling": SamplingConfig,
-                "instructions": InstructionsConfig,
-            }
-            known = nested.get(field.split(".")[0], ICDPOConfig).model_fields
-            reason = f"no such setting; known are {', '.join(known)}"
-        elif field:
-            reason += f" (it is {item['input']!r:.80})"
-        parts.append(f"{field}: {reason}" if field else reason)
-    return "; ".join(parts)

@@ -29,9 +29,9 @@ __all__ = ["ICDPO"]
 class ICDPO(Pipeline):
     """Answers a question with the candidate that the demonstrations made most likely.
 
-    An ICDPO is thread-safe if its policy and its retriever are; the policies and retrievers of this package
-    are. The asynchronous methods run in a thread, never block the event loop, and report progress on it.
-    `Pipeline` documents the arguments and has the stages as separate methods.
+    An ICDPO is as thread-safe as its policy and its retriever; those of this package are. The asynchronous
+    methods run in a thread, never block the event loop, and report progress on it. `Pipeline` documents the
+    arguments and has the stages as separate methods.
     """
 
     @classmethod
@@ -55,8 +55,7 @@ class ICDPO(Pipeline):
 
         Args:
             model: A policy, or the name or path of a model for the engine's policy.
-            store: A store, or its directory or address (see `open_store`). The default is the user's own
-                store (`ICDPO_STORE`).
+            store: A store, or its directory or address (see `open_store`); by default the user's own store.
             n: The number of candidates.
             k: The number of demonstrations shown.
             against: see `InstantScorer`.
@@ -65,8 +64,7 @@ class ICDPO(Pipeline):
             finalists: see `ICDPO`.
             dtype: The model's dtype; see `TransformersPolicy.from_pretrained`.
             device: The model's device; see `TransformersPolicy.from_pretrained`.
-            engine: The library that computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file
-                (see `LlamaCppPolicy`).
+            engine: `"transformers"`, or `"llama.cpp"` for a GGUF file (see `LlamaCppPolicy`).
             chat_template_kwargs: see `Pipeline`.
 
         Raises:
@@ -167,8 +165,8 @@ class ICDPO(Pipeline):
             finalists: Replaces the instance's number of candidates that are sampled to the end.
             chat_template_kwargs: Further keywords for the chat template.
             on_progress: A function that is called after each stage.
-            on_text: With one candidate, a function that receives the answer so far each time the answer has
-                grown. The thread that samples calls it; it must not raise. See `stream`.
+            on_text: With one candidate, receives the growing answer in the sampling thread. It
+                must not raise. See `stream`.
 
         Raises:
             InvalidInputError: The prompt is blank or not valid Unicode.
@@ -224,8 +222,7 @@ class ICDPO(Pipeline):
 
         Args:
             prompts: The questions. All are checked before the first is answered.
-            return_exceptions: Returns the error of a question in place of its result, and answers the other
-                questions.
+            return_exceptions: Returns a question's error in place of its result.
             options: Options of `generate` for all questions; each question starts from the same seed.
 
         Raises:
@@ -253,8 +250,7 @@ class ICDPO(Pipeline):
             responses: The answers. A blank answer ranks last, with a score of -infinity.
             k: The number of demonstrations shown.
             exclude: Ids of demonstrations that must not be shown.
-            ended: Whether the answers are complete: the end token then counts, as it does for a candidate
-                that ended by itself.
+            ended: Whether the answers are complete: the end token then counts too.
             chat_template_kwargs: Further keywords for the chat template.
             on_progress: A function that is called after each stage.
 

@@ -23,7 +23,7 @@ from icdpo_chains.prompts.formats import PromptFormat, prompt_format, with_templ
 from icdpo_chains.question import Question, thought_ids
 from icdpo_chains.reasoning.tags import ReasoningTags, known_tags
 from icdpo_chains.reasoning.thoughts import ThoughtReader
-from icdpo_chains.result import Answer, Draft, ICDPOResult, Usage
+from icdpo_chains.result import Answer, Draft, ICDPOResult
 from icdpo_chains.scoring import InstantScorer
 from icdpo_chains.validation import check_count
 
@@ -252,21 +252,8 @@ class Pipeline:
             for i, answer in enumerate(draft.answers)
         ]
         candidates.sort(key=lambda candidate: -candidate.score)  # stable: ties stay in order
-        return ICDPOResult(
-            candidates=tuple(candidates),
-            demonstrations=draft.demonstrations[: len(contexts.used)],
-            dropped=tuple(found.demonstration for found in draft.demonstrations[len(contexts.used) :]),
-            usage=Usage(
-                prompt_tokens=len(contexts.chosen),
-                contrast_tokens=len(contexts.contrast),
-                completion_tokens=sum(len(answer.token_ids) for answer in draft.answers),
-            ),
-            timings={"score": time.perf_counter() - began},
-            model=self.policy.name,
-            against="base" if contexts.rejected is None else "rejected",
-            aggregate=self.scorer.aggregate,
-            seed=draft.seed,
-        )
+        seconds = time.perf_counter() - began
+        return draft.result(candidates, seconds, model=self.policy.name, aggregate=self.scorer.aggregate)
 
     def select(self, draft: Draft) -> ICDPOResult:
         """The last stages of `generate`: `rank`, and a check that there is an answer.

@@ -13,7 +13,7 @@ from icdpo_chains.errors import NoCandidateError
 from icdpo_chains.jsonl import json_safe
 from icdpo_chains.policies.sampling import FinishReason
 from icdpo_chains.prompts.contexts import Contexts
-from icdpo_chains.scoring import InstantScorer
+from icdpo_chains.scoring import Aggregate, InstantScorer
 
 __all__ = ["Answer", "Candidate", "Draft", "ICDPOResult", "Usage"]
 
@@ -125,6 +125,34 @@ class Draft:
     demonstrations: tuple[RetrievedDemonstration, ...]
     answers: tuple[Answer, ...]
     seed: int | None = None
+
+    def result(
+        self, candidates: Sequence[Candidate], seconds: float, *, model: str, aggregate: Aggregate
+    ) -> ICDPOResult:
+        """Returns the result.
+
+        Args:
+            candidates: the scored answers, best first.
+            seconds: the duration of scoring.
+            model: the policy's name.
+            aggregate: the scorer's aggregate.
+        """
+        contexts, shown = self.contexts, len(self.contexts.used)
+        return ICDPOResult(
+            candidates=tuple(candidates),
+            demonstrations=self.demonstrations[:shown],
+            dropped=tuple(found.demonstration for found in self.demonstrations[shown:]),
+            usage=Usage(
+                prompt_tokens=len(contexts.chosen),
+                contrast_tokens=len(contexts.contrast),
+                completion_tokens=sum(len(answer.token_ids) for answer in self.answers),
+            ),
+            timings={"score": seconds},
+            model=model,
+            against="base" if contexts.rejected is None else "rejected",
+            aggregate=aggregate,
+            seed=self.seed,
+        )
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["check_count", "check_number"]
+if TYPE_CHECKING:
+    from pydantic import BaseModel, ValidationError
+
+__all__ = ["check_count", "check_number", "faults_of"]
 
 
 def check_count(value: object, name: str, most: int) -> int:
@@ -40,3 +43,23 @@ def check_number(value: Any, name: str, least: float, most: float, hint: str) ->
         raise TypeError(f"{name} must be a number, not {value!r}")
     if not math.isfinite(value) or not least <= value <= most:
         raise ValueError(f"{name} is {value}, and must be from {least} to {most} ({hint})")
+
+
+def faults_of(error: ValidationError, model: type[BaseModel]) -> str:
+    """Names each field and its fault, in one line.
+
+    Args:
+        error: The error of a model's validation.
+        model: The model; its fields may be models too.
+    """
+    parts = []
+    for item in error.errors(include_url=False):
+        field, reason = ".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            within = model.model_fields.get(field.split(".")[0])
+            known = getattr(within and within.annotation, "model_fields", model.model_fields)
+            reason = f"no such setting; known are {', '.join(known)}"
+        elif field:
+            reason += f" (it is {item['input']!r:.80})"
+        parts.append(f"{field}: {reason}" if field else reason)
+    return "; ".join(parts)

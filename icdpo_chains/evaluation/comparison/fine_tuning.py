@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 import json
 import math
-import random
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import DemonstrationError, ICDPOError, InvalidInputError, PolicyError
+from icdpo_chains.evaluation.comparison.seeding import seeded
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 from icdpo_chains.prompts.formats import prompt_format
 from icdpo_chains.validation import check_count
@@ -144,7 +143,7 @@ def fine_tune(
         )
     peft = _peft()
     before = _loss(policy, rows)
-    with _seeded(seed, policy.model.device):
+    with seeded(seed, policy.model.device):
         config = peft.LoraConfig(
             r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
@@ -284,19 +283,3 @@ def _peft() -> Any:
     except ImportError as error:
         raise ICDPOError('fine-tuning needs peft: pip install "icdpo-chains[eval]"') from error
     return peft
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seeds all global random numbers, like the trainer, and restores them afterwards."""
-    import numpy as np
-    import torch
-
-    plain, of_numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
-            torch.manual_seed(seed)
-            yield
-    finally:
-        random.setstate(plain)
-        np.random.set_state(of_numpy)
