@@ -24,7 +24,9 @@ _CONTINUE = "continue_final_message"
 _CUT = "zqkend"
 """Stands behind the beginning of an answer while the template is rendered."""
 
-_MOST_KEPT = 512
+_MOST_KEPT = 10_000
+"""The most turns of all shapes of conversations that are kept."""
+
 _TOOL = {
     "type": "function",
     "function": {
@@ -157,8 +159,7 @@ class ChatFormat:
         layout, controls = self._layout(turns, options, cut)
         messages = layout.messages(turns)
         text = self._encoder.render(messages, cut=cut, **options)
-        for turn in turns:
-            self._check_shown(turn, text)
+        self._check_shown(turns, text)
         return self._encoder.rendered(text, messages, controls=controls, cut=cut, **options)
 
     @property
@@ -188,7 +189,7 @@ class ChatFormat:
         known = self._known.get(key)
         if known is None:
             known = self._first_layout(harmless, Harmless.options(options), cut)
-            if len(self._known) >= _MOST_KEPT:
+            if sum(map(len, list(self._known))) + len(key) > _MOST_KEPT:
                 self._known.clear()
             self._known[key] = known
         return known
@@ -221,19 +222,19 @@ class ChatFormat:
             f"that templates take; the roles are: {roles}"
         )
 
-    def _check_shown(self, turn: Message, rendered: str) -> None:
-        content = turn.content
-        if turn.role == "assistant":
-            # Templates leave out the thoughts of earlier turns.
-            content = content.rsplit("</think>", 1)[-1].removesuffix(_CUT)
-        values = [value for call in turn.tool_calls for value in call.arguments.values()]
-        for text in (content, *(value for value in values if isinstance(value, str))):
-            if not is_shown(text, rendered, self._switches):
-                raise PromptError(
-                    f"the model's chat template leaves out or changes a part of the {turn.role} message "
-                    f"{text!r:.80}, so that the model would not see this part: change the message, or set "
-                    "another chat_template"
-                )
+    def _check_shown(self, turns: Sequence[Message], rendered: str) -> None:
+        at = 0  # mostly, each text stands behind the text before: the search is linear
+        for turn in turns:
+            for text in _texts(turn):
+                place = rendered.find(text, at)
+                if place >= 0:
+                    at = place + len(text)
+                elif not is_shown(text, rendered, self._switches):
+                    raise PromptError(
+                        f"the model's chat template leaves out or changes a part of the {turn.role} message "
+                        f"{text!r:.80}, so that the model would not see this part: change the message, or "
+                        "set another chat_template"
+                    )
 
     def _renders_tools(self) -> bool:
         turns = [Message("user", "hello")]
@@ -250,6 +251,16 @@ class ChatFormat:
         ends = [token for token in ids[-3:] if token in eos_token_ids]
         eos = self._encoder.tokenizer.eos_token_id
         return ends[:1] or ([] if eos is None else [eos])
+
+
+def _texts(turn: Message) -> list[str]:
+    """The texts of a turn that a template has to show."""
+    content = turn.content
+    if turn.role == "assistant":
+        # Templates leave out the thoughts of earlier turns.
+        content = content.rsplit("</think>", 1)[-1].removesuffix(_CUT)
+    values = [value for call in turn.tool_calls for value in call.arguments.values()]
+    return [text.strip() for text in (content, *values) if isinstance(text, str)]
 
 
 def _opening_told(conversation: Sequence[Message]) -> list[Message]:

@@ -15,6 +15,7 @@ __all__ = ["Harmless", "is_shown", "switches_of"]
 
 _ESCAPES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("'", "&#39;"), ('"', "&#34;"))
 _UNSAFE = re.compile(r"[^\w\s$.-]")
+_MARK = re.compile(r"zqk\d+(?:x|c\d+[nv])")
 _SWITCH = re.compile(r"""["'](/[a-z][a-z_]*)["']""")
 
 
@@ -72,17 +73,15 @@ class Harmless:
 
     def shown_in(self, rendered: str) -> bool:
         """Whether a rendered text shows all marks."""
-        rendered = rendered.casefold()
-        return all(mark in rendered for mark in self.marks)
+        return set(self.marks) <= _first_places(rendered).keys()
 
     def in_order(self, rendered: str) -> bool:
         """Whether the marks stand in their order; a template may place the system message that opens."""
-        rendered = rendered.casefold()
+        found = _first_places(rendered)
         # The results of several calls may be moved behind their calls.
         moved = {f"zqk{place}x" for place, turn in enumerate(self.turns) if turn.role == "tool"}
         first = 1 if self.turns and self.turns[0].role == "system" else 0
-        marks = [mark for mark in self.marks[first:] if mark not in moved]
-        places = [rendered.find(mark) for mark in marks]
+        places = [found.get(mark, -1) for mark in self.marks[first:] if mark not in moved]
         return places == sorted(places)
 
     @staticmethod
@@ -114,6 +113,14 @@ def is_shown(text: str, rendered: str, switches: Sequence[str] = ()) -> bool:
     forms = (text, json_form, json.dumps(text)[1:-1], json.dumps(json_form)[1:-1], _escaped(text))
     bare = _bare(rendered)
     return any(_bare(form) in bare for form in forms)
+
+
+def _first_places(rendered: str) -> dict[str, int]:
+    """The place of each mark's first occurrence, found in one pass."""
+    places: dict[str, int] = {}
+    for found in _MARK.finditer(rendered.casefold()):
+        places.setdefault(found[0], found.start())
+    return places
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,6 @@
 import copy
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -273,3 +275,29 @@ def test_a_template_may_write_a_text_in_another_form(written: str) -> None:
     layout = ChatFormat(template(f"{{% for message in messages %}}{{{{ {written} }}}}|{{% endfor %}}"))
     text = 'He said: "It\'s 3 < 4 & done"\n  é'
     assert layout.context([Message("user", text)], [], None)
+
+
+def test_the_work_for_many_turns_is_linear() -> None:
+    layout = ChatFormat(template("{% for message in messages %}{{ message.content }}|{% endfor %}"))
+
+    def seconds(count: int) -> float:
+        shown = [((Message("user", f"Question {i}?"),), f"Answer {i}.") for i in range(count)]
+        started = time.process_time()
+        layout.context(QUESTION, shown, "Be kind.")
+        return time.process_time() - started
+
+    seconds(10)
+    assert seconds(8_000) < 8 * seconds(2_000) + 0.2
+
+
+def test_threads_find_the_same_contexts() -> None:
+    layout = ChatFormat(family_tokenizer("qwen3"))
+
+    def context(i: int) -> list[int]:
+        return ChatFormat.context(
+            layout, [Message("user", f"q {i}")] * (1 + i % 7), SHOWN * (i % 5), "Be kind."
+        )
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(context, range(60)))
+    assert found == [context(i) for i in range(60)]
