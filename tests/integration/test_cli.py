@@ -36,7 +36,7 @@ def icdpo(environment: dict[str, str]) -> Run:
 def test_ask_shows_the_answer_its_rivals_and_the_demonstrations(icdpo: Run) -> None:
     run = icdpo("ask", "How do I say sorry?", "-v", "-n", "2", "--max-tokens", "16", "--seed", "7")
     assert run.returncode == 0, run.stderr
-    assert run.stderr == ""
+    assert run.stderr in ("", "icdpo: the answer is cut off at --max-tokens 16: allow more\n")
     assert "2 candidates" in run.stdout
     assert "Demonstrations shown" in run.stdout
 

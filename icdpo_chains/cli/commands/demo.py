@@ -51,7 +51,7 @@ def demo(
     question: Annotated[str, typer.Argument(help="The question that both sides answer.")] = _QUESTION,
     n: Annotated[int, typer.Option("--n", "-n", help="Candidates sampled with demonstrations.")] = 4,
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 64,
-    seed: Annotated[int, typer.Option(help="Seed that makes the answers reproducible.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed that makes the answers reproducible.")] = 11,
     model: options.Model = None,
     picture: Annotated[Path | None, typer.Option(help="Also write the two answers as an SVG file.")] = None,
 ) -> None:
