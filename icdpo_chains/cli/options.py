@@ -103,7 +103,7 @@ def _json_object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise typer.BadParameter(f"{text!r:.80} is not JSON: {error}") from None
     if not isinstance(value, dict):
-        raise typer.BadParameter(f'{text!r:.80} is no JSON object: give {{"name": value}}')
+        raise typer.BadParameter(f'{text!r:.80} is not a JSON object: give {{"name": value}}')
     return value
 
 

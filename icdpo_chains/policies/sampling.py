@@ -177,7 +177,7 @@ def check_finalists(finalists: int | None, sampling: SamplingParams) -> int | No
     """Returns `finalists` if candidates that are sampled so can be rejected early.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: The value is not an integer.
         ValueError: it is out of range, or given with guided decoding.
     """
     if finalists is None:

@@ -34,7 +34,7 @@ def checked_kwargs(given: Mapping[str, Any], chat_template: object) -> dict[str,
 
     Raises:
         PromptError: The template knows no keyword of this name, which would have no effect.
-        TypeError: The keywords are no mapping of names.
+        TypeError: The keywords are not a mapping of names.
     """
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise TypeError(f"chat_template_kwargs must be a mapping of names to values, not {given!r:.80}")

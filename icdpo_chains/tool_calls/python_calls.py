@@ -157,7 +157,7 @@ class _Reader:
             raise self._error()
 
     def _error(self) -> ValueError:
-        return ValueError(f"this is no call in Python's syntax, at character {self._at}")
+        return ValueError(f"this is not a call in Python's syntax, at character {self._at}")
 
 
 def _number(digits: str) -> int | float:

@@ -22,7 +22,7 @@ class ToolCall:
         id: The identifier that the tool's result refers to.
 
     Raises:
-        InvalidInputError: The name is blank, or the arguments are no mapping of JSON values.
+        InvalidInputError: The name is blank, or the arguments are not a mapping of JSON values.
     """
 
     name: str
@@ -72,7 +72,7 @@ def as_tool_calls(value: object, where: str) -> tuple[ToolCall, ...]:
         where: The name of their message in an error.
 
     Raises:
-        InvalidInputError: An item is no tool call.
+        InvalidInputError: An item is not a tool call.
     """
     if value is None:
         return ()

@@ -24,7 +24,7 @@ def function_tag(text: str) -> tuple[str, list[tuple[str, str]] | str]:
     head, tag, rest = text.partition("<function=")
     name, end, body = rest.partition(">")
     if head.strip() or not tag or not end or not name.strip():
-        raise ValueError("this is no <function=NAME> tag")
+        raise ValueError("this is not a <function=NAME> tag")
     body = body.rpartition("</function>")[0] or body
     first, *pieces = body.split("<parameter=")
     if not pieces:
@@ -53,7 +53,7 @@ def argument_pairs(text: str) -> tuple[str, list[tuple[str, str]]]:
     head, *pieces = text.split(_KEY)
     name = head.strip()
     if not name or len(name.split()) > 1 or not pieces:
-        raise ValueError("this is no call with <arg_key> tags")
+        raise ValueError("this is not a call with <arg_key> tags")
     pairs = []
     for piece in pieces:
         key, end, rest = piece.partition(_KEY_END)

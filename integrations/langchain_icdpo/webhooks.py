@@ -17,7 +17,7 @@ from langchain_icdpo.feedback import demonstration_of_feedback, kept_in
 __all__ = ["record_webhook"]
 
 _MIDDLE = 0.5
-"""The limit between a thumb up (1) and down (0), also for a mean of several; 0.5 itself is no vote."""
+"""The limit between a thumb up (1) and down (0), also for a mean of several; 0.5 itself is not a vote."""
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,6 @@ def test_a_file_of_settings_builds_the_core_and_a_call_goes_before_it(
         ({"store": "elsewhere"}, "store"),
         ({"icdpo": make()}, "icdpo"),
     ],
-    ids=str,
 )
 def test_what_builds_the_core_can_not_stand_beside_a_file(
     tuned: Path, given: dict[str, Any], named: str

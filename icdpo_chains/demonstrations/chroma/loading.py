@@ -27,7 +27,7 @@ def loads(directory: Path, name: str) -> bool:
     """Returns whether Chroma loads the index of a collection, with a vector of each record."""
     path = [entry for entry in sys.path if entry]  # never import from the current directory
     try:
-        tried = subprocess.run(  # noqa: S603 - our own script, and the arguments are no commands
+        tried = subprocess.run(  # noqa: S603 - our own script, and the arguments are not commands
             [sys.executable, "-c", _SCRIPT, str(directory), name, *path],
             stdin=subprocess.DEVNULL,
             capture_output=True,

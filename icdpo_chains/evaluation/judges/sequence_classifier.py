@@ -102,7 +102,7 @@ class SequenceClassifierReward:
         if report["missing_keys"]:
             missing = ", ".join(sorted(report["missing_keys"]))
             raise PolicyError(
-                f"{str(name_or_path)!r} is no trained classifier: its weights lack {missing:.200}, which "
+                f"{str(name_or_path)!r} is not a trained classifier: its weights lack {missing:.200}, which "
                 "would be random; give a reward model or another sequence classifier"
             )
         return cls(model.to(where).eval(), tokenizer, name=name or str(name_or_path), label=label)

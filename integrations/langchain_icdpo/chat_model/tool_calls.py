@@ -101,7 +101,7 @@ class ToolUse:
     def _read(self, text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
         read = read_calls(text, self._tools)
         calls = [tool_call(name=call.name, args=dict(call.arguments), id=_new_id()) for call in read.calls]
-        error = "this is no call with a name and an object of arguments"
+        error = "this is not a call with a name and an object of arguments"
         broken = [
             invalid_tool_call(name=None, args=piece, id=_new_id(), error=error) for piece in read.broken
         ]

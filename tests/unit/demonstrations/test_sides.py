@@ -26,7 +26,6 @@ DOWN = Demonstration("How do I fry an egg?", None, "Look it up.", {"topic": "egg
         ({"require_rejected": True}, {PAIR}),
         ({"require_chosen": False, "require_rejected": True}, {PAIR, DOWN}),
     ],
-    ids=str,
 )
 def test_each_retriever_finds_what_has_the_answers(
     store: DemonstrationStore, needs: dict[str, bool], found: set[Demonstration]

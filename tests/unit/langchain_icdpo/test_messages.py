@@ -57,7 +57,7 @@ def test_each_form_of_a_prompt(value: Any, conversation: list[Message]) -> None:
     assert list(to_conversation(value)) == conversation
 
 
-@pytest.mark.parametrize("value", [None, 7, b"Hi", [object()], [("wizard", "Hi")], {"input": "Hi"}], ids=repr)
+@pytest.mark.parametrize("value", [None, 7, b"Hi", [object()], [("wizard", "Hi")], {"input": "Hi"}])
 def test_what_is_no_prompt(value: Any) -> None:
     with pytest.raises(InvalidInputError):
         to_conversation(value)

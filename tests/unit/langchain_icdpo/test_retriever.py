@@ -72,7 +72,6 @@ def test_it_is_traced_as_a_retriever() -> None:
 @pytest.mark.parametrize(
     "settings",
     [{"k": 0}, {"k": -1}, {"retriever": object()}, {"unknown": 1}, {"retriever": "both", "store": "x"}],
-    ids=str,
 )
 def test_wrong_settings(settings: dict[str, Any]) -> None:
     if settings.get("retriever") == "both":

@@ -166,7 +166,7 @@ def test_a_language_model_is_no_classifier(chat: SequenceClassifierReward, tmp_p
     config = AutoConfig.for_model("llama", vocab_size=len(chat.tokenizer), **SMALL)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     chat.tokenizer.save_pretrained(tmp_path)
-    with pytest.raises(PolicyError, match=r"no trained classifier: its weights lack score\.weight"):
+    with pytest.raises(PolicyError, match=r"not a trained classifier: its weights lack score\.weight"):
         SequenceClassifierReward.from_pretrained(tmp_path, device="cpu", label=0)
 
 
