@@ -48,7 +48,6 @@ class Pipeline:
         demonstrations_required: Whether an empty result of the retriever is an error; otherwise the
             instructions alone are shown.
         reasoning_tags: The strings around a model's thoughts; by default those that its tokenizer knows.
-
         chat_template_kwargs: Keywords for the chat template, such as `{"enable_thinking": False}`.
 
     Raises:
@@ -196,20 +195,22 @@ class Pipeline:
         """Replaces `sample` for given answers; `score` uses it.
 
         Args:
-            prompt: the question.
-            demonstrations: the demonstrations of `retrieve`, or others, best first.
-            responses: the answers.
-            ended: see `score`.
+            prompt: The question.
+            demonstrations: The demonstrations of `retrieve`, or others, best first.
+            responses: The answers.
+            ended: See `ICDPO.score`.
 
         Raises:
             ICDPOError, TypeError, ValueError: See `ICDPO.score`.
         """
         reader = ThoughtReader.of_given(self.reasoning_tags)
         given = [reader.read(response) for response in as_responses(responses)]
-        thoughts = [
-            thought_ids(thought.reasoning, self.format, self.policy.tokenizer, self.reasoning_tags)
-            for thought in given
-        ]
+        thoughts = thought_ids(
+            [thought.reasoning for thought in given],
+            self.format,
+            self.policy.tokenizer,
+            self.reasoning_tags,
+        )
         encoded = [
             (*before, *self.format.answer(thought.answer, ended=ended))
             for before, thought in zip(thoughts, given, strict=True)

@@ -90,18 +90,22 @@ class Question:
 
 
 def thought_ids(
-    reasoning: str | None, form: PromptFormat, tokenizer: Any, tags: Sequence[ReasoningTags]
-) -> list[int]:
-    """Returns the token ids between a context and an answer that was not sampled: its thought.
+    reasonings: Sequence[str | None], form: PromptFormat, tokenizer: Any, tags: Sequence[ReasoningTags]
+) -> list[list[int]]:
+    """Returns the token ids of the thoughts before given answers.
 
     Args:
-        reasoning: the thought; `None` for an answer without one.
-        form: how texts are laid out.
-        tokenizer: the policy's.
-        tags: the strings around the model's thoughts; none for a model that does not think.
+        reasonings: The thought of each answer; `None` for an answer without a thought.
+        form: The layout of texts.
+        tokenizer: The tokenizer of the policy.
+        tags: The strings around the model's thoughts; empty for a model that does not think.
     """
-    if reasoning is None and not tags:
-        return []
+    if not tags and not any(reasoning is not None for reasoning in reasonings):
+        return [[] for _ in reasonings]
     context = form.context([Message("user", "hello")], [], None)
     reader = ThoughtReader.after(context, tokenizer, tags)
-    return reader.thought_ids(reasoning, tokenizer, lambda text: form.answer(text, ended=False))
+
+    def encoded(text: str) -> list[int]:
+        return form.answer(text, ended=False)
+
+    return [reader.thought_ids(reasoning, tokenizer, encoded) for reasoning in reasonings]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +13,7 @@ from icdpo_chains.demonstrations.files.read import RefusedRow
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message, as_message
 
-__all__ = ["JobRow", "count_rows", "fingerprint", "job_rows"]
-
-_BLOCK = 1 << 20
+__all__ = ["JobRow", "count_rows", "job_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +100,3 @@ def count_rows(path: str | Path, *, name: str | Path | None = None) -> int:
     if not usable:
         raise InvalidInputError(f"{name or path} holds no usable prompt{reason}")
     return count
-
-
-def fingerprint(path: str | Path) -> str:
-    """Returns the SHA-256 of a file's bytes, in hexadecimal.
-
-    Raises:
-        OSError: the file can't be read.
-    """
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

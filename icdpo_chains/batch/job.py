@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from icdpo_chains.batch.answering import answer_rows
-from icdpo_chains.batch.input import count_rows, fingerprint, job_rows
+from icdpo_chains.batch.input import count_rows, job_rows
 from icdpo_chains.batch.output import JobOutput
 from icdpo_chains.batch.snapshot import input_snapshot
+from icdpo_chains.checksum import sha256_of
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.icdpo import ICDPO
@@ -113,7 +114,7 @@ def open_output(
     # The place where the model runs may change during a job.
     settings["vllm"] = settings.get("vllm") is not None
     settings["seed"] = settings["sampling"].pop("seed")
-    settings["prompts"] = fingerprint(copy)
+    settings["prompts"] = sha256_of(copy)
     return JobOutput(out, settings, lambda: count_rows(copy, name=prompts), retry_failed=retry_failed)
 
 

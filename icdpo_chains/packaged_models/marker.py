@@ -6,19 +6,19 @@ in a process, before the files are loaded: the directory of a damaged or exchang
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HASHES", "MARKER", "is_intact", "is_ready", "sha256_of", "write_marker"]
+from icdpo_chains.checksum import sha256_of
+
+__all__ = ["HASHES", "MARKER", "is_intact", "is_ready", "write_marker"]
 
 MARKER = "icdpo.json"
 HASHES = "SHA256SUMS"
 """The hashes, in the format of the program sha256sum."""
 
-_BLOCK = 1 << 20
 _intact: set[tuple[Path, int]] = set()
 
 
@@ -69,12 +69,3 @@ def is_intact(directory: Path, identity: Mapping[str, Any]) -> bool:
         return False
     _intact.add(key)
     return True
-
-
-def sha256_of(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -17,6 +17,9 @@ _CONTEXT_END = 32
 _CALL = re.compile(r"<\|channel\|>commentary to=|<\|start\|>assistant to=|\A to=functions\.")
 """The beginning of a call of gpt-oss, whose recipient stands in the channel's name or in the role's."""
 
+_CALL_LENGTH = 32
+"""The most characters of a match of `_CALL`."""
+
 _BETWEEN_MESSAGES = re.compile(
     r"<\|end\|>(?:<\|start\|>assistant)?(?:<\|channel\|>analysis<\|message\|>)?|<\|start\|>assistant"
 )
@@ -124,7 +127,7 @@ class ThoughtReader:
         """Returns the ids that close a thought which these ids have not finished.
 
         Args:
-            token_ids: what was sampled so far.
+            token_ids: the tokens sampled so far.
             tokenizer: encodes the tag.
         """
         tags = self._opening(_decoded(tokenizer, token_ids), 0)[1] or self.opened or self.tags[0]
@@ -251,7 +254,9 @@ def _closing(tags: ReasoningTags, text: str, at: int) -> tuple[int, int] | None:
     """Returns the positions before and behind the first closing tag."""
     end = text.find(tags.closing, at)
     if _is_channel(tags):
-        call = _CALL.search(text, at)  # a call of gpt-oss follows a thought without a final channel
+        # A call of gpt-oss follows a thought without a final channel. The limit of the search keeps several
+        # thoughts in a row linear.
+        call = _CALL.search(text, at, len(text) if end < 0 else end + _CALL_LENGTH)
         if call and (end < 0 or call.start() < end):
             return call.start(), call.start()
     return None if end < 0 else (end, end + len(tags.closing))

@@ -92,7 +92,8 @@ def serve(
             app = create_app(
                 icdpo, model_name=model_name, api_key=key, demonstrations=editable, limits=limits
             )
-        write_to_stderr(access_log)
+        if access_log != "off":
+            write_to_stderr(as_json=access_log == "json")
         ready = f"icdpo: {app.state.service.model_name} answers at {base_url(bound)}/v1\n"
         serving.serve(app, bound, on_ready=lambda: _say(ready))
 

@@ -122,8 +122,8 @@ def _json_values(source: ByteSource, *, array: bool) -> Iterator[tuple[int, Any]
 class _JSONText:
     """JSON text, read only as far as the next value needs.
 
-    `ijson` is not an alternative: its C backend silently turns a lone surrogate into `?`, and one invalid byte
-    ends the whole array. This reader treats rows as in JSON lines, and refuses only the invalid row.
+    `ijson` is not an alternative: its C backend silently turns a lone surrogate into `?`, and one invalid
+    byte ends the whole array. This reader treats rows as in JSON lines, and refuses only the invalid row.
     """
 
     def __init__(self, source: ByteSource, limit: int) -> None:

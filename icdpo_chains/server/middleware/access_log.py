@@ -8,14 +8,11 @@ import re
 import secrets
 import sys
 import time
-from typing import Literal
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["AccessLog", "Style", "write_to_stderr"]
-
-Style = Literal["off", "text", "json"]
+__all__ = ["AccessLog", "write_to_stderr"]
 
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _HEADER = "x-request-id"
@@ -76,16 +73,10 @@ class _AsJson(logging.Formatter):
         return json.dumps({"time": now, **record.request})  # type: ignore[attr-defined]
 
 
-def write_to_stderr(style: Style) -> None:
-    """Writes the access log to standard error, as lines of text or of JSON.
-
-    Args:
-        style: `"off"` writes nothing.
-    """
-    if style == "off":
-        return
+def write_to_stderr(*, as_json: bool = False) -> None:
+    """Writes the access log to standard error, as lines of text or of JSON."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_AsJson() if style == "json" else logging.Formatter("icdpo: %(message)s"))
+    handler.setFormatter(_AsJson() if as_json else logging.Formatter("icdpo: %(message)s"))
     _log.addHandler(handler)
     _log.setLevel(logging.INFO)
     _log.propagate = False

@@ -148,7 +148,16 @@ def test_tokens_and_text_agree(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["<think>" * 40_000, "</think><think>" * 40_000, " " * 400_000, "<" * 400_000]
+    "text",
+    [
+        "<think>" * 40_000,
+        "</think><think>" * 40_000,
+        "<think></think>" * 40_000,
+        f"{CHANNEL.opening}{CHANNEL.closing}" * 10_000,
+        f"{CHANNEL.opening}<|channel|>{CHANNEL.closing}" * 10_000,
+        " " * 400_000,
+        "<" * 400_000,
+    ],
 )
 def test_hostile_text_takes_linear_time(text: str) -> None:
     began = time.process_time()
