@@ -1,6 +1,7 @@
 # make demo   sets everything up and answers a question by ICDPO
 # make test   sets everything up and runs the tests that a commit needs
-# make test-all   all tests of this machine: those of `make test`, and the slow ones (`pytest -m slow`)
+# make test-slow  the tests that `make test` leaves out
+# make test-all   both
 # make check  linters, types, formatting and the import contract, as the pre-commit hooks and CI run them
 # make test-scale  the tests on real servers and a Ray cluster, all on this machine
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
@@ -21,17 +22,23 @@ QUESTION ?= I am nervous about my first day at a new job. Any advice?
 PREFERENCES ?= $(firstword $(wildcard ../shared/data/hh_harmless_dev.jsonl.gz) icdpo_chains/demonstrations/starter.jsonl)
 EVAL ?= eval
 
-.PHONY: demo test test-all test-scale test-vllm test-llama-cpp fuzz check docs eval eval-rules bench clean
+# Test processes. Each loads its own model, some 2 GB, and computes on one core.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
+
+.PHONY: demo test test-slow test-all test-scale test-vllm test-llama-cpp fuzz check docs eval eval-rules bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
 	$(BIN)/icdpo demo "$(QUESTION)"
 
 test: $(VENV)/installed
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
-test-all: $(VENV)/installed
-	$(BIN)/pytest
+test-slow: $(VENV)/installed
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 test-scale: $(VENV)/installed-scale
 	$(BIN)/icdpo models fetch
