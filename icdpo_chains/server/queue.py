@@ -45,6 +45,8 @@ class Queue:
         self._most, self._timeout = most, timeout
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="icdpo-server")
         self._events: set[threading.Event] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._all_cancelled = False
         self.taken = 0
         self.closing = False
 
@@ -89,6 +91,7 @@ class Queue:
                 loop.call_soon_threadsafe(self._free, cancelled, count)
 
         def ended(task: asyncio.Task[T]) -> None:
+            self._tasks.discard(task)
             cancelled.set()
             thread.cancel()
             if not task.cancelled():
@@ -96,13 +99,17 @@ class Queue:
 
         thread.add_done_callback(stopped)
         task = loop.create_task(self._bounded(thread))
+        self._tasks.add(task)
         task.add_done_callback(ended)
         return task
 
     def cancel(self) -> None:
-        """Cancels all work, so that its threads stop at their next stage."""
-        for event in self._events:
+        """Ends all requests with a 503; their threads stop at their next stage. The queue accepts no more."""
+        self.closing = self._all_cancelled = True
+        for event in tuple(self._events):
             event.set()
+        for task in tuple(self._tasks):
+            task.get_loop().call_soon_threadsafe(task.cancel)
 
     def _free(self, cancelled: threading.Event, count: int) -> None:
         self._events.discard(cancelled)
@@ -117,6 +124,12 @@ class Queue:
                 f"the answer took longer than {self._timeout:g} seconds: ask for fewer candidates or tokens, "
                 "or at a quieter time",
                 code="timeout",
+            ) from None
+        except asyncio.CancelledError:
+            if not self._all_cancelled:
+                raise
+            raise APIError(
+                503, "the server has shut down before the answer: ask again later", code="shutting_down"
             ) from None
 
 

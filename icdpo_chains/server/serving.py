@@ -28,7 +28,7 @@ def serve(app: FastAPI, bound: socket.socket, on_ready: Callable[[], None] = lam
     """Serves until SIGTERM or SIGINT.
 
     After the first signal, the server refuses new questions, finishes the questions in progress, and reports
-    their number on standard error. A second signal cancels them.
+    their number on standard error. A second signal cancels them: their clients get a 503.
 
     Args:
         app: from `create_app`.
@@ -75,6 +75,7 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # uvicorn's own handler would refuse connections to /health immediately, and re-raise the signal.
         if self._queue.closing:
-            self.should_exit = self.force_exit = True
+            self.force_exit = self.should_exit  # a third signal does not wait for the clients
+            self.should_exit = True
             self._queue.cancel()
         self._queue.closing = True

@@ -1,0 +1,63 @@
+"""Requests while the server shuts down, on a real connection."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from icdpo_chains.network import bind
+from icdpo_chains.server import create_app, serving
+from tests.unit.server.client import QUESTION, HeldPolicy
+
+
+def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_shutdown_logs_no_traceback(
+    cancelled: bool, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.INFO)
+    policy = HeldPolicy()
+    app, bound, ready = create_app(policy.core()), bind("127.0.0.1", 0), threading.Event()
+    queue, address = app.state.service.queue, bound.getsockname()
+    server = threading.Thread(target=serving.serve, args=(app, bound, ready.set), daemon=True)
+    server.start()
+    assert ready.wait(20)
+    base = f"http://{address[0]}:{address[1]}"
+    ask = {"messages": QUESTION}
+
+    def post(path: str, **body: object) -> httpx.Response:
+        return httpx.post(f"{base}{path}", json=body, timeout=60)
+
+    with ThreadPoolExecutor() as clients:
+        chat = "/v1/chat/completions"
+        waiting = [clients.submit(post, chat, **ask, stream=stream) for stream in (False, True)]
+        until(lambda: queue.taken == 2)
+        queue.closing = True
+        refused = [
+            post(chat, **ask),
+            post(chat, **ask, stream=True),
+            post("/v1/completions", prompt="hi"),
+            post("/v1/score", prompt="hi", responses=["a"]),
+        ]
+        assert [response.status_code for response in refused] == [503] * 4
+        if cancelled:
+            queue.cancel()
+        policy.go.set()
+        answers = [each.result() for each in waiting]
+        assert [answer.status_code for answer in answers] == [503 if cancelled else 200] * 2
+    server.join(30)
+    assert not server.is_alive()
+    assert not [record for record in caplog.records if record.exc_info]
+    assert "Traceback" not in capfd.readouterr().err
