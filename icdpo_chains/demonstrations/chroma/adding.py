@@ -81,7 +81,7 @@ def batches(demonstrations: Iterable[Demonstration], limit: int) -> Iterator[lis
             if len(batch) >= min(limit, _MOST) or characters > _MOST_CHARACTERS:
                 yield batch
                 batch, characters = [], 0
-    except Exception:
+    except Exception:  # of the caller's reader, whatever it raises: the rows before the error are kept
         if batch:
             yield batch
         raise
