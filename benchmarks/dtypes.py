@@ -17,7 +17,7 @@ from rich.progress import track
 
 from icdpo_chains import ICDPO, DemonstrationStore, SamplingParams, TransformersPolicy, TwoStageRetriever
 from icdpo_chains.demonstrations.starter import starter_demonstrations
-from icdpo_chains.result import Draft
+from icdpo_chains.draft import Draft
 
 
 def main(

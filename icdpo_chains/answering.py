@@ -6,14 +6,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from icdpo_chains.draft import Draft
 from icdpo_chains.messages import Conversation
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.progress import OnProgress, Stages
 from icdpo_chains.question import Question
-from icdpo_chains.result import Draft, ICDPOResult
+from icdpo_chains.result import ICDPOResult
 
-__all__ = ["Each", "answer_all", "sample_each"]
+__all__ = ["Each", "answer_all", "sample_each", "score_each"]
 
 T = TypeVar("T")
 
@@ -56,16 +57,36 @@ def sample_each(
         each: decides which errors to return in place of a result.
         questions: the questions; errors keep their places.
     """
-    askable = [item for item in questions if isinstance(item, Question)]
-    if not askable:
-        return [item for item in questions if isinstance(item, Exception)]
+    return _together(pipeline.sample_questions, each, questions)
+
+
+def score_each(
+    pipeline: Pipeline, each: Each, drafts: Sequence[Draft | Exception]
+) -> list[ICDPOResult | Exception]:
+    """Scores all drafts together and selects; if scoring them together fails, scores each alone.
+
+    Args:
+        pipeline: scores the candidates.
+        each: decides which errors to return in place of a result.
+        drafts: the drafts; errors keep their places.
+    """
+    return each(pipeline.select, _together(pipeline.contrasted, each, drafts))
+
+
+def _together(
+    call: Callable[[list[Any]], list[Draft]], each: Each, items: Sequence[Any | Exception]
+) -> list[Draft | Exception]:
+    """Makes one call for all items that are not errors; if that fails, one call for each item."""
+    valid = [item for item in items if not isinstance(item, Exception)]
+    if not valid:
+        return list(items)
     try:
-        drafts = iter(pipeline.sample_questions(askable))
+        results = iter(call(valid))
     except Exception as error:
         if not each.keeps(error):
             raise
-        return each(lambda item: pipeline.sample_questions([item])[0], questions)
-    return [next(drafts) if isinstance(item, Question) else item for item in questions]
+        return each(lambda item: call([item])[0], items)
+    return [item if isinstance(item, Exception) else next(results) for item in items]
 
 
 def answer_all(
@@ -99,10 +120,10 @@ def answer_all(
 
     drafts = sample_each(pipeline, each, each(lay_out, conversations, found))
     each(lambda stage, draft: stage.done("sampled", answers=draft.answers), stages, drafts)
+    results = score_each(pipeline, each, drafts)
 
-    def ranked(stage: Stages, draft: Draft) -> ICDPOResult:
-        result = pipeline.select(draft)
+    def timed(stage: Stages, result: ICDPOResult) -> ICDPOResult:
         stage.done("scored", candidates=result.candidates)
         return replace(result, timings=stage.timings())
 
-    return each(ranked, stages, drafts)
+    return each(timed, stages, results)

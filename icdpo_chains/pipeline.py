@@ -14,16 +14,17 @@ from typing_extensions import Self
 from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
 from icdpo_chains.demonstrations.showable import compared_with, showable
+from icdpo_chains.draft import Answer, Draft
 from icdpo_chains.errors import ContextOverflowError
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
-from icdpo_chains.policies.policy import Policy, sampled
+from icdpo_chains.policies.policy import Policy, ScoreRequest, logprobs_of_all, sampled
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format, with_template_kwargs
 from icdpo_chains.question import Question, thought_ids
 from icdpo_chains.reasoning.tags import ReasoningTags, known_tags
 from icdpo_chains.reasoning.thoughts import ThoughtReader
-from icdpo_chains.result import Answer, Draft, ICDPOResult
+from icdpo_chains.result import ICDPOResult
 from icdpo_chains.scoring import InstantScorer
 from icdpo_chains.validation import check_count
 
@@ -233,23 +234,33 @@ class Pipeline:
         )
         return Draft(contexts, tuple(demonstrations), answers)
 
+    def contrasted(self, drafts: Sequence[Draft]) -> list[Draft]:
+        """The first half of `rank`, for one or several questions: together if the policy supports it.
+
+        Returns the drafts with the log-probabilities of all answers in the scorer's other context.
+        """
+        check_cancelled()
+        unread = [
+            list(dict.fromkeys(one.token_ids for one in draft.answers if one.contrast_logprobs is None))
+            for draft in drafts
+        ]
+        requests = [
+            ScoreRequest(draft.contexts.contrast, ids)
+            for draft, ids in zip(drafts, unread, strict=True)
+            if ids
+        ]
+        found = iter(logprobs_of_all(self.policy, requests) if requests else [])
+        return [
+            draft.with_contrast(dict(zip(ids, map(tuple, next(found)), strict=True))) if ids else draft
+            for draft, ids in zip(drafts, unread, strict=True)
+        ]
+
     def rank(self, draft: Draft) -> ICDPOResult:
         """The third stage of `generate`: scores the candidates and ranks them, best first."""
-        check_cancelled()
         began = time.perf_counter()
-        contexts = draft.contexts
-        contrast = {
-            answer.token_ids: answer.contrast_logprobs
-            for answer in draft.answers
-            if answer.contrast_logprobs is not None
-        }
-        others = [answer.token_ids for answer in draft.answers if answer.token_ids not in contrast]
-        if others:
-            unique = list(dict.fromkeys(others))
-            rows = self.policy.logprobs(contexts.contrast, unique)
-            contrast |= zip(unique, map(tuple, rows), strict=True)
+        (draft,) = self.contrasted([draft])
         candidates = [
-            answer.candidate(self.scorer, contrast[answer.token_ids], i)
+            answer.candidate(self.scorer, answer.contrast_logprobs or (), i)
             for i, answer in enumerate(draft.answers)
         ]
         candidates.sort(key=lambda candidate: -candidate.score)  # stable: ties stay in order

@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeVar
 
 from icdpo_chains.concurrency import cancellation
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.draft import Answer
 from icdpo_chains.jsonl import json_safe
-from icdpo_chains.result import Answer, Candidate
+from icdpo_chains.result import Candidate
 
 __all__ = ["OnProgress", "Progress", "Stages", "in_thread", "threads"]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.draft import Answer, Draft
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.token_stream import TokenStream
@@ -14,7 +15,6 @@ from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.prompts.formats import PromptFormat
 from icdpo_chains.reasoning.tags import ReasoningTags
 from icdpo_chains.reasoning.thoughts import Thought, ThoughtReader
-from icdpo_chains.result import Answer, Draft
 from icdpo_chains.tool_calls.reading import CALL_MARKS
 
 __all__ = ["Question", "thought_ids"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from icdpo_chains.answering import Each, sample_each
+from icdpo_chains.answering import Each, sample_each, score_each
 from icdpo_chains.batch.input import JobRow
 from icdpo_chains.errors import NoDemonstrationsError, PolicyError, StoreError, WeightsError
 from icdpo_chains.icdpo import ICDPO
@@ -47,11 +47,10 @@ def answer_rows(icdpo: ICDPO, rows: Sequence[JobRow], seed: int) -> list[dict[st
         return icdpo.ask(row.prompt, found, seed=row_seed(seed, row.number))
 
     usable = [row for row in rows if row.refused is None]
-    # A policy on a server scores for all threads at once; a policy in this process serves them in turn.
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="icdpo-batch") as threads:
         each = Each(_of_the_row, threads.map)
         drafts = sample_each(icdpo, each, each(ask, usable))
-        results = dict(zip(usable, each(icdpo.select, drafts), strict=True))
+        results = dict(zip(usable, score_each(icdpo, each, drafts), strict=True))
     return [_record(row, results.get(row)) for row in rows]
 
 

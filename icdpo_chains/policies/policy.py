@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 
-__all__ = ["BatchPolicy", "Policy", "check_fits", "sampled"]
+__all__ = [
+    "BatchPolicy",
+    "BatchScoringPolicy",
+    "Policy",
+    "ScoreRequest",
+    "check_fits",
+    "logprobs_of_all",
+    "sampled",
+]
 
 
 @runtime_checkable
@@ -72,6 +81,50 @@ class BatchPolicy(Policy, Protocol):
             ValueError: See `sample`; or the policy can't do guided decoding. Nothing is sampled then.
         """
         ...
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """A request for the log-probabilities of continuations of a context.
+
+    Attributes:
+        context: Token ids, at least one.
+        continuations: Token ids; an empty continuation gives an empty list.
+    """
+
+    context: Sequence[int]
+    continuations: Sequence[Sequence[int]]
+
+
+@runtime_checkable
+class BatchScoringPolicy(Policy, Protocol):
+    """A policy that scores continuations of several contexts together."""
+
+    def logprobs_batch(self, requests: Sequence[ScoreRequest]) -> list[list[list[float]]]:
+        """Returns the log-probabilities of several requests; the results equal those of `logprobs` for each.
+
+        Args:
+            requests: The contexts and their continuations.
+
+        Raises:
+            ValueError: See `logprobs`. Nothing is computed then.
+        """
+        ...
+
+
+def logprobs_of_all(policy: Policy, requests: Sequence[ScoreRequest]) -> list[list[list[float]]]:
+    """Scores continuations of several contexts: together if the policy is a `BatchScoringPolicy`.
+
+    Args:
+        policy: The policy.
+        requests: The contexts and their continuations.
+
+    Raises:
+        ValueError: See `Policy.logprobs`.
+    """
+    if isinstance(policy, BatchScoringPolicy):
+        return policy.logprobs_batch(requests)
+    return [policy.logprobs(one.context, one.continuations) for one in requests]
 
 
 def sampled(policy: Policy, requests: Sequence[SampleRequest]) -> list[list[Sample]]:

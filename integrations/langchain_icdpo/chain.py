@@ -10,8 +10,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
 from langchain_core.runnables.base import RunnableLike, coerce_to_runnable
 
+from icdpo_chains.draft import Draft
 from icdpo_chains.messages import search_text
-from icdpo_chains.result import Draft
 from langchain_icdpo.chat_model.answer import as_ai_message, with_score_table
 from langchain_icdpo.chat_model.model import ChatICDPO
 from langchain_icdpo.documents import to_retrieved

@@ -18,6 +18,7 @@ from icdpo_chains.demonstrations.retrieval import FixedDemonstrations, Retrieved
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.fake import FakePolicy
+from icdpo_chains.policies.policy import ScoreRequest
 from icdpo_chains.policies.sampling import Sample, SamplingParams
 from icdpo_chains.progress import Progress
 from icdpo_chains.prompts.contexts import Instructions
@@ -208,6 +209,39 @@ def test_batch_equals_single_and_async_equals_sync() -> None:
         assert comparable(await icdpo.ascore("?", [KIND, RUDE])) == comparable(icdpo.score("?", [KIND, RUDE]))
 
     asyncio.run(twins())
+
+
+def test_a_batch_is_scored_together_and_an_error_of_one_question_costs_one() -> None:
+    class Together(FakePolicy):
+        def __init__(self) -> None:
+            super().__init__()
+            self.batches: list[int] = []
+
+        def logprobs_batch(self, requests: Sequence[ScoreRequest]) -> list[list[list[float]]]:
+            self.batches.append(len(requests))
+            if any(bad in self.tokenizer.decode(one.context) for one in requests):
+                raise errors.PolicyError("bad")
+            return [self.logprobs(one.context, one.continuations) for one in requests]
+
+    policy, bad = Together(), "Two?"
+    icdpo = ICDPO(
+        policy, FixedDemonstrations(DEMONSTRATIONS), n=3, sampling=SamplingParams(max_new_tokens=20)
+    )
+    plain = ICDPO(
+        FakePolicy(), FixedDemonstrations(DEMONSTRATIONS), n=3, sampling=SamplingParams(max_new_tokens=20)
+    )
+    found = icdpo.generate_batch(["One?", "Three?"], seed=5)
+    assert policy.batches == [2]
+    assert [one.candidates for one in found] == [
+        one.candidates for one in plain.generate_batch(["One?", "Three?"], seed=5)
+    ]
+    policy.batches.clear()
+    first, second, third = icdpo.generate_batch(["One?", bad, "Three?"], seed=5, return_exceptions=True)
+    assert policy.batches == [3, 1, 1, 1]
+    assert isinstance(second, errors.PolicyError)
+    assert [first.candidates, third.candidates] == [one.candidates for one in found]  # type: ignore[union-attr]
+    with pytest.raises(errors.PolicyError):
+        icdpo.generate_batch(["One?", bad], seed=5)
 
 
 def test_a_result_names_the_seed_that_reproduces_it() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from icdpo_chains.evaluation.accuracy.margins import PairMargins, Setting, right
+from icdpo_chains.evaluation.accuracy.margins import PairMargins, right
+from icdpo_chains.evaluation.accuracy.measures import Setting
 from icdpo_chains.evaluation.statistics import Interval, bootstrap
 from icdpo_chains.jsonl import json_safe
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS
 from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
+from icdpo_chains.evaluation.accuracy.measures import ALONE, SCORERS, Setting
 from icdpo_chains.evaluation.preferences import near_duplicates, same_group
-from icdpo_chains.policies.policy import Policy
+from icdpo_chains.policies.policy import Policy, ScoreRequest, logprobs_of_all
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
 from icdpo_chains.scoring import InstantScorer
@@ -20,85 +20,9 @@ from icdpo_chains.scoring import InstantScorer
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
-__all__ = ["SCORERS", "Measure", "PairMargins", "PairScorer", "Setting", "right", "settings_of"]
+__all__ = ["PairMargins", "PairScorer", "right"]
 
-Measure = Literal[
-    "rejected_mean",
-    "rejected_sum",
-    "base_mean",
-    "base_sum",
-    "shown_mean",
-    "shown_sum",
-    "policy_mean",
-    "policy_sum",
-    "length",
-]
-"""`rejected_*` and `base_*` are the instant scorers. `shown_*` is the policy's own log-probability with the
-demonstrations in context, and `policy_*` without them. `length` prefers the longer answer."""
-
-SCORERS: Mapping[Measure, InstantScorer] = MappingProxyType(
-    {
-        "rejected_mean": InstantScorer("rejected", "mean"),
-        "rejected_sum": InstantScorer("rejected", "sum"),
-        "base_mean": InstantScorer("base", "mean"),
-        "base_sum": InstantScorer("base", "sum"),
-    }
-)
-_SHOWN: tuple[Measure, ...] = ("shown_mean", "shown_sum")
-_ALONE: tuple[Measure, ...] = ("policy_mean", "policy_sum", "length")
-_NAMES: Mapping[Measure, str] = {
-    "rejected_mean": "S^ mean",
-    "rejected_sum": "S^ sum",
-    "base_mean": "S mean",
-    "base_sum": "S sum",
-    "shown_mean": "log-probability with demonstrations, mean",
-    "shown_sum": "log-probability with demonstrations, sum",
-    "policy_mean": "policy's own log-probability, mean",
-    "policy_sum": "policy's own log-probability, sum",
-    "length": "length: longer is better",
-}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One way to tell the better answer from the worse one.
-
-    Attributes:
-        measure: the figure that is compared.
-        retriever: finds the demonstrations; `None` for a measure without demonstrations.
-        k: how many demonstrations are shown; `None` for a measure without demonstrations.
-    """
-
-    measure: Measure
-    retriever: str | None = None
-    k: int | None = None
-
-    @property
-    def label(self) -> str:
-        """The setting in tables and plots."""
-        shown = "" if self.retriever is None else f", {self.retriever}, k = {self.k}"
-        return f"{self.name}{shown}"
-
-    @property
-    def name(self) -> str:
-        """The measure in words."""
-        return _NAMES[self.measure]
-
-
-def settings_of(
-    retrievers: Iterable[str], ks: Iterable[int], *, yardsticks: bool = True
-) -> tuple[Setting, ...]:
-    """Returns every scorer with every retriever and k.
-
-    Args:
-        retrievers: names in `RETRIEVERS`.
-        ks: numbers of demonstrations.
-        yardsticks: whether to add the policy's log-probability, with and without demonstrations, and length.
-    """
-    retrievers, ks = tuple(dict.fromkeys(retrievers)), tuple(dict.fromkeys(ks))
-    measures = (*SCORERS, *(_SHOWN if yardsticks else ()))
-    shown = [Setting(measure, name, k) for measure in measures for name in retrievers for k in ks]
-    return (*shown, *(map(Setting, _ALONE) if yardsticks else ()))
+_TOGETHER = 4  # pairs whose contexts are scored together; a search looks at the time between them
 
 
 @dataclass(frozen=True)
@@ -116,6 +40,69 @@ class PairMargins:
     gap: int
     margins: Mapping[Setting, float]
     shown: Mapping[Setting, int]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A pair laid out for the policy.
+
+    Attributes:
+        id: The id of the pair's demonstration.
+        answers: The token ids of the chosen and of the rejected answer.
+        contexts: The contexts by retriever and number of demonstrations.
+    """
+
+    id: str
+    answers: Sequence[Sequence[int]]
+    contexts: Mapping[tuple[str | None, int | None], Contexts]
+
+    def needed(self, settings: Iterable[Setting]) -> list[tuple[int, ...]]:
+        """Returns the contexts that the settings compare, each once."""
+        return list(dict.fromkeys(side for setting in settings for side in self._sides(setting)))
+
+    def result(
+        self, read: Mapping[tuple[int, ...], list[list[float]]], settings: Collection[Setting]
+    ) -> PairMargins:
+        """Returns the margins.
+
+        Args:
+            read: The log-probabilities of both answers, by context.
+            settings: The settings to compare.
+        """
+        return PairMargins(
+            id=self.id,
+            gap=len(self.answers[0]) - len(self.answers[1]),
+            margins={setting: self._margin(setting, read) for setting in settings},
+            shown={
+                setting: len(self.contexts[setting.retriever, setting.k].used)
+                for setting in settings
+                if setting.retriever is not None
+            },
+        )
+
+    def _sides(self, setting: Setting) -> tuple[tuple[int, ...], ...]:
+        """The expert's context and, for an instant scorer, the contrast."""
+        if setting.measure == "length":
+            return ()
+        found = self.contexts[setting.retriever, setting.k]
+        if setting.measure in SCORERS:
+            against = SCORERS[setting.measure].against
+            return found.chosen, (found.rejected or ()) if against == "rejected" else found.base
+        return (found.base if setting.measure in ALONE else found.chosen,)
+
+    def _margin(self, setting: Setting, read: Mapping[tuple[int, ...], list[list[float]]]) -> float:
+        sides = [read[context] for context in self._sides(setting)]
+        if not sides:
+            return float(len(self.answers[0]) - len(self.answers[1]))
+        expert = sides[0]
+        if len(sides) == 2:
+            scorer, contrast = SCORERS[setting.measure], sides[1]
+        else:
+            scorer = InstantScorer("base", "sum" if setting.measure.endswith("sum") else "mean")
+            contrast = [[0.0] * len(ids) for ids in expert]
+        better, worse = (scorer.score(*both).value for both in zip(expert, contrast, strict=True))
+        # Two answers that can't be scored are a tie; their difference would be NaN.
+        return 0.0 if better == worse else better - worse
 
 
 class PairScorer:
@@ -164,64 +151,56 @@ class PairScorer:
         """Scores one pair.
 
         Args:
-            row: one of the scorer's rows.
-            settings: the settings to compare.
+            row: One of the scorer's rows.
+            settings: The settings to compare.
 
         Raises:
-            ContextOverflowError: the pair does not fit, even without demonstrations.
-            NoDemonstrationsError: all rows are near-duplicates of this one.
+            ContextOverflowError: The pair does not fit, even without demonstrations.
+            NoDemonstrationsError: All rows are near-duplicates of this one.
         """
-        answers = [self._format.answer(text, ended=True) for text in (row.chosen or "", row.rejected or "")]
-        lengths = [float(len(ids)) for ids in answers]
-        budget = None if self.max_context is None else self.max_context - int(max(lengths))
-        # All contexts come first: a pair that does not fit costs the model no time.
-        contexts = {
-            key: self._contexts(row, *key, budget)
-            for key in dict.fromkeys((setting.retriever, setting.k) for setting in settings)
-        }
-        read: dict[tuple[int, ...], list[list[float]]] = {}
-
-        def logprobs(context: tuple[int, ...]) -> list[list[float]]:
-            if context not in read:
-                read[context] = self.policy.logprobs(context, answers)
-            return read[context]
-
-        def margin(setting: Setting) -> float:
-            if setting.measure == "length":
-                return lengths[0] - lengths[1]
-            found = contexts[setting.retriever, setting.k]
-            if setting.measure in SCORERS:
-                scorer = SCORERS[setting.measure]
-                expert = logprobs(found.chosen)
-                contrast = logprobs((found.rejected or ()) if scorer.against == "rejected" else found.base)
-            else:
-                scorer = InstantScorer("base", "sum" if setting.measure.endswith("sum") else "mean")
-                expert = logprobs(found.base if setting.measure in _ALONE else found.chosen)
-                contrast = [[0.0] * len(ids) for ids in expert]
-            better, worse = (scorer.score(*sides).value for sides in zip(expert, contrast, strict=True))
-            # Two answers that can't be scored are a tie; their difference would be NaN.
-            return 0.0 if better == worse else better - worse
-
-        return PairMargins(
-            id=row.id,
-            gap=int(lengths[0] - lengths[1]),
-            margins={setting: margin(setting) for setting in settings},
-            shown={
-                setting: len(contexts[setting.retriever, setting.k].used)
-                for setting in settings
-                if setting.retriever is not None
-            },
-        )
+        return self._margins([self._lay_out(row, settings)], settings)[0]
 
     def score_each(
         self, rows: Iterable[Demonstration], settings: Collection[Setting]
     ) -> Iterator[PairMargins | None]:
-        """Yields the result for each row; `None` for a row that does not fit the model."""
+        """Yields the result for each row; `None` for a row that does not fit the model.
+
+        The policy scores the contexts of several rows together.
+        """
+        waiting: list[_Pair | None] = []
         for row in rows:
             try:
-                yield self.score(row, settings)
+                waiting.append(self._lay_out(row, settings))
             except ContextOverflowError:
-                yield None
+                waiting.append(None)
+            if len(waiting) == _TOGETHER:
+                yield from self._in_order(waiting, settings)
+                waiting = []
+        yield from self._in_order(waiting, settings)
+
+    def _in_order(
+        self, pairs: Sequence[_Pair | None], settings: Collection[Setting]
+    ) -> Iterator[PairMargins | None]:
+        scored = iter(self._margins([pair for pair in pairs if pair is not None], settings))
+        for pair in pairs:
+            yield None if pair is None else next(scored)
+
+    def _lay_out(self, row: Demonstration, settings: Collection[Setting]) -> _Pair:
+        answers = [self._format.answer(text, ended=True) for text in (row.chosen or "", row.rejected or "")]
+        budget = None if self.max_context is None else self.max_context - max(map(len, answers))
+        keys = dict.fromkeys((setting.retriever, setting.k) for setting in settings)
+        return _Pair(row.id, answers, {key: self._contexts(row, *key, budget) for key in keys})
+
+    def _margins(self, pairs: Sequence[_Pair], settings: Collection[Setting]) -> list[PairMargins]:
+        requests = [
+            ScoreRequest(context, pair.answers) for pair in pairs for context in pair.needed(settings)
+        ]
+        found = iter(logprobs_of_all(self.policy, requests))
+        results = []
+        for pair in pairs:
+            read = {context: next(found) for context in pair.needed(settings)}
+            results.append(pair.result(read, settings))
+        return results
 
     def _contexts(self, row: Demonstration, name: str | None, k: int | None, budget: int | None) -> Contexts:
         if budget is not None and budget < 1:

@@ -16,7 +16,7 @@ from icdpo_chains.evaluation.rules.answers import RuleAnswer, RuleAnswers
 from icdpo_chains.evaluation.rules.copying import copying
 from icdpo_chains.evaluation.rules.rule import Rule, RuleCase
 from icdpo_chains.pipeline import Pipeline
-from icdpo_chains.policies.policy import BatchPolicy, Policy
+from icdpo_chains.policies.policy import Policy, ScoreRequest, logprobs_of_all, sampled
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
@@ -188,9 +188,7 @@ class RuleRun:
             )
             for each in questions
         ]
-        if isinstance(policy, BatchPolicy):
-            return policy.sample_batch(requests)
-        return [policy.sample(each.context, each.n, each.sampling) for each in requests]
+        return sampled(policy, requests)
 
     def logprobs(
         self,
@@ -199,13 +197,16 @@ class RuleRun:
         drawn: Sequence[Sequence[Sample]],
     ) -> list[list[list[float]]]:
         """Returns the log-probabilities of each sample's tokens in one of its question's contexts."""
-        rows = []
-        for question, samples in zip(questions, drawn, strict=True):
-            unique = list(dict.fromkeys(sample.token_ids for sample in samples))
-            found = self.policy.logprobs(getattr(question.contexts, context), unique)
-            known = dict(zip(unique, found, strict=True))
-            rows.append([known[sample.token_ids] for sample in samples])
-        return rows
+        unique = [list(dict.fromkeys(sample.token_ids for sample in samples)) for samples in drawn]
+        requests = [
+            ScoreRequest(getattr(question.contexts, context), ids)
+            for question, ids in zip(questions, unique, strict=True)
+        ]
+        found = logprobs_of_all(self.policy, requests)
+        known = [dict(zip(ids, rows, strict=True)) for ids, rows in zip(unique, found, strict=True)]
+        return [
+            [rows[sample.token_ids] for sample in samples] for rows, samples in zip(known, drawn, strict=True)
+        ]
 
     def judged(
         self,

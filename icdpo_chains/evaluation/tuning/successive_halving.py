@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.evaluation.accuracy.margins import PairMargins, PairScorer, Setting, right
+from icdpo_chains.evaluation.accuracy.margins import PairMargins, PairScorer, right
+from icdpo_chains.evaluation.accuracy.measures import Setting
 from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_value
 
 __all__ = ["SIGNIFICANT", "SettingSearch", "search_setting"]
@@ -83,7 +84,7 @@ def search_setting(
         rows: rows of the scorer.
         settings: the settings to try, besides the default.
         default: never leaves the search.
-        seconds: for the whole search; the time is checked between two pairs.
+        seconds: for the whole search; the time is checked after each few pairs, which are scored together.
         clock: returns seconds.
         seed: of the order of the pairs.
         on_progress: receives a line about the work in progress.

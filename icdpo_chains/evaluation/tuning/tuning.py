@@ -13,7 +13,8 @@ from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS
 from icdpo_chains.errors import DemonstrationError, InvalidInputError
-from icdpo_chains.evaluation.accuracy.margins import SCORERS, Measure, PairScorer, Setting, settings_of
+from icdpo_chains.evaluation.accuracy.margins import PairScorer
+from icdpo_chains.evaluation.accuracy.measures import SCORERS, Measure, Setting, settings_of
 from icdpo_chains.evaluation.preferences import split
 from icdpo_chains.evaluation.tuning.candidate_count import CountSearch, search_n
 from icdpo_chains.evaluation.tuning.successive_halving import SettingSearch, search_setting

@@ -12,12 +12,15 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.policies.branches import Branches, token_logprobs
 from icdpo_chains.policies.decoding import decode
 from icdpo_chains.policies.early_rejection import Halving
 from icdpo_chains.policies.guidance import Guidance, Step
 from icdpo_chains.policies.guided_step import GuidedStep
+from icdpo_chains.policies.policy import ScoreRequest
 from icdpo_chains.policies.sampling import Sample, SampleRequest
+from icdpo_chains.policies.score_chunks import score_chunks
 from icdpo_chains.policies.transformers.attention import UnsupportedAttentionError, shared_prompt_attention
 from icdpo_chains.policies.transformers.branches import (
     CopiedBranches,
@@ -39,6 +42,9 @@ _log = logging.getLogger(__name__)
 
 # The most logits to hold at a time: 2**26 in float32 are 256 MiB.
 _MOST_LOGITS = 2**26
+
+# A GPU holds more logits when it scores: with few tokens at a time, it mostly waits for launches.
+_LOGITS_FACTOR = 4
 
 
 class Engine:
@@ -62,6 +68,8 @@ class Engine:
         self._shares: bool | None = None  # not tried yet
         self._static = model.device.type == "cuda" if static is None else static
         self._static_tried = False
+        # On a CPU, that saves a tenth of the time, and a score's last bits would depend on other questions.
+        self._scores_together = model.device.type != "cpu"
 
     def sample(
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
@@ -69,12 +77,9 @@ class Engine:
         """Samples for several contexts, all rows together."""
         return self._computed(lambda: self._sample(requests, eos_token_ids, tokenizer))
 
-    def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Returns the log-probability of each token of each continuation."""
-        longest = max(map(len, continuations), default=0)
-        if longest == 0:
-            return [[] for _ in continuations]
-        return self._computed(lambda: self._logprobs(context, continuations, longest))
+    def logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[list[float]]]:
+        """Returns the log-probability of each token of each continuation of each request."""
+        return self._computed(lambda: self._logprobs(requests))
 
     def _computed(self, call: Callable[[], T]) -> T:
         with torch.inference_mode(), self._linears.used():
@@ -165,18 +170,30 @@ class Engine:
         branches = self._branches(prompts, [request.n for request in watched], room)
         return Halving(branches, [prompt.logits for prompt in prompts], requests, _MOST_LOGITS)
 
-    def _logprobs(
-        self, context: Sequence[int], continuations: Sequence[Sequence[int]], longest: int
-    ) -> list[list[float]]:
-        vocabulary = self._model.config.get_text_config().vocab_size
-        rows = max(1, _MOST_LOGITS // (longest * vocabulary))
-        result: list[list[float]] = []
-        prompt = self._prefill(context)
-        for begin in range(0, len(continuations), rows):
-            if begin and not self._can_share([prompt], longest):
-                prompt = self._prefill(context)  # the previous rows consumed its cache
-            result += self._continuation_logprobs(prompt, continuations[begin : begin + rows])
-        return result
+    def _logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[list[float]]]:
+        most = _MOST_LOGITS * (1 if self._model.device.type == "cpu" else _LOGITS_FACTOR)
+        tokens = max(1, most // self._model.config.get_text_config().vocab_size)
+        # A request without a token to score is in no chunk.
+        results: list[list[list[float]]] = [
+            [] if any(map(len, one.continuations)) else [[] for _ in one.continuations] for one in requests
+        ]
+        prompts: dict[int, Prompt] = {}
+        for chunk in score_chunks(requests, tokens, mixed=self._scores_together):
+            check_cancelled()
+            # A request that the previous chunk began is read already.
+            prompts = {i: prompts.get(i) or self._prefill(requests[i].context) for i, _ in chunk}
+            longest = max(len(ids) for _, some in chunk for ids in some)
+            if self._can_share(list(prompts.values()), longest):
+                rows = self._continuation_logprobs(list(prompts.values()), [some for _, some in chunk])
+            else:  # the rows consume their prompt's cache
+                rows = []
+                for i, some in chunk:
+                    prompt = prompts.pop(i) if i in prompts else self._prefill(requests[i].context)
+                    rows += self._continuation_logprobs([prompt], [some])
+                prompts = {}
+            for (i, _), found in zip(chunk, rows, strict=True):
+                results[i] += found
+        return results
 
     def _can_share(self, prompts: Sequence[Prompt], room: int) -> bool:
         return self._sharing() and all(can_share(prompt.cache, room) for prompt in prompts)
@@ -224,21 +241,25 @@ class Engine:
         return CopiedBranches(self._model, prompts[0], counts[0])
 
     def _continuation_logprobs(
-        self, prompt: Prompt, continuations: Sequence[Sequence[int]]
-    ) -> list[list[float]]:
-        longest = max(1, *map(len, continuations))
+        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
+    ) -> list[list[list[float]]]:
+        """Returns the log-probabilities of each prompt's continuations."""
+        counts = [len(some) for some in continuations]
+        rows = [ids for some in continuations for ids in some]
+        longest = max(1, *map(len, rows))
         # Padded on the right, where no other token attends, so no mask is needed.
-        ids = torch.zeros(len(continuations), longest, dtype=torch.long)
-        for row, continuation in enumerate(continuations):
+        ids = torch.zeros(len(rows), longest, dtype=torch.long)
+        for row, continuation in enumerate(rows):
             ids[row, : len(continuation)] = torch.tensor(continuation, dtype=torch.long)
-        ids = ids.to(prompt.logits.device)
-        logits = prompt.logits.float().expand(len(continuations), 1, -1)
-        chosen = [token_logprobs(logits, ids[:, :1])]
+        ids = ids.to(prompts[0].logits.device)
+        logits = torch.stack([prompt.logits.float() for prompt in prompts])
+        owners = torch.arange(len(prompts)).repeat_interleave(torch.tensor(counts)).to(logits.device)
+        chosen = [token_logprobs(logits[owners][:, None], ids[:, :1])]
         if longest > 1:
-            branches = self._branches([prompt], [len(continuations)], longest)
+            branches = self._branches(prompts, counts, longest)
             chosen.append(token_logprobs(branches.read(ids[:, :-1]), ids[:, 1:]))
-        table = torch.cat(chosen, dim=1).tolist()
-        return [row[: len(ids)] for row, ids in zip(table, continuations, strict=True)]
+        table = iter(torch.cat(chosen, dim=1).tolist())
+        return [[next(table)[: len(ids)] for ids in some] for some in continuations]
 
     def _prefill(self, context: Sequence[int]) -> Prompt:
         """Reads a context, without the beginning that the prefix cache holds."""

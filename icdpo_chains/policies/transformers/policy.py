@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from icdpo_chains.concurrency import Owner, check_cancelled
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.micro_batches import MicroBatches
-from icdpo_chains.policies.policy import check_fits
+from icdpo_chains.policies.policy import ScoreRequest, check_fits
 from icdpo_chains.policies.sampling import (
     MAX_CANDIDATES,
     Sample,
@@ -155,11 +155,23 @@ class TransformersPolicy:
 
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         """Scores continuations as a batch; reads the context once. See `Policy.logprobs`."""
+        return self.logprobs_batch([ScoreRequest(context, continuations)])[0]
+
+    def logprobs_batch(self, requests: Sequence[ScoreRequest]) -> list[list[list[float]]]:
+        """Scores the continuations of all contexts together; reads each context once.
+
+        Args:
+            requests: The contexts and their continuations.
+
+        Raises:
+            ValueError: See `Policy.logprobs`. Nothing is computed then.
+        """
         self._owner.check(f"the model {self.name}", PolicyError)
-        check_fits(self, context, max(map(len, continuations), default=0))
+        for request in requests:
+            check_fits(self, request.context, max(map(len, request.continuations), default=0))
         with self._lock:
             check_cancelled()  # the wait for the lock may have been long
-            return self._engine.logprobs(context, continuations)
+            return self._engine.logprobs(requests)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

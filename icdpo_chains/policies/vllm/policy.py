@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.decoding import Row
-from icdpo_chains.policies.policy import check_fits
+from icdpo_chains.policies.policy import ScoreRequest, check_fits
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams
 from icdpo_chains.policies.vllm.server import VLLMServer
 from icdpo_chains.reasoning.tags import known_tags
@@ -144,13 +144,29 @@ class VLLMPolicy:
         """Scores continuations with one concurrent request each. See `Policy.logprobs`.
 
         Raises:
-            CancelledError, PolicyError: see `sample_batch`.
-            ValueError: see `Policy.logprobs`.
+            CancelledError, PolicyError: See `sample_batch`.
+            ValueError: See `Policy.logprobs`.
         """
-        check_fits(self, context, max(map(len, continuations), default=0))
-        bodies = [self._scoring(context, ids) for ids in continuations if ids]
+        return self.logprobs_batch([ScoreRequest(context, continuations)])[0]
+
+    def logprobs_batch(self, requests: Sequence[ScoreRequest]) -> list[list[list[float]]]:
+        """Scores the continuations of all contexts with one concurrent request each.
+
+        Args:
+            requests: The contexts and their continuations.
+
+        Raises:
+            CancelledError, PolicyError: See `sample_batch`.
+            ValueError: See `Policy.logprobs`. Nothing is asked then.
+        """
+        for one in requests:
+            check_fits(self, one.context, max(map(len, one.continuations), default=0))
+        bodies = [self._scoring(one.context, ids) for one in requests for ids in one.continuations if ids]
         answers = iter(self._server.ask(_COMPLETIONS, bodies))
-        return [self._scores(context, ids, next(answers)) if ids else [] for ids in continuations]
+        return [
+            [self._scores(one.context, ids, next(answers)) if ids else [] for ids in one.continuations]
+            for one in requests
+        ]
 
     def close(self) -> None:
         """Cancels the running requests and closes the connections. A later call opens them again."""

@@ -84,7 +84,8 @@ def accuracy(
 
     from icdpo_chains.demonstrations.store import DemonstrationStore
     from icdpo_chains.evaluation.accuracy.accuracy import PreferenceAccuracy
-    from icdpo_chains.evaluation.accuracy.margins import PairScorer, settings_of
+    from icdpo_chains.evaluation.accuracy.margins import PairScorer
+    from icdpo_chains.evaluation.accuracy.measures import settings_of
     from icdpo_chains.prompts.contexts import Instructions
     from icdpo_chains.prompts.formats import PlainFormat
 
@@ -205,7 +206,7 @@ def _interval(found: Interval) -> str:
 
 def _draw(found: PreferenceAccuracy, plot: Path) -> None:
     from icdpo_chains.evaluation.accuracy.calibration import calibrate, plot_calibration
-    from icdpo_chains.evaluation.accuracy.margins import SCORERS
+    from icdpo_chains.evaluation.accuracy.measures import SCORERS
 
     scorers = [setting for setting in found.settings if setting.measure in SCORERS]
     first = scorers[0]

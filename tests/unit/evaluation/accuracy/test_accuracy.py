@@ -9,7 +9,8 @@ import random
 import pytest
 
 from icdpo_chains.evaluation.accuracy.accuracy import PreferenceAccuracy
-from icdpo_chains.evaluation.accuracy.margins import PairMargins, Setting
+from icdpo_chains.evaluation.accuracy.margins import PairMargins
+from icdpo_chains.evaluation.accuracy.measures import Setting
 from icdpo_chains.evaluation.statistics import bootstrap
 
 SCORE, LENGTH = Setting("rejected_mean", "bm25", 2), Setting("length")

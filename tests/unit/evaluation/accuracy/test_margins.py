@@ -10,7 +10,9 @@ import pytest
 from icdpo_chains import ICDPO, Demonstration, DemonstrationStore, FakeEmbedder, FakePolicy
 from icdpo_chains.demonstrations.retrievers import RETRIEVERS
 from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
-from icdpo_chains.evaluation.accuracy.margins import SCORERS, PairScorer, Setting, right, settings_of
+from icdpo_chains.evaluation.accuracy.margins import PairScorer, right
+from icdpo_chains.evaluation.accuracy.measures import SCORERS, Setting, settings_of
+from icdpo_chains.policies.policy import ScoreRequest
 
 ROWS = [
     Demonstration("My cat is ill, what now?", "I am sorry. Shall we talk about her?", "Whatever."),
@@ -38,6 +40,18 @@ class Recorder(FakePolicy):
     def logprobs(self, context: Sequence[int], continuations: Sequence[Sequence[int]]) -> list[list[float]]:
         self.contexts.append(self.tokenizer.decode(context))
         return super().logprobs(context, continuations)
+
+
+class Together(FakePolicy):
+    """Scores several contexts together, and remembers their numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def logprobs_batch(self, requests: Sequence[ScoreRequest]) -> list[list[list[float]]]:
+        self.batches.append(len(requests))
+        return [self.logprobs(one.context, one.continuations) for one in requests]
 
 
 @pytest.fixture
@@ -95,6 +109,16 @@ def test_a_near_duplicate_is_never_in_view(store: DemonstrationStore) -> None:
     policy.contexts.clear()
     scorer.score(ROWS[1], settings_of(["random"], [4]))
     assert any("poor cat" in context for context in policy.contexts)  # there, it may be shown
+
+
+def test_pairs_that_are_scored_together_equal_single_pairs(store: DemonstrationStore) -> None:
+    policy = Together()
+    settings = settings_of(["bm25"], [1, 2])
+    scorer = PairScorer(policy, ROWS, store, ["bm25"])
+    together = list(scorer.score_each(ROWS, settings))
+    assert len(policy.batches) == 2  # four pairs, and the last one
+    assert together == [scorer.score(row, settings) for row in ROWS]
+    assert list(scorer.score_each([], settings)) == []
 
 
 def test_no_context_is_read_twice(store: DemonstrationStore) -> None:

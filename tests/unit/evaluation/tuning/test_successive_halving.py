@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from icdpo_chains import Demonstration
-from icdpo_chains.evaluation.accuracy.margins import PairMargins, Setting, settings_of
+from icdpo_chains.evaluation.accuracy.margins import PairMargins
+from icdpo_chains.evaluation.accuracy.measures import Setting, settings_of
 from icdpo_chains.evaluation.tuning.successive_halving import search_setting
 
 ROWS = [Demonstration(f"q {i}", "a", "b") for i in range(120)]

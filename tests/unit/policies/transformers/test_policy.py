@@ -19,7 +19,7 @@ from transformers import (
 
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.fake import byte_tokenizer
-from icdpo_chains.policies.policy import Policy
+from icdpo_chains.policies.policy import BatchScoringPolicy, Policy, ScoreRequest
 from icdpo_chains.policies.sampling import SampleRequest, SamplingParams
 from icdpo_chains.policies.transformers.cache import SharedPromptLayer
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
@@ -102,6 +102,31 @@ def test_logprobs_equal_the_slow_twin(policy: TransformersPolicy) -> None:
         for continuation, logprobs in zip(continuations, batch, strict=True):
             assert logprobs == pytest.approx(slow_logprobs(policy, context, continuation), abs=1e-4)
             assert policy.logprobs(context, [continuation])[0] == pytest.approx(logprobs, abs=1e-4)
+
+
+@pytest.mark.parametrize("most_logits", [2**26, 2_000, 1])
+@pytest.mark.parametrize("together", [False, True])
+def test_scoring_several_contexts_equals_single_calls(
+    policy: TransformersPolicy, monkeypatch: pytest.MonkeyPatch, together: bool, most_logits: int
+) -> None:
+    requests = [
+        ScoreRequest(CONTEXT, [list(b"yes"), [], list(b"a longer one")]),
+        ScoreRequest([7], [[65]]),
+        ScoreRequest(CONTEXT[:9], []),
+        ScoreRequest(CONTEXT[:9], [[], []]),
+        ScoreRequest(CONTEXT[3:], [list(b"no")] * 3),
+        ScoreRequest(CONTEXT, [list(b"yes")]),
+    ]
+    alone = [policy.logprobs(one.context, one.continuations) for one in requests]
+    monkeypatch.setattr("icdpo_chains.policies.transformers.engine._MOST_LOGITS", most_logits)
+    monkeypatch.setattr(policy._engine, "_scores_together", together)
+    batch = policy.logprobs_batch(requests)
+    assert [[len(row) for row in rows] for rows in batch] == [[3, 0, 12], [1], [], [0, 0], [2] * 3, [3]]
+    for rows, others in zip(batch, alone, strict=True):
+        for row, other in zip(rows, others, strict=True):
+            assert row == pytest.approx(other, abs=1e-4)
+    with pytest.raises(ValueError, match="context is empty"):
+        policy.logprobs_batch([*requests, ScoreRequest([], [[65]])])
 
 
 def test_what_was_recorded_while_sampling_is_what_scoring_finds(policy: TransformersPolicy) -> None:
@@ -342,6 +367,7 @@ def test_a_model_of_nans_is_refused(llama: TransformersPolicy) -> None:
 
 
 def test_it_is_a_policy_with_the_models_limits(policy: TransformersPolicy) -> None:
+    assert isinstance(policy, BatchScoringPolicy)
     assert isinstance(policy, Policy)
     assert policy.max_context == 256
     assert policy.tokenizer.eos_token_id in policy.eos_token_ids

@@ -20,7 +20,7 @@ from icdpo_chains import ICDPO, FixedDemonstrations, Policy, SamplingParams
 from icdpo_chains.concurrency import cancellation
 from icdpo_chains.errors import PolicyError, PolicyUnavailableError, TokenizerMismatch
 from icdpo_chains.policies.fake import byte_tokenizer
-from icdpo_chains.policies.policy import BatchPolicy
+from icdpo_chains.policies.policy import BatchPolicy, ScoreRequest
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.vllm.policy import VLLMPolicy, _base_seed
 from tests.unit.fake_core import DEMONSTRATIONS
@@ -142,6 +142,13 @@ def test_a_batch_equals_single_calls_and_finalists_change_nothing(policy: VLLMPo
     singles = [policy.sample(each.context, each.n, each.sampling) for each in requests]
     assert policy.sample_batch(requests) == singles
     assert policy.sample_batch([]) == []
+
+
+def test_scoring_several_contexts_equals_single_calls(policy: VLLMPolicy) -> None:
+    requests = [ScoreRequest(CONTEXT[:i], [CONTEXT[:i], [], CONTEXT[i : i + 3]]) for i in range(1, 6)]
+    singles = [policy.logprobs(each.context, each.continuations) for each in requests]
+    assert policy.logprobs_batch(requests) == singles
+    assert policy.logprobs_batch([]) == []
 
 
 def test_guided_decoding_is_refused(policy: VLLMPolicy) -> None:
