@@ -128,7 +128,7 @@ def test_it_gives_up_when_the_time_is_over_since_the_first_failure() -> None:
     ("value", "least", "most"),
     [
         ("7", 7, 7),
-        (formatdate(time.time() + 7200, usegmt=True), 60, 60),
+        pytest.param(formatdate(time.time() + 7200, usegmt=True), 60, 60, id="in two hours"),
         (formatdate(0, usegmt=True), 0, 0),
         ("soon", 0, 1),
         ("-3", 0, 1),
