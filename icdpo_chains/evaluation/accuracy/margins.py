@@ -12,7 +12,7 @@ from icdpo_chains.demonstrations.retrievers import RETRIEVERS
 from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
 from icdpo_chains.evaluation.accuracy.measures import ALONE, SCORERS, Setting
 from icdpo_chains.evaluation.preferences import near_duplicates, same_group
-from icdpo_chains.policies.policy import Policy, ScoreRequest, logprobs_of_all
+from icdpo_chains.policies.policy import BatchScoringPolicy, Policy, ScoreRequest, logprobs_of_all
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format
 from icdpo_chains.scoring import InstantScorer
@@ -165,15 +165,16 @@ class PairScorer:
     ) -> Iterator[PairMargins | None]:
         """Yields the result for each row; `None` for a row that does not fit the model.
 
-        The policy scores the contexts of several rows together.
+        A `BatchScoringPolicy` scores the contexts of several rows together.
         """
+        together = _TOGETHER if isinstance(self.policy, BatchScoringPolicy) else 1
         waiting: list[_Pair | None] = []
         for row in rows:
             try:
                 waiting.append(self._lay_out(row, settings))
             except ContextOverflowError:
                 waiting.append(None)
-            if len(waiting) == _TOGETHER:
+            if len(waiting) == together:
                 yield from self._in_order(waiting, settings)
                 waiting = []
         yield from self._in_order(waiting, settings)

@@ -262,7 +262,9 @@ def test_it_is_an_llm_and_its_settings_survive_serialization(core: ICDPO) -> Non
     assert data["class_name"] == "ICDPOLLM"
     assert ICDPOLLM.from_dict(json.loads(json.dumps(data))).to_dict() == data
     assert "icdpo" not in ICDPOLLM(icdpo=core).to_dict()
-    assert ICDPOLLM(icdpo=core).to_payload()["model_name"] == "fake"
+    assert ICDPOLLM(icdpo=core).metadata.model_name == "fake"
+    if hasattr(BaseLLM, "to_payload"):  # of newer versions
+        assert ICDPOLLM(icdpo=core).to_payload()["model_name"] == "fake"
 
 
 @pytest.mark.parametrize("settings", [{"n": 0}, {"n": True}, {"top_p": 2}, {"unheard_of": 1}], ids=str)

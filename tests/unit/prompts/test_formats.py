@@ -261,7 +261,8 @@ def test_a_text_that_the_tokenizer_normalizes_to_a_control_token_stays_text(host
     backend.add_special_tokens([AddedToken("<|im_end|>", special=True, normalized=True)])
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     faulty = tokenizer(hostile, add_special_tokens=False).input_ids
-    assert end in faulty  # the fault: read as a whole, the text is a control
+    if end not in faulty:
+        pytest.skip("this version of tokenizers does not look for tokens in normalized text")
     layout = ChatFormat(tokenizer)
     harmless = layout.context([Message("user", "a b")], [], None)
     attacked = layout.context([Message("user", f"a {hostile} b")], [], None)

@@ -1,5 +1,6 @@
 """`icdpo serve`, up to where it would listen."""
 
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from icdpo_chains.server import server_extra
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch) -> Any:
+def run(monkeypatch: pytest.MonkeyPatch, access_logger: logging.Logger) -> Any:
     """Runs the command; `.served` holds the applications that would have been served."""
     served: list[Any] = []
     monkeypatch.setattr(

@@ -42,13 +42,9 @@ async def test_a_clients_id_is_kept_if_it_is_harmless(given: str, kept: bool) ->
 
 @pytest.mark.parametrize("as_json", [False, True])
 async def test_the_styles(
-    as_json: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    as_json: bool, capsys: pytest.CaptureFixture[str], access_logger: logging.Logger
 ) -> None:
-    log = logging.getLogger(access_log.__name__)
-    for name, value in (("handlers", []), ("level", logging.NOTSET), ("propagate", True)):
-        monkeypatch.setattr(log, name, value)
     access_log.write_to_stderr(as_json=as_json)
-    log._cache.clear()  # type: ignore[attr-defined]  # the level was set aside
     async with make_client() as client:
         await client.get("/health")
     said = capsys.readouterr().err
