@@ -21,17 +21,22 @@ def load_tokenizer(given: str | Path | None, file: Path, chat_template: str | No
     Raises:
         PolicyError: the tokenizer can't be loaded or built.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     from icdpo_chains.packaged_models.download import load_gguf_tokenizer
     from icdpo_chains.packaged_models.gguf_cache import converted_tokenizer
+    from icdpo_chains.packaged_models.marker import MARKER
 
     try:
-        if given is not None:
-            tokenizer = AutoTokenizer.from_pretrained(str(given), trust_remote_code=False)
-        elif (directory := converted_tokenizer(file)) is not None:
-            # The directory is complete; AutoTokenizer would also import the model's code, for a second.
+        directory = converted_tokenizer(file) if given is None else Path(given)
+        if directory is not None and (directory / MARKER).is_file():
+            # A directory of the cache is complete; AutoTokenizer would also import the model's code, for a
+            # second.
             tokenizer = PreTrainedTokenizerFast.from_pretrained(str(directory))
+        elif given is not None:
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(str(given), trust_remote_code=False)
         else:
             tokenizer = load_gguf_tokenizer(file)
     except (OSError, ValueError, KeyError, ImportError) as error:

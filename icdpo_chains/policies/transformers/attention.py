@@ -31,7 +31,15 @@ _BLOCK = 128
 
 # Arguments of models that do not change which tokens attend to which, or how much.
 _HARMLESS = frozenset(
-    {"position_ids", "cache_position", "use_cache", "output_attentions", "is_causal", "output_hidden_states"}
+    {
+        "cache_position",
+        "is_causal",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "position_ids",
+        "use_cache",
+    }
 )
 
 _active = threading.local()
@@ -94,7 +102,7 @@ def _attention(
 
 
 def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> torch.Tensor:
-    """One new token per row: query and result are [rows, heads, 1, head size].
+    """One new token per row: the query is [rows, heads, 1, head size], the result as wide as the values.
 
     All rows of a prompt are one matrix, so its keys and values are read once. The softmax covers the prompt
     and the row's own tokens together.
@@ -102,6 +110,7 @@ def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> 
     rows, heads, _, size = query.shape
     keys, values = layer.in_blocks()
     groups, length = keys.shape[1:3]
+    width = values.shape[-1]
     shared = heads // groups  # query heads per key head
     query = (query * scale).view(rows, groups, shared, size)
     # Multiply keys by queries; the reverse makes oneDNN re-layout the keys.
@@ -117,11 +126,11 @@ def _attend_one(query: torch.Tensor, layer: SharedPromptLayer, scale: float) -> 
         scores = torch.bmm(queries, prompt.keys.mT).view(groups, count, shared, -1)
         weights = torch.cat([scores, own[begin:end].transpose(0, 1)], dim=-1).softmax(dim=-1)
         on_prompt, on_own = weights[..., :-length], weights[..., -length:]
-        result = torch.bmm(on_prompt.flatten(1, 2), prompt.values).view(groups, count, shared, size)
+        result = torch.bmm(on_prompt.flatten(1, 2), prompt.values).view(groups, count, shared, width)
         result = result.transpose(0, 1) + torch.bmm(
             on_own.transpose(0, 1).reshape(-1, shared, length), values[begin:end].flatten(0, 1)
-        ).view(count, groups, shared, size)
-        results.append(result.reshape(count, heads, 1, size))
+        ).view(count, groups, shared, width)
+        results.append(result.reshape(count, heads, 1, width))
         begin = end
     return results[0] if len(results) == 1 else torch.cat(results)
 
@@ -145,11 +154,11 @@ def _causal(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, scale
     Args:
         query: [heads, new, head size].
         keys: [key heads, length, head size].
-        values: [key heads, length, head size].
+        values: [key heads, length, value size].
         scale: the factor of the products.
 
     Returns:
-        [heads, new, head size].
+        [heads, new, value size].
     """
     if query.device.type == "cpu" and query.dtype == torch.bfloat16:
         return _products(query, keys, values, scale)
@@ -182,7 +191,7 @@ def _products(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, sca
         later = torch.ones(count, count, dtype=torch.bool, device=query.device).triu(1)
         scores[..., end - count :].masked_fill_(later, float("-inf"))
         weights = scores.softmax(dim=-1).view(groups, -1, end)
-        results.append(torch.bmm(weights, values[:, :end]).view(heads, count, size))
+        results.append(torch.bmm(weights, values[:, :end]).view(heads, count, values.shape[-1]))
     return torch.cat(results, dim=1)
 
 

@@ -1,4 +1,4 @@
-"""`SharedBranches` and `CopiedBranches`: rows that continue prompts in a model of transformers."""
+"""`SharedBranches`: rows that share the prompts which they continue, in a model of transformers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.branches import Branches
 from icdpo_chains.policies.transformers.attention import shared_prompt_attention
 from icdpo_chains.policies.transformers.cache import share
 
-__all__ = ["CopiedBranches", "Prompt", "SharedBranches", "sharing_is_exact"]
+__all__ = ["Prompt", "SharedBranches", "is_close", "plain_logits", "sharing_is_exact", "trial_ids"]
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Prompt:
     Attributes:
         length: the number of tokens.
         logits: the logits [vocabulary] that follow the last token.
-        cache: a transformers cache of a batch of one.
+        cache: a transformers cache of a batch of one; `None` if the model's cache can't be used.
+        ids: the tokens.
     """
 
     length: int
     logits: torch.Tensor
     cache: Any
+    ids: Sequence[int] = ()
 
 
 class SharedBranches:
@@ -68,27 +71,6 @@ class SharedBranches:
         self._positions = self._positions[rows]
 
 
-class CopiedBranches:
-    """Rows of one prompt, each with its own cache: plain transformers, for any model.
-
-    Args:
-        model: the language model.
-        prompt: the prompt to continue; its cache is consumed.
-        count: the number of rows.
-    """
-
-    def __init__(self, model: Any, prompt: Prompt, count: int) -> None:
-        self._model, self._cache = model, prompt.cache
-        self.keep(torch.zeros(count, dtype=torch.long, device=model.device))
-
-    def read(self, ids: torch.Tensor) -> torch.Tensor:  # noqa: D102
-        logits: torch.Tensor = self._model(input_ids=ids, past_key_values=self._cache, use_cache=True).logits
-        return logits
-
-    def keep(self, rows: torch.Tensor) -> None:  # noqa: D102
-        self._cache.reorder_cache(rows)
-
-
 @torch.inference_mode()
 def sharing_is_exact(
     model: Any,
@@ -104,17 +86,16 @@ def sharing_is_exact(
         branches: builds the sharing rows.
         steps: the numbers of tokens to read in turn.
     """
-    vocabulary = model.config.get_text_config().vocab_size
     new = sum(steps)
-    ids = (torch.arange(1, new + 9, device=model.device) * 7919) % vocabulary
+    ids = trial_ids(model, new + 8)
     lengths, rows = (3, 6), (0, 0, 1)
     follow = torch.stack([ids[i : i + new] for i in (8, 2, 5)])
     plain = torch.stack(
         [
-            model(input_ids=torch.cat([ids[: lengths[owner]], row])[None], use_cache=False).logits[0, -new:]
+            plain_logits(model, torch.cat([ids[: lengths[owner]], row]))[-new:]
             for owner, row in zip(rows, follow, strict=True)
         ]
-    ).float()
+    )
     try:
         prompts = []
         for length in lengths:
@@ -129,6 +110,35 @@ def sharing_is_exact(
         )
     except Exception:  # an unknown architecture may raise anything
         return False
-    # Rounding makes a small difference; another attention makes a much larger one.
+    return is_close(model, shared, plain)
+
+
+def trial_ids(model: Any, count: int) -> torch.Tensor:
+    """Returns a few different token ids, int64 [count]."""
+    vocabulary: int = model.config.get_text_config().vocab_size
+    return (torch.arange(1, count + 1, device=model.device) * 7919) % vocabulary
+
+
+def plain_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    """Returns the logits [tokens, vocabulary] of one pass without a cache, in float32.
+
+    Raises:
+        PolicyError: the model can't read tokens alone.
+    """
+    try:
+        logits: torch.Tensor = model(input_ids=ids[None], use_cache=False).logits[0].float()
+    except Exception as error:  # an unknown architecture may raise anything
+        raise PolicyError(
+            f"{type(model).__name__} can't read {len(ids)} tokens: {type(error).__name__}: {error!s:.200}. "
+            "Use a causal language model that reads text"
+        ) from error
+    return logits
+
+
+def is_close(model: Any, logits: torch.Tensor, plain: torch.Tensor) -> bool:
+    """Whether logits differ from those of a plain pass by no more than the rounding of the model's type.
+
+    Rounding makes a small difference; another attention, or a lost context, makes a much larger one.
+    """
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
-    return bool((shared - plain).norm() <= tolerance * (plain - plain.mean(-1, keepdim=True)).norm())
+    return bool((logits - plain).norm() <= tolerance * (plain - plain.mean(-1, keepdim=True)).norm())

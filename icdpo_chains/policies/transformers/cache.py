@@ -18,7 +18,10 @@ _BLOCK = 16
 
 @dataclass(frozen=True)
 class PromptStates:
-    """The keys and values of one prompt in one layer, [heads, prompt, head size]."""
+    """The keys and values of one prompt in one layer, [heads, prompt, head size] each.
+
+    The values of some architectures (DeepSeek V3) have another size than the keys.
+    """
 
     keys: torch.Tensor
     values: torch.Tensor

@@ -22,17 +22,18 @@ from icdpo_chains.policies.policy import ScoreRequest
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.score_chunks import score_chunks
 from icdpo_chains.policies.transformers.attention import UnsupportedAttentionError, shared_prompt_attention
-from icdpo_chains.policies.transformers.branches import (
-    CopiedBranches,
-    Prompt,
-    SharedBranches,
-    sharing_is_exact,
-)
+from icdpo_chains.policies.transformers.branches import Prompt, SharedBranches, sharing_is_exact
 from icdpo_chains.policies.transformers.cache import can_share
 from icdpo_chains.policies.transformers.cuda_graph import CaptureError
 from icdpo_chains.policies.transformers.packed_linears import PackedLinears
 from icdpo_chains.policies.transformers.prefix_cache import BLOCK, PrefixCache
 from icdpo_chains.policies.transformers.static_decoding import StaticBranches
+from icdpo_chains.policies.transformers.unshared_branches import (
+    CopiedBranches,
+    UncachedBranches,
+    UnsharedBranches,
+    exact_branches,
+)
 
 __all__ = ["Engine"]
 
@@ -66,6 +67,7 @@ class Engine:
         self._linears = PackedLinears(model, most_packed, lambda: model(input_ids=few, use_cache=False))
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._shares: bool | None = None  # not tried yet
+        self._unshared: UnsharedBranches = CopiedBranches
         self._static = model.device.type == "cuda" if static is None else static
         self._static_tried = False
         # On a CPU, that saves a tenth of the time, and a score's last bits would depend on other questions.
@@ -202,16 +204,18 @@ class Engine:
         if self._shares is None:
             self._shares = sharing_is_exact(self._model)
             if not self._shares:
+                self._unshared = exact_branches(self._model)
                 self._stop_sharing("it gives other logits")
         return self._shares
 
     def _stop_sharing(self, reason: object) -> None:
         self._shares = False
+        slower = "they are sampled with a cache each, which gives the same answers more slowly"
+        if self._unshared is UncachedBranches:
+            slower = "nor can its cache be used, so that the whole text is read again for each token"
+        name = type(self._model).__name__
         _log.warning(
-            "the attention of %s can't share a prompt between candidates (%s): they are sampled with a cache "
-            "each, which gives the same answers more slowly",
-            type(self._model).__name__,
-            reason,
+            "the attention of %s can't share a prompt between candidates (%s): %s", name, reason, slower
         )
 
     def _can_be_static(self) -> bool:
@@ -238,7 +242,7 @@ class Engine:
         """Returns rows that continue prompts; several prompts must support sharing."""
         if self._can_share(prompts, room):
             return SharedBranches(self._model, prompts, counts, room)
-        return CopiedBranches(self._model, prompts[0], counts[0])
+        return self._unshared(self._model, prompts[0], counts[0])
 
     def _continuation_logprobs(
         self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
@@ -263,6 +267,8 @@ class Engine:
 
     def _prefill(self, context: Sequence[int]) -> Prompt:
         """Reads a context, without the beginning that the prefix cache holds."""
+        if not self._sharing() and self._unshared is UncachedBranches:
+            return Prompt(len(context), self._read(context, None), None, context)
         cache = DynamicCache(config=self._model.config)
         # A layer with a window does not hold its whole past, and a recurrent layer holds no tokens at all.
         plain = len(cache.layers) > 0 and all(type(layer) is DynamicLayer for layer in cache.layers)
@@ -283,7 +289,6 @@ class Engine:
         """Feeds tokens; returns the logits [vocabulary] that follow the last one."""
         tensor = torch.tensor([list(ids)], dtype=torch.long, device=self._model.device)
         keep = {"logits_to_keep": 1} if self._takes_logits_to_keep else {}
-        logits: torch.Tensor = self._model(
-            input_ids=tensor, past_key_values=cache, use_cache=True, **keep
-        ).logits
+        use = {"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}
+        logits: torch.Tensor = self._model(input_ids=tensor, **use, **keep).logits
         return logits[0, -1]

@@ -64,9 +64,8 @@ class TransformersPolicy:
         self.tokenizer = tokenizer
         self.name = name or str(model.config.name_or_path or type(model).__name__)
         self.eos_token_ids = _eos_token_ids(model, tokenizer)
-        self.max_context: int | None = getattr(
-            model.config.get_text_config(), "max_position_embeddings", None
-        )
+        limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self.max_context: int | None = limit if limit and limit > 0 else None  # XLNet has -1
         if max_rows is None:
             max_rows = 64 if model.device.type == "cpu" else 256
         self.max_rows = check_count(max_rows, "max_rows", 100_000)

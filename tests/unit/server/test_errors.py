@@ -152,7 +152,7 @@ async def test_an_error_after_the_stream_began_is_an_event_in_it(
     core = make_core()
 
     def failing(*args: Any, **options: Any) -> Any:
-        time.sleep(0.1)
+        time.sleep(0.5)
         raise RuntimeError("secret")
 
     monkeypatch.setattr(core, "generate_batch", failing)
