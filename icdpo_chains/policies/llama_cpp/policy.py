@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +154,22 @@ class LlamaCppPolicy:
 
         llama_cpp_library()  # before anything is downloaded
         name = str(name_or_path or DEFAULT_MODEL)
-        path = find_gguf(name, gguf_file, revision=revision, token=token)
+
+        def files() -> tuple[Path, str | None]:
+            path = find_gguf(name, gguf_file, revision=revision, token=token)
+            packaged = tokenizer is None and name.lower() in PACKAGED_MODELS
+            return path, resolve(name) if packaged else None
+
+        # The hashes of the cached files are compared while torch and transformers are imported, for a second
+        # each.
+        with ThreadPoolExecutor(1) as aside:
+            found = aside.submit(files)
+            import torch  # noqa: F401
+            from transformers import PreTrainedTokenizerFast  # noqa: F401
+        path, directory = found.result()
         model = GGUFModel(path, n_gpu_layers, repack)
         try:
-            if tokenizer is None and name.lower() in PACKAGED_MODELS:
-                tokenizer = resolve(name)
+            tokenizer = directory if tokenizer is None else tokenizer
             if tokenizer is None or isinstance(tokenizer, (str, Path)):
                 tokenizer = load_tokenizer(tokenizer, path, model.chat_template)
             return cls(model, tokenizer, **{"name": name, **options})
