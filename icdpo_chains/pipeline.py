@@ -92,6 +92,9 @@ class Pipeline:
         limits = [limit for limit in (policy.max_context, max_context) if limit is not None]
         self.max_context = min(limits, default=None)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return copy.copy(self)  # policy and retriever are shared
+
     def with_chat_template_kwargs(self, kwargs: Mapping[str, Any] | None) -> Self:
         """Returns the same with keywords for the chat template; policy and retriever are shared.
 
@@ -222,14 +225,7 @@ class Pipeline:
         check_cancelled()
         expert = dict(zip(unique, self.policy.logprobs(contexts.chosen, unique), strict=True))
         answers = tuple(
-            Answer(
-                thought.answer,
-                ids,
-                tuple(expert[ids]),
-                None,
-                reasoning=thought.reasoning,
-                reasoning_tokens=len(before),
-            )
+            Answer(thought.answer, ids, tuple(expert[ids]), None, None, thought.reasoning, len(before))
             for thought, before, ids in zip(given, thoughts, encoded, strict=True)
         )
         return Draft(contexts, tuple(demonstrations), answers)

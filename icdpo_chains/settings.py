@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictFloat, StrictInt, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, StrictFloat, StrictInt, model_validator
 from typing_extensions import Self
 
 from icdpo_chains.config import ICDPOConfig
@@ -16,6 +16,7 @@ from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
+from icdpo_chains.picklable import PicklableSettings
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_finalists
 from icdpo_chains.scoring import InstantScorer
 from icdpo_chains.validation import check_count
@@ -43,7 +44,7 @@ CALL_SETTINGS = ("n", "k", "finalists", *_SAMPLING, "chat_template_kwargs")
 """The settings that a single call may change."""
 
 
-class ICDPOSettings(BaseModel):
+class ICDPOSettings(PicklableSettings):
     """The settings of a framework's model that answers by ICDPO. The model's class inherits them.
 
     `None` leaves a setting to the ICDPO.
@@ -111,7 +112,6 @@ class ICDPOSettings(BaseModel):
     alpha: StrictFloat | StrictInt | None = None
     max_thinking_tokens: StrictInt | None = None
 
-    _built: ICDPO | None = PrivateAttr(default=None)
     _read: ICDPOConfig | None = PrivateAttr(default=None)
 
     @model_validator(mode="before")
@@ -176,7 +176,8 @@ class ICDPOSettings(BaseModel):
         if self._built is None:
             store = self.store if isinstance(self.store, DemonstrationStore) else None
             self._built = default_icdpo(self._read or self._config(), store=store)
-        return self._built
+        built: ICDPO = self._built
+        return built
 
     def _config(self) -> ICDPOConfig:
         """The settings that build the core; the others belong to each call."""
@@ -194,7 +195,7 @@ class ICDPOSettings(BaseModel):
         Raises:
             TypeError, ValueError: See `SamplingParams`.
         """
-        built = self.icdpo or self._built
+        built: ICDPO | None = self.icdpo or self._built
         if built is not None:
             sampling = built.sampling
         else:

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import logging
-import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import regex
 from numpy.typing import NDArray
 
 __all__ = ["BM25Index", "tokenize"]
 
-# Chinese, Japanese and Korean have no spaces between words: each character counts as a word.
-_SCRIPT = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
-_TOKEN = re.compile(rf"[{_SCRIPT}]|[^\W{_SCRIPT}]+")
+# Scripts without spaces between words: each character counts as a word, with the marks above and below it.
+_SCRIPTS = (
+    r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7af"
+    r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+)
+# Marks belong to their letter: without them, the Hindi words for "mother" and "I" are both one letter.
+_TOKEN = regex.compile(rf"[{_SCRIPTS}]\p{{M}}*|[[\w\p{{M}}]--[{_SCRIPTS}]]+", regex.V1)
+# Most Arabic and Hebrew text has no vowel signs. Joiners only change the look of a word.
+_UNWRITTEN = regex.compile(
+    r"[\u0640\u064b-\u065f\u0670\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u200c\u200d]+"
+)
 # The same result for ASCII text in half the time: for 100,000 prompts, a store opens a second faster.
-_ASCII_TOKEN = re.compile(r"[a-z0-9_]+")
+_ASCII_TOKEN = regex.compile(r"[a-z0-9_]+")
 
 
 def tokenize(text: str) -> list[str]:
-    """Returns the lower-case words of a text, in any script; no stemming, no stop words."""
+    """Returns the lower-case words of a text, in any script; no stemming, no stop words.
+
+    A character of Chinese, Japanese, Korean, Thai, Lao, Khmer or Burmese is a word. The vowel signs of
+    Arabic and Hebrew are left out.
+    """
     text = text.lower()
     if text.isascii():
-        return _ASCII_TOKEN.findall(text)
+        return list(_ASCII_TOKEN.findall(text))
     # é as one character equals é as two characters.
-    return _TOKEN.findall(unicodedata.normalize("NFC", text))
+    return list(_TOKEN.findall(_UNWRITTEN.sub("", unicodedata.normalize("NFC", text))))
 
 
 class BM25Index:

@@ -57,6 +57,9 @@ class SentenceTransformerEmbedder:
         self._loaded: Owner | None = None
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _embedder, (type(self), self.name, self._device)
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embeds texts; long texts are truncated at the model's limit (256 tokens for the default).
 
@@ -112,6 +115,11 @@ def _in_bfloat16(model: Any) -> Any:
     if default_dtype(torch.device(model.device)) != torch.bfloat16:
         return model
     return copy.deepcopy(model).to(torch.bfloat16)
+
+
+def _embedder(kind: type[SentenceTransformerEmbedder], name: str, device: str | None) -> Any:
+    """Builds a pickled embedder, whose model is loaded at its first use."""
+    return kind(name, device=device)
 
 
 class FakeEmbedder:

@@ -16,6 +16,7 @@ from icdpo_chains.demonstrations.bm25 import BM25Index, tokenize
 from icdpo_chains.demonstrations.chroma.records import embedding_text
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.sides import AnswerFilter, Side
+from icdpo_chains.live import Live
 from icdpo_chains.messages import Conversation, as_conversation, search_text
 from icdpo_chains.validation import check_count
 
@@ -81,7 +82,7 @@ class Retriever(Protocol):
         ...
 
 
-class TwoStageRetriever:
+class TwoStageRetriever(Live):
     """BM25 over the prompts, then sentence embeddings over its results (arXiv 2402.09320).
 
     Stage one reads the last 30 tokens of the conversation; stage two takes the nearest prompts of its pool.

@@ -13,6 +13,7 @@ from icdpo_chains.demonstrations.chroma.records import embedding_text
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import Embedder, embed_checked
 from icdpo_chains.demonstrations.files.write import write_demonstrations
+from icdpo_chains.live import Live
 from icdpo_chains.messages import Conversation, as_conversation
 from icdpo_chains.validation import check_count
 
@@ -24,7 +25,7 @@ __all__ = ["StoredDemonstrations"]
 _MOST_FOUND = 10_000
 
 
-class StoredDemonstrations:
+class StoredDemonstrations(Live):
     """Reads demonstrations in a Chroma collection. `DemonstrationStore` opens and changes them.
 
     Attributes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
 from icdpo_chains.demonstrations.sides import AnswerFilter
 from icdpo_chains.errors import NoDemonstrationsError
+from icdpo_chains.live import Live
 from icdpo_chains.messages import Conversation, as_conversation
 from icdpo_chains.validation import check_count
 
@@ -109,7 +110,7 @@ class Threshold:
         return ThresholdRetriever(retriever, self, general if self.substitute == "general" else None)
 
 
-class GeneralDemonstrations:
+class GeneralDemonstrations(Live):
     """A fixed few demonstrations of a store, the same for each question.
 
     Demonstrations with the metadata `{"general": True}` come first; a seeded draw adds the rest. The choice

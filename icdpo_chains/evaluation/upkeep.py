@@ -42,6 +42,11 @@ class StoreStatistics:
     near_duplicates: int
     scripts: Mapping[str, int]
 
+    @property
+    def mostly_not_latin(self) -> bool:
+        """Whether most prompts are in another script than Latin, which the default embedder reads badly."""
+        return 2 * self.scripts.get("LATIN", 0) < sum(self.scripts.values())
+
 
 def store_statistics(demonstrations: Iterable[Demonstration]) -> StoreStatistics:
     """Counts demonstrations.

@@ -9,20 +9,23 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from icdpo_chains.defaults import default_retriever
 from icdpo_chains.demonstrations.retrieval import Retriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
+from icdpo_chains.picklable import PicklableSettings
 from icdpo_chains.progress import in_thread
 from icdpo_chains.validation import check_count
 from langchain_icdpo.documents import to_document
 
 __all__ = ["DemonstrationRetriever"]
 
+_building = threading.Lock()
 
-class DemonstrationRetriever(BaseRetriever):
+
+class DemonstrationRetriever(PicklableSettings, BaseRetriever):
     """Finds the demonstrations whose prompts resemble a query, best first; loads no language model.
 
     A document has the demonstration's prompt as its text and the demonstration's id as its id. The metadata
@@ -44,9 +47,6 @@ class DemonstrationRetriever(BaseRetriever):
     store: str | Path | DemonstrationStore | None = Field(default=None, exclude=True)
     k: int | None = None
 
-    _built: Retriever | None = PrivateAttr(default=None)
-    _lock: threading.Lock = PrivateAttr(default_factory=threading.Lock)
-
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.retriever is not None and self.store is not None:
@@ -66,10 +66,11 @@ class DemonstrationRetriever(BaseRetriever):
     @property
     def core(self) -> Retriever:
         """The core's retriever, built at its first use."""
-        with self._lock:
+        with _building:
             if self._built is None:
                 self._built = self.retriever or default_retriever(self.store)
-            return self._built
+            built: Retriever = self._built
+            return built
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int | None = None

@@ -8,12 +8,13 @@ from llama_index.core.embeddings import BaseEmbedding
 from pydantic import Field
 
 from icdpo_chains.demonstrations.embedding import Embedder, SentenceTransformerEmbedder, embed_checked
+from icdpo_chains.picklable import PicklableSettings
 from icdpo_chains.progress import in_thread
 
 __all__ = ["ICDPOEmbedding"]
 
 
-class ICDPOEmbedding(BaseEmbedding):
+class ICDPOEmbedding(PicklableSettings, BaseEmbedding):
     """A LlamaIndex embedding model over the core's embedder: one model for documents and demonstrations.
 
     Attributes:

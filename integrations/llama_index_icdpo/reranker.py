@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.icdpo import ICDPO
+from icdpo_chains.picklable import PicklableSettings
 from icdpo_chains.progress import in_thread
 
 __all__ = ["InstantScoreRerank"]
@@ -23,7 +24,7 @@ __all__ = ["InstantScoreRerank"]
 _dispatcher = get_dispatcher(__name__)
 
 
-class InstantScoreRerank(BaseNodePostprocessor):
+class InstantScoreRerank(PicklableSettings, BaseNodePostprocessor):
     """Orders nodes by how much likelier the demonstrations make their texts as answers to the query.
 
     Returns new `NodeWithScore` objects around the same nodes, best first. A node without text can't be

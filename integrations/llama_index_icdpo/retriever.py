@@ -12,6 +12,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from icdpo_chains.defaults import default_retriever
 from icdpo_chains.demonstrations.retrieval import Retriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
+from icdpo_chains.live import Live
 from icdpo_chains.progress import in_thread
 from icdpo_chains.validation import check_count
 from llama_index_icdpo.nodes import to_node_with_score
@@ -19,7 +20,7 @@ from llama_index_icdpo.nodes import to_node_with_score
 __all__ = ["DemonstrationRetriever"]
 
 
-class DemonstrationRetriever(BaseRetriever):
+class DemonstrationRetriever(Live, BaseRetriever):
     """Finds the demonstrations whose prompts resemble a query, best first; loads no language model.
 
     A node has the demonstration's prompt as its text and the demonstration's id as its id. The metadata hold

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.concurrency import Owner, check_cancelled
 from icdpo_chains.errors import PolicyError
+from icdpo_chains.live import Live
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import ScoreRequest, check_fits
 from icdpo_chains.policies.sampling import (
@@ -28,7 +29,7 @@ __all__ = ["TransformersPolicy"]
 _MOST_PACKED = 4 * 2**30
 
 
-class TransformersPolicy:
+class TransformersPolicy(Live):
     """A causal language model and its tokenizer. Thread-safe: waiting requests are sampled together.
 
     Args:

@@ -108,3 +108,41 @@ def test_the_same_word_in_two_encodings_is_one_word() -> None:
 def test_what_bm25s_does_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     BM25Index(["an apple", "a pear"])
     assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("माँ और मैं", ["माँ", "और", "मैं"]),  # marks belong to their letter
+        ("क्‍या", ["क्या"]),  # a joiner changes the look alone
+        ("كِتَابٌ", ["كتاب"]),  # with and without vowel signs
+        ("كـــتاب", ["كتاب"]),
+        ("שָׁלוֹם", ["שלום"]),
+        ("می‌خواهم", ["میخواهم"]),
+        ("ภาษาไทย", ["ภ", "า", "ษ", "า", "ไ", "ท", "ย"]),
+        ("น้ำที่", ["น้", "ำ", "ที่"]),
+        ("ລາວ", ["ລ", "າ", "ວ"]),
+        ("ខ្មែរ", ["ខ្", "មែ", "រ"]),
+        ("မြန်မာ", ["မြ", "န်", "မာ"]),
+        ("日本語 test한국", ["日", "本", "語", "test", "한", "국"]),
+        ("Straße İstanbul", ["straße", "i̇stanbul"]),
+        ("x̄ e\u0301", ["x̄", "é"]),
+        ("don't 3.5 snake_case 🙂", ["don", "t", "3", "5", "snake_case"]),
+        ("\u0301\u064b", ["\u0301"]),
+    ],
+)
+def test_words_of_many_scripts(text: str, words: list[str]) -> None:
+    assert tokenize(text) == words
+
+
+@given(st.text())
+def test_the_words_are_parts_of_the_text(text: str) -> None:
+    words = tokenize(text)
+    assert all(words)
+    assert tokenize(" ".join(words)) == words
+
+
+def test_a_thai_question_finds_its_demonstration() -> None:
+    index = BM25Index(["แมวของฉันป่วย", "รถเสีย", "ฉันหิวข้าว"])
+    (row, _), *_ = index.best(tokenize("แมวป่วย"), 2, np.ones(3, dtype=bool))
+    assert row == 0

@@ -88,6 +88,14 @@ def test_stats(icdpo: Any) -> None:
     assert found["pairs"] + found["ups"] == 3
 
 
+def test_stats_of_another_script_name_a_multilingual_embedder(icdpo: Any, tmp_path: Path) -> None:
+    assert "multilingual" not in icdpo("demos", "stats").stdout
+    rows = [{"prompt": f"Как дела сегодня, номер {i}?", "chosen": "Хорошо."} for i in range(4)]
+    (tmp_path / "russian.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    icdpo("import", str(tmp_path / "russian.jsonl"))
+    assert "paraphrase-multilingual-MiniLM-L12-v2" in icdpo("demos", "stats").stdout
+
+
 def test_dedupe_asks_first(icdpo: Any, tmp_path: Path) -> None:
     text = "How long do I boil a large egg from the fridge so that the yolk stays soft and the white is firm"
     rows = [{"prompt": text + end, "chosen": "Six minutes."} for end in ("", "?", "!")]
