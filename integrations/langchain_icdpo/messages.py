@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from icdpo_chains.messages import Message, Role
 from icdpo_chains.tool_calls.tool_call import ToolCall
 
 __all__ = ["from_conversation", "to_conversation", "to_messages", "to_text"]
+
+_logger = logging.getLogger(__name__)
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -73,7 +76,7 @@ def to_messages(value: Any) -> list[BaseMessage]:
     )
 
 
-def to_conversation(value: Any) -> tuple[Message, ...]:
+def to_conversation(value: Any, *, text_only: bool = False) -> tuple[Message, ...]:
     """Returns a prompt as the core's messages; content that can't be converted is an error.
 
     A human message with a name begins with that name, because chat templates have no place for names. Tool
@@ -81,11 +84,13 @@ def to_conversation(value: Any) -> tuple[Message, ...]:
 
     Args:
         value: see `to_messages`.
+        text_only: for scoring answers of another model, which may have seen more than text: names the other
+            parts of a message, as in `[image]`, and leaves out those of an assistant's message.
 
     Raises:
         InvalidInputError: a role is unknown, or a message holds content other than text.
     """
-    return tuple(_message(message, i) for i, message in enumerate(to_messages(value)))
+    return tuple(_message(message, i, text_only) for i, message in enumerate(to_messages(value)))
 
 
 def from_conversation(conversation: Sequence[Message]) -> list[BaseMessage]:
@@ -93,22 +98,24 @@ def from_conversation(conversation: Sequence[Message]) -> list[BaseMessage]:
     return [_from_turn(turn) for turn in conversation]
 
 
-def to_text(message: BaseMessage, where: str = "the message") -> str:
+def to_text(message: BaseMessage, where: str = "the message", *, text_only: bool = False) -> str:
     """Returns the text of a message.
 
     Args:
         message: a message whose content is a string or a list of parts.
         where: the message's name in errors.
+        text_only: see `to_conversation`.
 
     Raises:
         InvalidInputError: the message holds an image, audio or another part that is not text.
     """
     if isinstance(message.content, str):
         return message.content
-    return "".join(_part(part, isinstance(message, AIMessage), where) for part in message.content)
+    said = isinstance(message, AIMessage)
+    return "".join(_part(part, said, where, text_only) for part in message.content)
 
 
-def _message(message: BaseMessage, position: int) -> Message:
+def _message(message: BaseMessage, position: int, text_only: bool) -> Message:
     # Messages of a stream have types such as "AIMessageChunk".
     kind = message.type.removesuffix("MessageChunk").lower()
     name = message.role if isinstance(message, ChatMessage) else kind
@@ -116,7 +123,7 @@ def _message(message: BaseMessage, position: int) -> Message:
     where = f"message {position} ({name})"
     if role is None:
         raise InvalidInputError(f"{where} has an unknown role: use one of {', '.join(map(repr, _ROLES))}")
-    text = to_text(message, where)
+    text = to_text(message, where, text_only=text_only)
     if isinstance(message, AIMessage):
         calls = [ToolCall(call["name"], call["args"], call["id"]) for call in message.tool_calls]
         return Message(role, text, tuple(calls))
@@ -142,14 +149,19 @@ def _from_turn(turn: Message) -> BaseMessage:
     return SystemMessage(turn.content) if turn.role == "system" else HumanMessage(turn.content)
 
 
-def _part(part: str | dict[Any, Any], from_assistant: bool, where: str) -> str:
+def _part(part: str | dict[Any, Any], from_assistant: bool, where: str, text_only: bool) -> str:
     if isinstance(part, str):
         return part
     kind = part.get("type")
     if kind in ("text", "text-plain") and isinstance(part.get("text"), str):
         return str(part["text"])
-    if from_assistant and kind in _NOT_SHOWN:
+    if from_assistant and kind == "refusal" and isinstance(part.get("refusal"), str):
+        return str(part["refusal"])
+    if from_assistant and (text_only or kind in _NOT_SHOWN):
         return ""
+    if text_only:
+        _logger.warning("%s holds a part of type %r, which the scoring model can't see", where, kind)
+        return f"[{str(kind).removesuffix('_url')}]"
     raise InvalidInputError(
         f"{where} holds a part of type {kind!r}, and the model reads text only: leave that part out, or "
         "describe it in words"

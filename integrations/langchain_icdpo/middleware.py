@@ -59,7 +59,8 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
     candidates never appear.
 
     If the conversation does not fit the local policy, the policy scores with the end of the conversation: the
-    messages from the last user turn on, or else that turn alone.
+    messages from the last user turn on, or else that turn alone. The policy reads text: it sees only the name
+    of another part of a message, such as `[image]`.
 
     Args:
         icdpo: the core's object, which provides policy, retriever and scorer; by default the shared default.
@@ -95,6 +96,8 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """Calls the model once, and n - 1 more times after a final answer."""
         conversation = _conversation(request)
+        if not _has_question(conversation):
+            return handler(request)
         found = self._shown(conversation)
         quiet = _quiet(request, found)
         first = handler(quiet)
@@ -117,6 +120,8 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
     ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         """`wrap_model_call` with the n - 1 calls in parallel, and scoring in a thread."""
         conversation = _conversation(request)
+        if not _has_question(conversation):
+            return await handler(request)
         found = await in_thread(self._shown, conversation)
         quiet = _quiet(request, found)
         first = await handler(quiet)
@@ -173,7 +178,14 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
 
 def _conversation(request: ModelRequest[Any]) -> tuple[Message, ...]:
     system = [request.system_message] if request.system_message else []
-    return to_conversation([*system, *request.messages])
+    return to_conversation([*system, *request.messages], text_only=True)
+
+
+def _has_question(conversation: Sequence[Message]) -> bool:
+    if any(turn.role == "user" and turn.content.strip() for turn in conversation):
+        return True
+    _logger.warning("the conversation has no user turn with text: the model's answer passes unscored")
+    return False
 
 
 def _quiet(request: ModelRequest[Any], found: Sequence[RetrievedDemonstration]) -> ModelRequest[Any]:

@@ -165,7 +165,7 @@ def rank(
         InvalidInputError: a candidate holds no text.
         NoCandidateError: no candidate can be scored.
     """
-    conversation = to_conversation(question)
+    conversation = to_conversation(question, text_only=True)
     texts = [candidate_text(candidate, i) for i, candidate in enumerate(candidates)]
     if demonstrations is None:
         found = icdpo.retrieve(conversation, k=k)

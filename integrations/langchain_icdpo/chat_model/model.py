@@ -9,11 +9,12 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
-from pydantic import BaseModel, ConfigDict, PrivateAttr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from icdpo_chains.errors import PromptError
 from icdpo_chains.prompts.encoding import TextEncoder
@@ -56,6 +57,12 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
     """
 
     model_config = ConfigDict(extra="forbid")
+
+    # Makes `create_agent(response_format=...)` ask for JSON itself. Its other way is a tool, and needs a
+    # template that shows tools.
+    profile: ModelProfile | None = Field(
+        default_factory=lambda: ModelProfile(structured_output=True), exclude=True
+    )
 
     streaming: bool = False
 

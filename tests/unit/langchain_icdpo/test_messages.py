@@ -92,3 +92,22 @@ def test_nothing_is_modified() -> None:
     before = [message.model_copy(deep=True) for message in messages]
     to_conversation(messages)
     assert messages == before
+
+
+def test_for_scoring_other_parts_are_named() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    messages = [
+        HumanMessage([{"type": "text", "text": "Look: "}, image, {"type": "audio", "base64": "AA=="}]),
+        AIMessage([{"type": "image", "url": "x"}, {"type": "refusal", "refusal": "No."}]),
+    ]
+    assert [turn.content for turn in to_conversation(messages, text_only=True)] == [
+        "Look: [image][audio]",
+        "No.",
+    ]
+    assert (
+        to_conversation([messages[0], AIMessage([{"type": "refusal", "refusal": "No."}])][1:])[0].content
+        == "No."
+    )
+    for message in messages:
+        with pytest.raises(InvalidInputError, match="the model reads text only"):
+            to_conversation([message])

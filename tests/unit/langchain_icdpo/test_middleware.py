@@ -10,12 +10,11 @@ from langchain.agents import create_agent
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
 from icdpo_chains import ICDPO
-from icdpo_chains.errors import InvalidInputError
 from langchain_icdpo import ChatICDPO, ICDPOMiddleware, create_icdpo_tool
 
 from ..fake_core import DEMONSTRATIONS, KIND, RUDE, make_core
@@ -202,10 +201,56 @@ def test_wrong_settings(settings: dict[str, Any]) -> None:
         ICDPOMiddleware(**settings)
 
 
-def test_what_the_scorer_can_not_read_is_a_clear_error(core: ICDPO) -> None:
-    image = HumanMessage([{"type": "image", "url": "https://x/y.png"}])
-    with pytest.raises(InvalidInputError, match="'image', and the model reads text only"):
-        agent(scripted(RUDE, KIND), core).invoke({"messages": [image]})
+IMAGE = {"type": "image", "url": "https://x/y.png"}
+HISTORIES: dict[str, list[BaseMessage]] = {
+    "image": [HumanMessage([{"type": "text", "text": "What is this?"}, IMAGE])],
+    "image alone": [
+        HumanMessage([{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}])
+    ],
+    "PDF": [HumanMessage([{"type": "text", "text": "Sum up."}, {"type": "file", "base64": "aGk="}])],
+    "search": [
+        HumanMessage("Search."),
+        AIMessage([{"type": "web_search_call", "id": "1"}, {"type": "text", "text": "Found."}]),
+        HumanMessage("More."),
+    ],
+    "server's tool": [
+        HumanMessage("Search."),
+        AIMessage([{"type": "server_tool_call", "id": "1", "name": "search", "args": {}}]),
+        HumanMessage("More."),
+    ],
+    "refusal": [
+        HumanMessage("Do."),
+        AIMessage([{"type": "refusal", "refusal": "No."}]),
+        HumanMessage("Why?"),
+    ],
+    "image of a tool": [
+        HumanMessage("Look."),
+        AIMessage("", tool_calls=[{"name": "look", "args": {}, "id": "1"}]),
+        ToolMessage([IMAGE], tool_call_id="1"),
+    ],
+}
+
+
+@pytest.mark.parametrize("history", [[AIMessage("Hello.")], [HumanMessage(" ")]])
+async def test_an_answer_to_no_question_passes(
+    history: list[BaseMessage], core: ICDPO, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = agent(scripted(RUDE, KIND), core, show_demonstrations=True).invoke({"messages": history})
+    assert answer["messages"][-1].text == RUDE
+    same = await agent(scripted(RUDE, KIND), core).ainvoke({"messages": history})
+    assert same["messages"][-1].text == RUDE
+    assert caplog.text.count("passes unscored") == 2
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_parts_other_than_text_do_not_end_the_agent(
+    name: str, core: ICDPO, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = agent(scripted(RUDE, KIND), core).invoke({"messages": HISTORIES[name]})
+    assert answer["messages"][-1].text == KIND
+    assert ("the scoring model can't see" in caplog.text) == (
+        name in ("image", "image alone", "PDF", "image of a tool")
+    )
 
 
 def test_every_candidate_is_traced(core: ICDPO) -> None:

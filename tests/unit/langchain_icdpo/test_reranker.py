@@ -137,3 +137,9 @@ def test_a_thought_is_not_ranked() -> None:
     reranker = InstantReranker(icdpo=make_core())
     best = reranker.invoke({"input": "My bike broke.", "candidates": candidates})[0]
     assert (best.candidate, best.text) == (candidates[1], KIND)
+
+
+def test_an_image_in_the_question_does_not_end_the_ranking(core: ICDPO) -> None:
+    question = [HumanMessage([{"type": "text", "text": "What is this?"}, {"type": "image", "url": "x"}])]
+    found = InstantReranker(icdpo=core).invoke({"input": question, "candidates": [RUDE, KIND]})
+    assert [item.text for item in found] == [KIND, RUDE]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.exceptions import OutputParserException
+from langchain_core.messages import HumanMessage
 from pydantic import BaseModel, Field
 
 from icdpo_chains.errors import InvalidInputError
@@ -159,3 +161,12 @@ def test_a_draft_in_the_thought_is_not_the_answer() -> None:
     }
     answer = ChatICDPO(icdpo=core).with_structured_output(schema).invoke("Who?")
     assert answer == {"name": "Ada", "age": 36}
+
+
+def test_an_agent_asks_for_json_without_a_template_for_tools() -> None:
+    class Height(BaseModel):
+        metres: int
+
+    chat = ChatICDPO(icdpo=make_core(["no JSON", '{"metres": 3}'], n=2))
+    agent = create_agent(chat, response_format=Height)
+    assert agent.invoke({"messages": [HumanMessage("How high?")]})["structured_response"] == Height(metres=3)
