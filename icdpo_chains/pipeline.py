@@ -101,10 +101,12 @@ class Pipeline:
         Raises:
             PromptError: The chat template does not know a keyword.
         """
-        if not kwargs:
-            return self
+        return self.with_format(with_template_kwargs(self.format, kwargs)) if kwargs else self
+
+    def with_format(self, form: PromptFormat) -> Self:
+        """Returns the same with another layout of texts; policy and retriever are shared."""
         changed = copy.copy(self)
-        changed.format = with_template_kwargs(self.format, kwargs)
+        changed.format = form
         return changed
 
     def conversation(self, prompt: Conversation) -> tuple[Message, ...]:

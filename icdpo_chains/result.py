@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -171,6 +171,16 @@ class ICDPOResult:
             }
         )
         return table
+
+    def best_fitting(self, fitting: Callable[[Sequence[str]], Sequence[bool]]) -> Candidate:
+        """Returns the best candidate that has a form, or the best of all if no candidate has it.
+
+        Args:
+            fitting: Returns for each of several texts whether it has the form.
+        """
+        usable = [candidate for candidate in self.candidates if candidate.score > -math.inf]
+        fits = fitting([candidate.text for candidate in usable])
+        return next((item for item, has in zip(usable, fits, strict=True) if has), self.best)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns everything as JSON values; a number that is not finite becomes `None`."""

@@ -78,7 +78,7 @@ class ChatFormat:
         Raises:
             PromptError: the template has no place for tools.
         """
-        if not self._renders_tools():
+        if not self.takes_tools:
             raise PromptError(
                 "the model's chat template has no place for tools, and the model would not see them: "
                 "use a model that was trained to call tools, such as Qwen2.5-Instruct, or leave them out"
@@ -236,7 +236,9 @@ class ChatFormat:
                         "set another chat_template"
                     )
 
-    def _renders_tools(self) -> bool:
+    @cached_property
+    def takes_tools(self) -> bool:
+        """Whether the template shows tools to the model."""
         turns = [Message("user", "hello")]
         try:
             layout, _ = self._layout(turns, self._keywords)

@@ -21,7 +21,9 @@ __all__ = [
     "Shown",
     "Template",
     "prompt_format",
+    "takes_tools",
     "with_template_kwargs",
+    "with_tools",
 ]
 
 
@@ -186,3 +188,26 @@ def with_template_kwargs(form: PromptFormat, kwargs: Mapping[str, Any] | None) -
             "leave them out, or use a model whose tokenizer has a chat template"
         )
     return form.with_template_kwargs(kwargs)
+
+
+def with_tools(form: PromptFormat, tools: Sequence[Mapping[str, Any]]) -> PromptFormat:
+    """Returns a format that shows tools to the model.
+
+    Args:
+        form: The format.
+        tools: The tools in OpenAI's form.
+
+    Raises:
+        PromptError: The format has no place for tools.
+    """
+    if not isinstance(form, ChatFormat):
+        raise PromptError(
+            f"{type(form).__name__} has no place for tools, and the model would not see them: use a model "
+            "whose tokenizer has a chat template for tools, or leave the tools out"
+        )
+    return form.with_tools(tools)
+
+
+def takes_tools(form: PromptFormat) -> bool:
+    """Whether a format can show tools to the model."""
+    return isinstance(form, ChatFormat) and form.takes_tools

@@ -15,23 +15,24 @@ from llama_index.core.base.llms.types import (
     CompletionResponse,
     CompletionResponseAsyncGen,
     CompletionResponseGen,
-    ContentBlock,
     LLMMetadata,
     MessageRole,
-    TextBlock,
-    ThinkingBlock,
 )
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
-from llama_index.core.llms.custom import CustomLLM
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import ToolSelection
+from llama_index.core.tools.types import BaseTool
 from pydantic import ConfigDict
 
 from icdpo_chains.messages import Message
-from icdpo_chains.prompts.formats import ChatFormat
+from icdpo_chains.prompts.formats import ChatFormat, takes_tools
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
 from icdpo_chains.streaming import AnswerChunk
+from llama_index_icdpo.chat_call import ChatCall
 from llama_index_icdpo.messages import to_conversation
+from llama_index_icdpo.tools import TOOL_OPTIONS, history, selections, tool_options
 
 __all__ = ["ICDPOLLM"]
 
@@ -39,7 +40,7 @@ _OTHERS = ("exclude",)
 _SYSTEM_ROLES = (MessageRole.SYSTEM, MessageRole.DEVELOPER)
 
 
-class ICDPOLLM(ICDPOSettings, CustomLLM):
+class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
     """A local LLM whose answers are the best of n, chosen by the instant scorer.
 
     Without arguments, the first answer builds the default model, the default store and its starter
@@ -76,30 +77,33 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
             context_window=core.max_context or DEFAULT_CONTEXT_WINDOW,
             num_output=self.sampling().max_new_tokens,
             is_chat_model=isinstance(core.format, ChatFormat),
-            is_function_calling_model=False,
+            is_function_calling_model=takes_tools(core.format),
             model_name=self.model,
         )
 
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answers a conversation."""
-        return _chat_response(self.core.generate(self.conversation(messages), **self._options(kwargs)))
+        call = self._call(messages, kwargs)
+        return call.response(call.core.generate(call.conversation, **call.options))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """`chat` in a thread."""
-        conversation, options = self.conversation(messages), self._options(kwargs)
-        return _chat_response(await self.core.agenerate(conversation, **options))
+        call = self._call(messages, kwargs)
+        return call.response(await call.core.agenerate(call.conversation, **call.options))
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
         """`chat` as a stream."""
 
         def stream() -> ChatResponseGen:
+            call = self._call(messages, kwargs)
             text = ""
-            for chunk in self.core.stream(self.conversation(messages), **self._options(kwargs)):
+            for chunk in call.core.stream(call.conversation, **call.options):
                 text += chunk.text
-                yield _chat_chunk(text, chunk)
+                if (response := call.chunk(text, chunk)) is not None:
+                    yield response
 
         return stream()
 
@@ -108,12 +112,13 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
         """`stream_chat` in a thread."""
 
         async def stream() -> ChatResponseAsyncGen:
+            call = self._call(messages, kwargs)
             text = ""
-            conversation, options = self.conversation(messages), self._options(kwargs)
-            async with aclosing(self.core.astream(conversation, **options)) as chunks:
+            async with aclosing(call.core.astream(call.conversation, **call.options)) as chunks:
                 async for chunk in chunks:
                     text += chunk.text
-                    yield _chat_chunk(text, chunk)
+                    if (response := call.chunk(text, chunk)) is not None:
+                        yield response
 
         return stream()
 
@@ -186,6 +191,37 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
             return conversation
         return (Message("system", self.system_prompt), *conversation)
 
+    def _prepare_chat_with_tools(
+        self,
+        tools: Sequence[BaseTool],
+        user_msg: str | ChatMessage | None = None,
+        chat_history: list[ChatMessage] | None = None,
+        verbose: bool = False,
+        allow_parallel_tool_calls: bool = False,
+        tool_required: bool = False,
+        tool_choice: str | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        options = tool_options(
+            tools, required=tool_required, parallel=allow_parallel_tool_calls, choice=tool_choice
+        )
+        return {"messages": history(user_msg, chat_history), **options, **kwargs}
+
+    def get_tool_calls_from_response(
+        self, response: ChatResponse, error_on_no_tool_call: bool = True, **kwargs: Any
+    ) -> list[ToolSelection]:
+        """Returns the tool calls of a response.
+
+        Raises:
+            ValueError: the response has no call, and `error_on_no_tool_call` is true.
+        """
+        return selections(response, required=error_on_no_tool_call)
+
+    def _call(self, messages: Sequence[ChatMessage], given: dict[str, Any]) -> ChatCall:
+        about_tools = {name: given[name] for name in TOOL_OPTIONS if name in given}
+        options = {name: value for name, value in given.items() if name not in about_tools}
+        return ChatCall.of(self.core, self.conversation(messages), self._options(options), **about_tools)
+
     def _options(self, given: dict[str, Any]) -> dict[str, Any]:
         unknown = [name for name in given if name not in CALL_SETTINGS and name not in _OTHERS]
         if unknown:
@@ -196,18 +232,6 @@ class ICDPOLLM(ICDPOSettings, CustomLLM):
         return self.options(given)
 
 
-def _chat_response(result: ICDPOResult, delta: str | None = None) -> ChatResponse:
-    blocks: list[ContentBlock] = [TextBlock(text=result.text)]
-    if result.best.reasoning is not None:
-        blocks.insert(0, ThinkingBlock(content=result.best.reasoning))
-    return ChatResponse(
-        message=ChatMessage(role=MessageRole.ASSISTANT, blocks=blocks),
-        raw=result.to_dict(),
-        delta=delta,
-        additional_kwargs={"icdpo": result.score_table()},
-    )
-
-
 def _completion(result: ICDPOResult, delta: str | None = None) -> CompletionResponse:
     return CompletionResponse(
         text=result.text,
@@ -215,12 +239,6 @@ def _completion(result: ICDPOResult, delta: str | None = None) -> CompletionResp
         delta=delta,
         additional_kwargs={"icdpo": result.score_table()},
     )
-
-
-def _chat_chunk(text: str, chunk: AnswerChunk) -> ChatResponse:
-    if chunk.result is not None:
-        return _chat_response(chunk.result, chunk.text)
-    return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text), delta=chunk.text)
 
 
 def _completion_chunk(text: str, chunk: AnswerChunk) -> CompletionResponse:

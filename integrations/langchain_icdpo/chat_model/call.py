@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage
 
-from icdpo_chains.errors import PromptError
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
-from icdpo_chains.prompts.formats import ChatFormat
+from icdpo_chains.prompts.formats import with_tools
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
 from langchain_icdpo.chat_model.answer import as_ai_message
@@ -110,20 +107,11 @@ class Call:
         Raises:
             PromptError: the prompt format has no place for tools.
         """
-        if not isinstance(icdpo.format, ChatFormat):
-            raise PromptError(
-                f"{type(icdpo.format).__name__} has no place for tools, and the model would not see "
-                "them: use a model whose tokenizer has a chat template for tools, or leave the tools out"
-            )
-        shown = copy.copy(icdpo)  # model and store are shared
-        shown.format = icdpo.format.with_tools(tools)
-        return shown
+        return icdpo.with_format(with_tools(icdpo.format, tools))
 
     def message(self, result: ICDPOResult) -> AIMessage:
         """Returns the best candidate with the required form, or the best of all if no candidate has it."""
         if self.wanted is None:
             return as_ai_message(result)
-        usable = [candidate for candidate in result.candidates if candidate.score > -math.inf]
-        fitting = self.wanted.fitting([candidate.text for candidate in usable])
-        winner = next((item for item, fits in zip(usable, fitting, strict=True) if fits), result.best)
+        winner = result.best_fitting(self.wanted.fitting)
         return as_ai_message(result, winner, **self.wanted.fields(winner.text))

@@ -10,7 +10,7 @@ from langchain_core.messages import InvalidToolCall, ToolCall
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from icdpo_chains.tool_calls.reading import read_calls
+from icdpo_chains.tool_calls.tool_choice import ToolChoice
 from langchain_icdpo.chat_model.structured_output import JsonAnswer
 
 __all__ = ["ToolUse", "tool_options"]
@@ -45,10 +45,7 @@ def tool_options(
 
 
 class ToolUse:
-    """Requires calls of tools, and turns a candidate's text into calls.
-
-    With the choice `"auto"`, the majority of the candidates decides whether to call a tool, and a tie calls
-    it. Scores can't compare a call with an answer, because demonstrations show only answers.
+    """Requires calls of tools, and turns a candidate's text into LangChain's calls; see `ToolChoice`.
 
     Args:
         tools: the tools in OpenAI's form.
@@ -65,31 +62,21 @@ class ToolUse:
         parallel: bool = True,
         answer: JsonAnswer | None = None,
     ) -> None:
-        self._required = {
-            tool["function"]["name"]: tool["function"].get("parameters", {}).get("required", [])
-            for tool in tools
-        }
-        self._tools = list(tools)
-        self._choice = choice
-        self._parallel = parallel
         self._answer = answer
+
+        def is_answer(text: str) -> bool:
+            return answer is None or answer.fitting([text])[0]
+
+        self._choice = ToolChoice(tools, choice, parallel=parallel, is_answer=is_answer)
 
     @property
     def instruction(self) -> str | None:
-        """Asks the model for a call: chat templates have no place for `tool_choice`."""
-        if self._choice == "auto":
-            return None if self._answer is None else self._answer.instruction
-        which = "one of the tools" if self._choice == "any" else f"the tool {self._choice}"
-        return f"Answer by calling {which}, and with nothing else."
+        """Asks the model for a call, or for the form of the answer."""
+        return self._choice.instruction or (None if self._answer is None else self._answer.instruction)
 
     def fitting(self, texts: Sequence[str]) -> list[bool]:
         """Returns for each candidate whether it has the form."""
-        makes_call, answers = (
-            [self._makes_call(text) for text in texts],
-            [self._answers(text) for text in texts],
-        )
-        called = self._choice != "auto" or 0 < sum(makes_call) >= sum(answers)
-        return makes_call if called else answers
+        return self._choice.fitting(texts)
 
     def fields(self, text: str) -> dict[str, Any]:
         """Returns the content without the calls, the calls, and the invalid calls."""
@@ -99,28 +86,13 @@ class ToolUse:
         return {"content": content, "tool_calls": calls, "invalid_tool_calls": broken}
 
     def _read(self, text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
-        read = read_calls(text, self._tools)
+        read = self._choice.read(text)
         calls = [tool_call(name=call.name, args=dict(call.arguments), id=_new_id()) for call in read.calls]
         error = "this is not a call with a name and an object of arguments"
         broken = [
             invalid_tool_call(name=None, args=piece, id=_new_id(), error=error) for piece in read.broken
         ]
         return read.content, calls, broken
-
-    def _makes_call(self, text: str) -> bool:
-        """Whether there is a call, and all calls are valid and are of the chosen tools."""
-        _, calls, broken = self._read(text)
-        if not calls or broken or (len(calls) > 1 and not self._parallel):
-            return False
-        return all(self._complete(call) and self._choice in ("auto", "any", call["name"]) for call in calls)
-
-    def _answers(self, text: str) -> bool:
-        _, calls, broken = self._read(text)
-        return not calls and not broken and (self._answer is None or self._answer.fitting([text])[0])
-
-    def _complete(self, call: ToolCall) -> bool:
-        required = self._required.get(call["name"])
-        return required is not None and all(name in call["args"] for name in required)
 
 
 def _new_id() -> str:
