@@ -162,4 +162,4 @@ def test_tokens_and_text_agree(text: str) -> None:
 def test_hostile_text_takes_linear_time(text: str) -> None:
     began = time.process_time()
     ThoughtReader((CHANNEL, THINK)).read(text)
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 5  # quadratic: minutes
