@@ -82,6 +82,10 @@ class InstructionsConfig(BaseModel):
     rejected: str = Instructions.rejected
 
 
+# The settings of weights that transformers holds.
+_WEIGHTS = ("dtype", "device", "device_map", "max_memory", "quantization", "attn_implementation", "adapter")
+
+
 class ICDPOConfig(BaseModel):
     """The settings of an `ICDPO`. A file of them is JSON and may leave out any setting.
 
@@ -90,6 +94,11 @@ class ICDPOConfig(BaseModel):
         revision: The model's branch, tag or commit on the hub.
         dtype: The dtype of the weights, such as `"float32"`.
         device: The device of the model, such as `"cuda"`.
+        device_map: The devices of the model's layers, such as `"auto"`, in place of `device`.
+        max_memory: With a device map, the most memory of each device, such as `{"0": "20GiB"}`.
+        quantization: `"4bit"` or `"8bit"`, by bitsandbytes.
+        attn_implementation: The attention that reads prompts, such as `"eager"`.
+        adapter: The directory or hub name of a LoRA adapter for the model.
         engine: The library that computes the model: `"transformers"`, or `"llama.cpp"`, which reads GGUF
             files (see `LlamaCppPolicy`).
         vllm: The base URL of a vLLM server that runs the model; `model` is then the model's name there.
@@ -120,6 +129,11 @@ class ICDPOConfig(BaseModel):
     revision: str | None = None
     dtype: str | None = None
     device: str | None = None
+    device_map: str | None = None
+    max_memory: dict[str, str] | None = None
+    quantization: Literal["4bit", "8bit"] | None = None
+    attn_implementation: str | None = None
+    adapter: str | None = None
     engine: Engine = "transformers"
     vllm: str | None = None
     store: str | None = None
@@ -148,7 +162,7 @@ class ICDPOConfig(BaseModel):
                     f"{name} holds a user name or a password, which would stand in files and logs: leave "
                     f"them out of the URL, and give the key in the environment ({key})"
                 )
-        theirs = [name for name in ("revision", "dtype", "device") if getattr(self, name) is not None]
+        theirs = [name for name in ("revision", *_WEIGHTS) if getattr(self, name) is not None]
         if self.vllm is not None and theirs:
             raise ValueError(f"{', '.join(theirs)} are the vLLM server's own: give them to `vllm serve`")
         if self.engine != "transformers":
@@ -168,7 +182,7 @@ class ICDPOConfig(BaseModel):
     def _check_engine(self) -> None:
         if self.vllm is not None:
             raise ValueError(f"engine={self.engine!r} and vllm exclude each other: leave one of them out")
-        for name in ("dtype", "device"):
+        for name in _WEIGHTS:
             if getattr(self, name) is not None:
                 raise ValueError(
                     f"{name} has no meaning for engine={self.engine!r}, which takes the weights as the GGUF "
@@ -223,12 +237,10 @@ class ICDPOConfig(BaseModel):
         Raises:
             OSError: The file can't be written.
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        content = json.dumps(
-            json_safe(self.model_dump(mode="json")), indent=2, ensure_ascii=True, allow_nan=False
-        )
-        with atomic_file(path) as file:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        fields = json_safe(self.model_dump(mode="json"))
+        content = json.dumps(fields, indent=2, ensure_ascii=True, allow_nan=False)
+        with atomic_file(Path(path)) as file:
             file.write(f"{content}\n".encode("ascii"))
 
     def open_store(self) -> DemonstrationStore:
@@ -256,9 +268,8 @@ class ICDPOConfig(BaseModel):
             return LlamaCppPolicy.from_pretrained(self.model, revision=self.revision)
         from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
-        return TransformersPolicy.from_pretrained(
-            self.model, dtype=self.dtype, device=self.device, revision=self.revision
-        )
+        weights = {name: value for name in _WEIGHTS if (value := getattr(self, name)) is not None}
+        return TransformersPolicy.from_pretrained(self.model, revision=self.revision, **weights)
 
     def build_retriever(self, store: DemonstrationStore) -> Retriever:
         """Builds the retriever over a store; the retriever draws with the seed 0."""

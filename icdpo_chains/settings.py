@@ -23,7 +23,10 @@ from icdpo_chains.validation import check_count
 
 __all__ = ["CALL_SETTINGS", "ICDPOSettings"]
 
-_BUILDING = ("revision", "store", "against", "aggregate", "dtype", "device", "engine")
+_BUILDING = (
+    *("revision", "store", "against", "aggregate", "dtype", "device", "device_map", "max_memory"),
+    *("quantization", "attn_implementation", "adapter", "engine"),
+)
 _SAMPLING = {
     "max_tokens": "max_new_tokens",
     "min_tokens": "min_new_tokens",
@@ -59,6 +62,11 @@ class ICDPOSettings(PicklableSettings):
         aggregate: How the score adds up tokens: `"sum"` or `"mean"`.
         dtype: The dtype of the weights, such as `"float32"`.
         device: The device of the model, such as `"cuda"`.
+        device_map: The devices of the model's layers, such as `"auto"`, in place of `device`.
+        max_memory: With a device map, the most memory of each device, such as `{"0": "20GiB"}`.
+        quantization: `"4bit"` or `"8bit"`, by bitsandbytes.
+        attn_implementation: The attention that reads prompts, such as `"eager"`.
+        adapter: The directory or hub name of a LoRA adapter for the model.
         engine: The library that computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file.
         n: The number of candidates.
         k: The number of demonstrations shown.
@@ -94,6 +102,11 @@ class ICDPOSettings(PicklableSettings):
     aggregate: str = "sum"
     dtype: str | None = None
     device: str | None = None
+    device_map: str | None = None
+    max_memory: dict[str, str] | None = None
+    quantization: str | None = None
+    attn_implementation: str | None = None
+    adapter: str | None = None
     engine: str = "transformers"
     n: StrictInt | None = None
     k: StrictInt | None = None

@@ -27,19 +27,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "VLLM",
+    "Adapter",
     "Against",
     "Aggregate",
     "AsJson",
+    "AttnImplementation",
     "ChatTemplateKwargs",
     "Config",
     "Decoding",
     "Demonstrations",
     "Device",
+    "DeviceMap",
     "Dtype",
     "Engine",
+    "MaxMemory",
     "MinBM25",
     "MinSimilarity",
     "Model",
+    "Quantization",
     "Store",
     "Substitute",
     "build_icdpo",
@@ -120,6 +125,26 @@ Dtype: TypeAlias = Annotated[
 ]
 Device: TypeAlias = Annotated[
     str | None, typer.Option(help="cuda, mps, cpu; by default the first available.")
+]
+DeviceMap: TypeAlias = Annotated[
+    str | None, typer.Option(help='"auto" spreads the layers over several devices, in place of --device.')
+]
+MaxMemory: TypeAlias = Annotated[
+    dict[str, Any] | None,
+    typer.Option(
+        parser=_json_object,
+        metavar="JSON",
+        help='With --device-map, the most memory of each device, such as {"0": "20GiB"}.',
+    ),
+]
+Quantization: TypeAlias = Annotated[
+    Literal["4bit", "8bit"] | None, typer.Option(help="Quantizes the weights by bitsandbytes.")
+]
+AttnImplementation: TypeAlias = Annotated[
+    str | None, typer.Option(help="The attention that reads prompts, such as eager.")
+]
+Adapter: TypeAlias = Annotated[
+    str | None, typer.Option(help="The directory or hub name of a LoRA adapter for the model.")
 ]
 Engine: TypeAlias = Annotated[
     Literal["transformers", "llama.cpp"],

@@ -57,6 +57,11 @@ def _shared(
     store: options.Store = None,
     dtype: options.Dtype = None,
     device: options.Device = None,
+    device_map: options.DeviceMap = None,
+    max_memory: options.MaxMemory = None,
+    quantization: options.Quantization = None,
+    attn_implementation: options.AttnImplementation = None,
+    adapter: options.Adapter = None,
 ) -> None:
     """The options; only their signature is used."""
 

@@ -139,6 +139,9 @@ def is_close(model: Any, logits: torch.Tensor, plain: torch.Tensor) -> bool:
     """Whether logits differ from those of a plain pass by no more than the rounding of the model's type.
 
     Rounding makes a small difference; another attention, or a lost context, makes a much larger one.
+    Eight-bit layers round all tokens of a batch together.
     """
     tolerance = 1e-3 if model.dtype == torch.float32 else 0.1
+    if getattr(model, "is_quantized", False):
+        tolerance = 0.2
     return bool((logits - plain).norm() <= tolerance * (plain - plain.mean(-1, keepdim=True)).norm())

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.errors import PolicyError
+from icdpo_chains.hub_errors import hub_problem
+from icdpo_chains.policies.transformers.adapter import with_adapter
+from icdpo_chains.policies.transformers.weight_options import WeightOptions, is_quantized
 
 if TYPE_CHECKING:
     import torch
@@ -15,13 +18,7 @@ __all__ = ["default_dtype", "load"]
 
 
 def load(
-    name: str,
-    *,
-    dtype: str | torch.dtype | None,
-    device: str | torch.device | None,
-    gguf_file: str | None,
-    revision: str | None,
-    token: str | None,
+    name: str, weights: WeightOptions, *, gguf_file: str | None, revision: str | None, token: str | None
 ) -> tuple[Any, Any]:
     """Returns a model, in evaluation mode, and its tokenizer; see `TransformersPolicy.from_pretrained`.
 
@@ -38,29 +35,40 @@ def load(
     source = catalog.resolve(os.path.expanduser(name))
     if gguf_file is None and source.lower().endswith(".gguf"):
         source, gguf_file = str(Path(source).parent), Path(source).name
-    device = _device(device)
-    dtype = _dtype(dtype, device)
+    device = _device(weights.device)
+    dtype = _dtype(weights.dtype, device)
     common: dict[str, Any] = {"revision": revision, "token": token, "trust_remote_code": False}
+    weights.check()
     try:
+        packed = gguf_file is None and is_quantized(source, common)
+        options = weights.options(device, dtype, name, gguf=gguf_file is not None, quantized=packed)
         if gguf_file is not None:
             source, common = _gguf(source, gguf_file, dtype, common)
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, use_safetensors=True, **_dense_gguf(common), **common
+            source, use_safetensors=True, **options, **_dense_gguf(common), **common
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        raise PolicyError(
-            f"the model {name!r} can't be loaded: {str(error).rstrip('.')}. Give a directory or a hub "
-            "name that holds safetensors weights or a GGUF file"
-        ) from error
+        reason = hub_problem(error) or (
+            f"{str(error).rstrip('.')}. Give a directory or a hub name that holds safetensors weights or a "
+            "GGUF file"
+        )
+        raise PolicyError(f"the model {name!r} can't be loaded: {reason}") from error
+    if "device_map" not in options:
+        model = _moved(model, device, name)
+    if weights.adapter is not None:
+        model = with_adapter(model, str(weights.adapter), merged="device_map" not in options, token=token)
+    return model.eval(), tokenizer
+
+
+def _moved(model: Any, device: torch.device, name: str) -> Any:
     try:
-        model = model.to(device)
+        return model.to(device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise PolicyError(
             f"the model {name!r} can't be moved to the device {str(device)!r}: {error}. Use 'cpu', or a "
             "smaller model or dtype"
         ) from error
-    return model.eval(), tokenizer
 
 
 def _device(wanted: str | torch.device | None) -> torch.device:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import torch
+
+    from icdpo_chains.policies.transformers.weight_options import Quantization
 
 __all__ = ["TransformersPolicy"]
 
@@ -90,6 +92,11 @@ class TransformersPolicy(Live):
         *,
         dtype: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
+        device_map: str | Mapping[str, Any] | None = None,
+        max_memory: Mapping[int | str, int | str] | None = None,
+        quantization: Quantization | None = None,
+        attn_implementation: str | None = None,
+        adapter: str | Path | None = None,
         gguf_file: str | None = None,
         revision: str | None = None,
         token: str | None = None,
@@ -104,6 +111,13 @@ class TransformersPolicy(Live):
             dtype: `"float32"`, `"bfloat16"`, ...; by default bfloat16 on hardware with bfloat16 arithmetic,
                 float16 on older GPUs and float32 elsewhere.
             device: `"cuda"`, `"mps"`, `"cpu"`, ...; by default the first of these that is available.
+            device_map: the devices of the layers, such as `"auto"`, in place of `device`.
+            max_memory: with a device map, the most memory of each device, such as
+                `{0: "20GiB", "cpu": "60GiB"}`.
+            quantization: `"4bit"` or `"8bit"`: quantizes the weights by bitsandbytes while they are loaded.
+                Checkpoints that are quantized already load as they are.
+            attn_implementation: the attention that reads prompts, such as `"eager"` or `"flash_attention_2"`.
+            adapter: a LoRA adapter of peft for the model: a directory or hub name.
             gguf_file: the GGUF file's name within `name_or_path`.
             revision: the branch, tag or commit on the hub.
             token: the hub's access token.
@@ -114,12 +128,14 @@ class TransformersPolicy(Live):
         """
         from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
         from icdpo_chains.policies.transformers.loading import load
+        from icdpo_chains.policies.transformers.weight_options import WeightOptions
 
         name = str(name_or_path or DEFAULT_MODEL)
-        model, tokenizer = load(
-            name, dtype=dtype, device=device, gguf_file=gguf_file, revision=revision, token=token
+        weights = WeightOptions(
+            dtype, device, device_map, max_memory, quantization, attn_implementation, adapter
         )
-        return cls(model, tokenizer, name)
+        model, tokenizer = load(name, weights, gguf_file=gguf_file, revision=revision, token=token)
+        return cls(model, tokenizer, name if adapter is None else f"{name} + {adapter}")
 
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
         """Samples n continuations; reads the context once. See `Policy.sample`."""
