@@ -110,7 +110,7 @@ def _in_bfloat16(model: Any) -> Any:
 
     import torch
 
-    from icdpo_chains.policies.transformers.loading import default_dtype
+    from icdpo_chains.policies.transformers.loading.load import default_dtype
 
     if default_dtype(torch.device(model.device)) != torch.bfloat16:
         return model

@@ -81,7 +81,7 @@ class SequenceClassifierReward:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        from icdpo_chains.policies.transformers.loading import _device
+        from icdpo_chains.policies.transformers.loading.load import _device
 
         where = _device(device)
         source = os.path.expanduser(str(name_or_path))

@@ -9,7 +9,7 @@ from typing import Any
 from icdpo_chains.demonstrations.embedding import Embedder
 from icdpo_chains.demonstrations.threshold import Threshold
 from icdpo_chains.evaluation.rules.answers import AddedAnswers, RuleAnswers
-from icdpo_chains.evaluation.rules.rule import Rule
+from icdpo_chains.evaluation.rules.definitions.rule import Rule
 from icdpo_chains.evaluation.rules.run import RuleQuestion, RuleRun
 from icdpo_chains.evaluation.rules.stages import STAGES, Stage, check_stages, run_stage
 from icdpo_chains.jsonl import ResumableFile

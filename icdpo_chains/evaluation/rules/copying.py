@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.evaluation.rules.checks import words
+from icdpo_chains.evaluation.rules.definitions.checks import words
 from icdpo_chains.messages import search_text
 from icdpo_chains.prompts.contexts import ShownDemonstration
 

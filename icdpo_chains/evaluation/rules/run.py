@@ -14,7 +14,7 @@ from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.demonstrations.threshold import Threshold
 from icdpo_chains.evaluation.rules.answers import RuleAnswer, RuleAnswers
 from icdpo_chains.evaluation.rules.copying import copying
-from icdpo_chains.evaluation.rules.rule import Rule, RuleCase
+from icdpo_chains.evaluation.rules.definitions.rule import Rule, RuleCase
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.policy import Policy, ScoreRequest, logprobs_of_all, sampled
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams

@@ -24,7 +24,7 @@ from icdpo_chains.validation import check_count
 if TYPE_CHECKING:
     import torch
 
-    from icdpo_chains.policies.transformers.weight_options import Quantization
+    from icdpo_chains.policies.transformers.loading.weight_options import Quantization
 
 __all__ = ["TransformersPolicy"]
 
@@ -127,8 +127,8 @@ class TransformersPolicy(Live):
             WeightsError: a packaged model can't be fetched.
         """
         from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
-        from icdpo_chains.policies.transformers.loading import load
-        from icdpo_chains.policies.transformers.weight_options import WeightOptions
+        from icdpo_chains.policies.transformers.loading.load import load
+        from icdpo_chains.policies.transformers.loading.weight_options import WeightOptions
 
         name = str(name_or_path or DEFAULT_MODEL)
         weights = WeightOptions(

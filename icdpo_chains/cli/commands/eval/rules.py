@@ -63,7 +63,7 @@ def rules(
     The directory receives the answers, a table in Markdown and all figures as JSON.
     """
     from icdpo_chains.demonstrations.threshold import Threshold
-    from icdpo_chains.evaluation.rules.catalog import RULES, build_rule
+    from icdpo_chains.evaluation.rules.definitions.catalog import RULES, build_rule
     from icdpo_chains.evaluation.rules.stages import DEFAULT_STAGES, check_stages
     from icdpo_chains.policies.sampling import MAX_CANDIDATES
     from icdpo_chains.validation import check_count

@@ -9,7 +9,7 @@ from icdpo_chains import FakeEmbedder, FakePolicy, SamplingParams
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.evaluation.rules.answering import answer_rules
 from icdpo_chains.evaluation.rules.answers import RuleAnswers
-from icdpo_chains.evaluation.rules.catalog import build_rule
+from icdpo_chains.evaluation.rules.definitions.catalog import build_rule
 from icdpo_chains.evaluation.rules.report import report_rules
 from icdpo_chains.evaluation.rules.systems import RULE_SYSTEMS
 

@@ -4,7 +4,7 @@ import pytest
 
 from icdpo_chains import FakeEmbedder, FakePolicy, SamplingParams
 from icdpo_chains.demonstrations.threshold import Threshold
-from icdpo_chains.evaluation.rules.catalog import build_rule
+from icdpo_chains.evaluation.rules.definitions.catalog import build_rule
 from icdpo_chains.evaluation.rules.run import RuleRun
 
 SAMPLING = SamplingParams(max_new_tokens=24, top_p=0.8)

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icdpo_chains.evaluation.rules import checks
-from icdpo_chains.evaluation.rules.catalog import RULES, build_rule
-from icdpo_chains.evaluation.rules.rule import DEMONSTRATIONS
+from icdpo_chains.evaluation.rules.definitions import checks
+from icdpo_chains.evaluation.rules.definitions.catalog import RULES, build_rule
+from icdpo_chains.evaluation.rules.definitions.rule import DEMONSTRATIONS
 
 BUILT = [build_rule(name) for name in RULES]
 

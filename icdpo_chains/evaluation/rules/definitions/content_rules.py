@@ -7,9 +7,9 @@ import random
 from collections.abc import Callable, Iterable
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.evaluation.rules import checks
-from icdpo_chains.evaluation.rules.format_rules import question_bank
-from icdpo_chains.evaluation.rules.rule import Check, Rule, RuleCase
+from icdpo_chains.evaluation.rules.definitions import checks
+from icdpo_chains.evaluation.rules.definitions.format_rules import question_bank
+from icdpo_chains.evaluation.rules.definitions.rule import Check, Rule, RuleCase
 from icdpo_chains.messages import Message
 
 __all__ = ["CONTENT_RULES"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from icdpo_chains.evaluation.rules.rule import RuleCase
+from icdpo_chains.evaluation.rules.definitions.rule import RuleCase
 
 __all__ = [
     "BRITISH",

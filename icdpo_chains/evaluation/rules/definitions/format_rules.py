@@ -7,8 +7,8 @@ from functools import cache
 from importlib.resources import files
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.evaluation.rules import checks
-from icdpo_chains.evaluation.rules.rule import Check, Rule, RuleCase
+from icdpo_chains.evaluation.rules.definitions import checks
+from icdpo_chains.evaluation.rules.definitions.rule import Check, Rule, RuleCase
 
 __all__ = ["FORMAT_RULES", "question_bank"]
 

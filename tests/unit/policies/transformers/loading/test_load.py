@@ -14,7 +14,7 @@ from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
-from .architectures import tiny_model
+from ..architectures import tiny_model
 
 CONTEXT = byte_tokenizer()("How do I say sorry to a friend? ").input_ids
 ANSWERS = [list(b"Say it soon."), list(b"no")]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.hub_errors import hub_problem
-from icdpo_chains.policies.transformers.adapter import with_adapter
-from icdpo_chains.policies.transformers.weight_options import WeightOptions, is_quantized
+from icdpo_chains.policies.transformers.loading.adapter import with_adapter
+from icdpo_chains.policies.transformers.loading.weight_options import WeightOptions, is_quantized
 
 if TYPE_CHECKING:
     import torch

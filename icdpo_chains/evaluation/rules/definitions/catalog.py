@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from icdpo_chains.evaluation.rules.content_rules import CONTENT_RULES
-from icdpo_chains.evaluation.rules.format_rules import FORMAT_RULES
-from icdpo_chains.evaluation.rules.rule import Rule
+from icdpo_chains.evaluation.rules.definitions.content_rules import CONTENT_RULES
+from icdpo_chains.evaluation.rules.definitions.format_rules import FORMAT_RULES
+from icdpo_chains.evaluation.rules.definitions.rule import Rule
 
 __all__ = ["RULES", "build_rule"]
 

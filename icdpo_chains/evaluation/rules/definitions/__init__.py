@@ -1,0 +1,1 @@
+"""The house rules: the type, the checks, and the rules themselves."""

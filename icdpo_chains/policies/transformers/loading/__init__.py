@@ -1,0 +1,1 @@
+"""Loads a model and its tokenizer: places, quantization, adapters."""
