@@ -88,7 +88,9 @@ def test_a_package_that_is_missing_is_named(
 ) -> None:
     option = {"quantization": "4bit"} if package == "bitsandbytes" else {"adapter": "some/adapter"}
     for module in ("weight_options", "adapter"):
-        monkeypatch.setattr(f"icdpo_chains.policies.transformers.{module}.find_spec", lambda name: None)
+        monkeypatch.setattr(
+            f"icdpo_chains.policies.transformers.loading.{module}.find_spec", lambda name: None
+        )
     with pytest.raises(PolicyError, match=rf"needs {package}: pip install"):
         load(saved, **option)
 
