@@ -197,7 +197,7 @@ def test_a_broken_file(quantized_file: Path, tmp_path: Path):
         LlamaCppPolicy.from_pretrained(cut)
     text = tmp_path / "text.gguf"
     text.write_text("not a model")
-    with pytest.raises(PolicyError, match="is no GGUF file"):
+    with pytest.raises(PolicyError, match="is not a GGUF file"):
         LlamaCppPolicy.from_pretrained(text)
 
 
@@ -213,13 +213,18 @@ def test_both_engines_are_policies(exact: LlamaCppPolicy, twin: TransformersPoli
     assert exact.max_context == 8192
 
 
-def test_the_tokenizer_of_the_file_is_that_of_auto_tokenizer(quantized, quantized_file):
+@pytest.mark.parametrize("packaged", [True, False])
+def test_a_tokenizer_of_the_cache_is_that_of_auto_tokenizer(quantized_file, packaged):
     from transformers import AutoTokenizer
 
+    from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, resolve
     from icdpo_chains.packaged_models.gguf_cache import converted_tokenizer
+    from icdpo_chains.policies.llama_cpp.tokenizer import load_tokenizer
 
-    auto = AutoTokenizer.from_pretrained(str(converted_tokenizer(quantized_file)))
+    directory = resolve(DEFAULT_MODEL) if packaged else str(converted_tokenizer(quantized_file))
+    ours = load_tokenizer(directory if packaged else None, quantized_file, None)
+    auto = AutoTokenizer.from_pretrained(directory)
     for text in ("Two  bees,\n\n12 é 🐝", "<|im_start|>user\nHi<|im_end|>", "def f(x):\n    return x"):
-        assert quantized.tokenizer(text).input_ids == auto(text).input_ids
-    assert quantized.tokenizer.special_tokens_map == auto.special_tokens_map
-    assert quantized.tokenizer.chat_template == auto.chat_template
+        assert ours(text).input_ids == auto(text).input_ids
+    assert ours.special_tokens_map == auto.special_tokens_map
+    assert ours.chat_template == auto.chat_template
