@@ -5,6 +5,7 @@
 # make check  linters, types, formatting and the import contract, as the pre-commit hooks and CI run them
 # make test-scale  the tests on real servers and a Ray cluster, all on this machine
 # make test-lowest  the tests of `make test` with the lowest versions that pyproject.toml allows
+# make test-quantization  the tests on bitsandbytes, beside the environment: peft would import it everywhere
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
 # make test-llama-cpp   the tests on llama.cpp, in an environment of its own (the first run compiles it)
 # make fuzz   the property tests with a large budget
@@ -28,7 +29,7 @@ EVAL ?= eval
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-slow test-all test-scale test-lowest test-vllm test-llama-cpp fuzz check docs eval eval-rules bench clean
+.PHONY: demo test test-slow test-all test-scale test-lowest test-quantization test-vllm test-llama-cpp fuzz check docs eval eval-rules bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -48,6 +49,10 @@ test-scale: $(VENV)/installed-scale
 
 test-lowest: $(LOWEST_VENV)/installed
 	OMP_NUM_THREADS=1 $(LOWEST_VENV)/bin/pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-quantization: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target .quantization -c constraints.txt bitsandbytes
+	PYTHONPATH=.quantization $(BIN)/pytest tests/unit/policies/transformers/loading
 
 test-vllm: $(VENV)/installed $(VLLM_VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -89,7 +94,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/retrieval.py --json benchmarks/results/retrieval.json
 
 clean:
-	rm -rf $(VENV) $(LOWEST_VENV) $(VLLM_VENV) $(LLAMA_CPP_VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval eval-rules
+	rm -rf $(VENV) $(LOWEST_VENV) $(VLLM_VENV) $(LLAMA_CPP_VENV) .quantization build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval eval-rules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The constraints pin what the project was tested with; pyproject.toml allows ranges.
