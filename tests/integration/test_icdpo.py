@@ -47,7 +47,7 @@ def naive_sum(policy: TransformersPolicy, context: tuple[int, ...], answer: list
         "Now?\n\n",
     ],
 )
-@pytest.mark.parametrize("against", ["rejected", "base"])
+@pytest.mark.parametrize("against", ["rejected", pytest.param("base", marks=pytest.mark.slow)])
 def test_scores_agree_with_a_naive_loop(icdpo: ICDPO, question: str, against: Any) -> None:
     """Prompts that end in a space, answers that would merge with what stands before, padding in the batch."""
     summed = ICDPO(icdpo.policy, icdpo.retriever, InstantScorer(against, "sum"))

@@ -100,6 +100,7 @@ def test_a_plain_query_engine_and_a_chat_engine(index: VectorStoreIndex, llm: IC
         Settings._llm = None
 
 
+@pytest.mark.slow
 async def test_every_way_to_the_answer_gives_the_same(core: ICDPO, llm: ICDPOLLM) -> None:
     expected = core.generate(QUESTION, **llm.options()).text
     assert llm.complete(QUESTION).text == expected
