@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from icdpo_chains.printable import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
@@ -18,19 +20,11 @@ __all__ = [
     "console",
     "error_line",
     "on_stage",
-    "printable",
     "working",
     "write_json",
     "write_piece",
     "write_text",
 ]
-
-# Control characters could move the cursor or retitle the terminal; a model's text must not.
-_PICTURES: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
-_PICTURES |= dict.fromkeys(range(0x7F, 0xA0), 0xFFFD)
-# Bidirectional controls (Unicode's Bidi_Control) reorder what a reader sees: "Trojan Source", CVE-2021-42574.
-_BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_PICTURES |= {code: f"\\u{code:04x}" for code in _BIDI}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -38,14 +32,6 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
-
-
-def printable(text: str) -> str:
-    r"""Returns the text with visible control characters; line breaks and tabs stay.
-
-    Bidirectional controls become escapes such as `\u202e`.
-    """
-    return text.translate(_PICTURES)
 
 
 def write_text(text: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.cli.console import printable
+from icdpo_chains.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -13,7 +13,8 @@ import typer
 
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import checked, command
-from icdpo_chains.cli.console import console, on_stage, printable, working
+from icdpo_chains.cli.console import console, on_stage, working
+from icdpo_chains.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,8 +11,9 @@ import typer
 
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import checked, command
-from icdpo_chains.cli.console import console, printable, working, write_json
+from icdpo_chains.cli.console import console, working, write_json
 from icdpo_chains.errors import StoreError
+from icdpo_chains.printable import printable
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore

@@ -10,8 +10,9 @@ import typer
 
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import checked, command
-from icdpo_chains.cli.console import console, error_line, printable, working, write_json
+from icdpo_chains.cli.console import console, error_line, working, write_json
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.printable import printable
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.files import RefusedRow

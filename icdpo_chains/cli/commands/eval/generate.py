@@ -12,8 +12,9 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.commands.eval.accuracy import read_pairs
-from icdpo_chains.cli.console import console, printable, working
+from icdpo_chains.cli.console import console, working
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.printable import printable
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -10,7 +10,8 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import command
 from icdpo_chains.cli.commands.eval.generate import VARIANT_ANSWERS, answer_file
-from icdpo_chains.cli.console import console, printable, working
+from icdpo_chains.cli.console import console, working
+from icdpo_chains.printable import printable
 
 if TYPE_CHECKING:
     from rich.status import Status

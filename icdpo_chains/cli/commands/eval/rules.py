@@ -11,7 +11,8 @@ import typer
 
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import checked, command
-from icdpo_chains.cli.console import console, printable, working
+from icdpo_chains.cli.console import console, working
+from icdpo_chains.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,0 +1,20 @@
+"""`printable`: a text in which control characters are visible, for a terminal or a page."""
+
+from __future__ import annotations
+
+__all__ = ["printable"]
+
+# Control characters could move the cursor or retitle the terminal; a model's text must not.
+_PICTURES: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
+_PICTURES |= dict.fromkeys(range(0x7F, 0xA0), 0xFFFD)
+# Bidirectional controls (Unicode's Bidi_Control) reorder what a reader sees: "Trojan Source", CVE-2021-42574.
+_BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_PICTURES |= {code: f"\\u{code:04x}" for code in _BIDI}
+
+
+def printable(text: str) -> str:
+    r"""Returns the text with visible control characters; line breaks and tabs stay.
+
+    Bidirectional controls become escapes such as `\u202e`.
+    """
+    return text.translate(_PICTURES)
