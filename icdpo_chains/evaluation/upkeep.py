@@ -47,6 +47,22 @@ class StoreStatistics:
         """Whether most prompts are in another script than Latin, which the default embedder reads badly."""
         return 2 * self.scripts.get("LATIN", 0) < sum(self.scripts.values())
 
+    def lines(self) -> list[str]:
+        """Returns the counts as lines of text."""
+        scripts = ", ".join(f"{name.lower()} {count}" for name, count in self.scripts.items())
+        lines = [
+            f"{self.pairs} pairs, {self.ups} lone thumbs up, {self.downs} lone thumbs down",
+            f"{self.prompts} different prompts; {self.near_duplicates} nearly repeat an earlier one",
+            f"{self.contradicted} answers with contradictory thumbs, {self.ties} of them ties: not shown",
+            f"scripts of the prompts: {scripts or 'none'}",
+        ]
+        if self.mostly_not_latin:
+            lines.append(
+                "note: the default embedder all-minilm-l6-v2 is English. Give the store another one in "
+                'Python, such as SentenceTransformerEmbedder("paraphrase-multilingual-MiniLM-L12-v2")'
+            )
+        return lines
+
 
 def store_statistics(demonstrations: Iterable[Demonstration]) -> StoreStatistics:
     """Counts demonstrations.

@@ -138,18 +138,8 @@ def stats(store: options.Store = None, as_json: options.AsJson = False) -> None:
     if as_json:
         write_json(asdict(found))
         return
-    out = console()
-    out.print(f"{found.pairs} pairs, {found.ups} lone thumbs up, {found.downs} lone thumbs down")
-    out.print(f"{found.prompts} different prompts; {found.near_duplicates} nearly repeat an earlier one")
-    out.print(f"{found.contradicted} answers with contradictory thumbs, {found.ties} of them ties: not shown")
-    scripts = ", ".join(f"{name.lower()} {count}" for name, count in found.scripts.items())
-    out.print(f"scripts of the prompts: {printable(scripts) or 'none'}", soft_wrap=True)
-    if found.mostly_not_latin:
-        out.print(
-            "note: the default embedder all-minilm-l6-v2 is English. Give the store another one in Python, "
-            'such as SentenceTransformerEmbedder("paraphrase-multilingual-MiniLM-L12-v2")',
-            soft_wrap=True,
-        )
+    for line in found.lines():
+        console().print(printable(line), soft_wrap=True)
 
 
 @command(app, "dedupe")
