@@ -212,6 +212,21 @@ class DemonstrationStore(StoredDemonstrations):
                 on_batch(report)
         return report
 
+    def put(self, demonstrations: Iterable[Demonstration], *, instead_of: Iterable[str] = ()) -> None:
+        """Writes demonstrations exactly as they are, without combining thumbs; then removes `instead_of`.
+
+        Raises:
+            StoreError: the store is read-only or can't be written.
+        """
+        self._check_writable()
+        with self._collection.lock:
+            gone = set(instead_of)
+            for items in self._collection.chunks(demonstrations, 128):
+                with self._collection.changing() as change:
+                    self._write(change, items)
+                gone -= {item.id for item in items}
+            self.remove(list(gone))
+
     def remove(self, ids: str | Sequence[str]) -> int:
         """Removes demonstrations; returns the number of removed ones. Unknown ids are ignored.
 
@@ -265,13 +280,15 @@ class DemonstrationStore(StoredDemonstrations):
         """Rebuilds the discarded vector index of a directory."""
         with self._collection.changing() as change:
             for demonstrations in self._collection.chunks(self, 128):
-                change(
-                    "upsert",
-                    ids=[item.id for item in demonstrations],
-                    embeddings=self._vectors(demonstrations),
-                    metadatas=[to_record(item) for item in demonstrations],
-                )
+                self._write(change, demonstrations)
         self._collection.rebuilt()
+
+    def _write(self, change: Callable[..., None], items: Sequence[Demonstration]) -> None:
+        ids = [item.id for item in items]
+        known = dict(self._collection.records(ids))
+        # Writing a known record merges metadata: removed names must be set to None.
+        records = [{**dict.fromkeys(known.get(item.id, ())), **to_record(item)} for item in items]
+        change("upsert", ids=ids, embeddings=self._vectors(items), metadatas=records)
 
     def _vectors(self, items: Sequence[Demonstration]) -> Vectors:
         return self.embed([embedding_text(item.messages) for item in items])

@@ -317,3 +317,18 @@ def test_a_closed_store_says_so(store: DemonstrationStore) -> None:
 def test_it_says_where_it_is(store: DemonstrationStore) -> None:
     assert store.path is None
     assert "in memory" in repr(store)
+
+
+def test_put_writes_thumbs_as_they_are_and_removes_what_they_replace(store: DemonstrationStore) -> None:
+    up = Demonstration("q", "good", None, {"thumb": "up", "user": "ann"})
+    down = Demonstration("q", None, "bad", {"thumb": "down"})
+    store.add([up, down])
+    (pair,) = store
+    store.put([up, down], instead_of=[pair.id, up.id])
+    assert {item.id: dict(item.metadata) for item in store} == {
+        up.id: {"thumb": "up", "user": "ann"},
+        down.id: {"thumb": "down"},
+    }
+    store.put([Demonstration("q", "good", None, {"thumb": "up"})])
+    assert store.list(where={"user": "ann"}) == []
+    assert [dict(item.metadata) for item in store.get(up.id)] == [{"thumb": "up"}]
