@@ -295,4 +295,5 @@ class Pipeline:
             self.instructions,
             with_rejected=compared_with(self.scorer.against, demonstrations) == "rejected",
             budget=budget,
+            reasoning_tags=self.reasoning_tags,
         )

@@ -14,6 +14,7 @@ from icdpo_chains.prompts.encoding import TextEncoder
 from icdpo_chains.prompts.harmless import Harmless, is_shown, switches_of
 from icdpo_chains.prompts.layouts import Layout, layouts, with_ids, without_system
 from icdpo_chains.prompts.template_kwargs import checked_kwargs
+from icdpo_chains.reasoning.tags import KNOWN_TAGS
 
 __all__ = ["ChatFormat", "Shown"]
 
@@ -260,7 +261,9 @@ def _texts(turn: Message) -> list[str]:
     content = turn.content
     if turn.role == "assistant":
         # Templates leave out the thoughts of earlier turns.
-        content = content.rsplit("</think>", 1)[-1].removesuffix(_CUT)
+        for tags in KNOWN_TAGS:
+            content = content.rsplit(tags.closing, 1)[-1]
+        content = content.removesuffix(_CUT)
     values = [value for call in turn.tool_calls for value in call.arguments.values()]
     return [text.strip() for text in (content, *values) if isinstance(text, str)]
 

@@ -10,6 +10,7 @@ from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import PromptFormat, Shown
+from icdpo_chains.reasoning.tags import ReasoningTags
 from icdpo_chains.reasoning.thoughts import answer_alone
 
 __all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "ShownDemonstration", "build_contexts"]
@@ -84,6 +85,7 @@ def build_contexts(
     *,
     with_rejected: bool,
     budget: int | None = None,
+    reasoning_tags: Sequence[ReasoningTags] = (),
 ) -> Contexts:
     """Builds the contexts of one question; drops whole demonstrations, farthest first, until they fit.
 
@@ -97,6 +99,7 @@ def build_contexts(
         instructions: the instructions before chosen and before rejected answers.
         with_rejected: build the context of rejected answers.
         budget: the most tokens of a context; `None` for no limit.
+        reasoning_tags: tags of thoughts to leave out, beside the known ones.
 
     Raises:
         MissingRejectedError: `with_rejected`, and no demonstration has a rejected answer.
@@ -113,17 +116,17 @@ def build_contexts(
         check_cancelled()
         return tuple(prompt_format.context(conversation, shown, instruction))
 
-    conversation = _without_thoughts(conversation)
+    conversation = _without_thoughts(conversation, reasoning_tags)
     base = render([], None)
 
     def lay_out(count: int) -> Contexts:
         used = tuple(demonstrations[:count])
         nearest_last = used[::-1]
-        answers = _answers((shown.messages, shown.chosen) for shown in nearest_last)
+        answers = _answers(((shown.messages, shown.chosen) for shown in nearest_last), reasoning_tags)
         chosen = render(answers, instructions.chosen)
         rejected = None
         if with_rejected:
-            answers = _answers((shown.messages, shown.rejected) for shown in nearest_last)
+            answers = _answers(((shown.messages, shown.rejected) for shown in nearest_last), reasoning_tags)
             rejected = render(answers, instructions.rejected)
         return Contexts(
             chosen=chosen,
@@ -159,19 +162,21 @@ def build_contexts(
     )
 
 
-def _answers(given: Iterable[tuple[Sequence[Message], str | None]]) -> list[Shown]:
+def _answers(
+    given: Iterable[tuple[Sequence[Message], str | None]], tags: Sequence[ReasoningTags]
+) -> list[Shown]:
     """Returns the prompts with an answer on one side, and that answer."""
     return [
-        (_without_thoughts(messages), answer_alone(answer))
+        (_without_thoughts(messages, tags), answer_alone(answer, tags))
         for messages, answer in given
         if answer is not None
     ]
 
 
-def _without_thoughts(turns: Sequence[Message]) -> tuple[Message, ...]:
+def _without_thoughts(turns: Sequence[Message], tags: Sequence[ReasoningTags]) -> tuple[Message, ...]:
     """Returns the turns without the assistant's thoughts: models are trained on such histories."""
     return tuple(
-        replace(turn, content=answer_alone(turn.content)) if turn.role == "assistant" else turn
+        replace(turn, content=answer_alone(turn.content, tags)) if turn.role == "assistant" else turn
         for turn in turns
     )
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["THINK", "ReasoningTags", "known_tags"]
+__all__ = ["KNOWN_TAGS", "THINK", "ReasoningTags", "known_tags"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ReasoningTags:
 
 
 THINK = ReasoningTags("<think>", "</think>")
-_KNOWN = (
+KNOWN_TAGS = (
     THINK,  # Qwen3, DeepSeek-R1, SmolLM3, GLM
     ReasoningTags("[THINK]", "[/THINK]"),  # Magistral
     ReasoningTags("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # gpt-oss
@@ -50,6 +50,6 @@ def known_tags(tokenizer: Any) -> tuple[ReasoningTags, ...]:
     template = getattr(tokenizer, "chat_template", None)
     texts = [str(template or ""), *map(str, getattr(tokenizer, "added_tokens_decoder", {}).values())]
     # The marks of a channel are separate tokens: a vocabulary holds only the first mark.
-    marks = {tags: re.match(r"<[^>]*>|[^\n]*", tags.opening) for tags in _KNOWN}
+    marks = {tags: re.match(r"<[^>]*>|[^\n]*", tags.opening) for tags in KNOWN_TAGS}
     found = [tags for tags, mark in marks.items() if mark and any(mark[0] in text for text in texts)]
     return tuple(found)

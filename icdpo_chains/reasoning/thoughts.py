@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from icdpo_chains.reasoning.tags import THINK, ReasoningTags, known_tags
+from icdpo_chains.reasoning.tags import KNOWN_TAGS, THINK, ReasoningTags, known_tags
 
 __all__ = ["Thought", "ThoughtReader", "answer_alone"]
 
@@ -98,8 +98,13 @@ class ThoughtReader:
 
     @classmethod
     def of_given(cls, tags: Sequence[ReasoningTags] = ()) -> ThoughtReader:
-        """Returns the reader for given texts, in which only an opening tag opens a thought."""
-        return cls.after((), None, tags, closing_alone=False)
+        """Returns the reader for given texts, in which only an opening tag opens a thought.
+
+        Args:
+            tags: tags to look for beside the known ones: another model may have written the text.
+        """
+        others = (each for each in KNOWN_TAGS if each not in tags)
+        return cls((*tags, *others), closing_alone=False)
 
     def thought_ids(
         self, reasoning: str | None, tokenizer: Any, encoded: Callable[[str], list[int]]
@@ -244,9 +249,14 @@ class ThoughtReader:
         return _Span(0, *min(ends)) if ends else None
 
 
-def answer_alone(text: str) -> str:
-    """Returns a given text without its finished thought."""
-    thought = ThoughtReader.of_given().read(text)
+def answer_alone(text: str, tags: Sequence[ReasoningTags] = ()) -> str:
+    """Returns a given text without its finished thought.
+
+    Args:
+        text: an answer, perhaps with a thought before it.
+        tags: tags to look for beside the known ones.
+    """
+    thought = ThoughtReader.of_given(tags).read(text)
     return thought.answer if thought.finished else text
 
 

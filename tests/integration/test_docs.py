@@ -43,6 +43,7 @@ def test_the_snippets_run(name: str, tmp_path_factory: pytest.TempPathFactory) -
         [sys.executable, "-c", "\n".join(blocks)],
         capture_output=True,
         text=True,
+        cwd=tmp_path_factory.mktemp("current"),  # a snippet may write beside itself
         env={**os.environ, "ICDPO_STORE": str(store)},
         timeout=600,
     )

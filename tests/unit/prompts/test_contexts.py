@@ -13,6 +13,7 @@ from icdpo_chains.messages import Message
 from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import ChatFormat, PlainFormat, Shown
+from icdpo_chains.reasoning.tags import KNOWN_TAGS, ReasoningTags
 
 NEAR = Demonstration("near?", "near good", "near bad")
 FAR = Demonstration("far?", "far good", "far bad")
@@ -162,3 +163,27 @@ def test_laying_out_ends_when_its_caller_has_gone() -> None:
             build()
     finally:
         cancellation.reset(token)
+
+
+OWN = ReasoningTags("[muse]", "[/muse]")
+
+
+@pytest.mark.parametrize("tags", [*KNOWN_TAGS, OWN], ids=lambda tags: tags.opening.strip())
+def test_no_context_shows_a_thought(tags: ReasoningTags) -> None:
+    def thinking(answer: str) -> str:
+        return f"{tags.opening}A secret plan.{tags.closing}\n\n{answer}"
+
+    history = (Message("user", "hello?"), Message("assistant", thinking("hello.")), *QUESTION)
+    shown = Demonstration(history, thinking("good"), thinking("bad"))
+    contexts = build_contexts(
+        PlainFormat(byte_tokenizer()),
+        history,
+        [shown],
+        Instructions(),
+        with_rejected=True,
+        reasoning_tags=[OWN],
+    )
+    for ids in (contexts.chosen, contexts.rejected, contexts.base):
+        text = byte_tokenizer().decode(ids)
+        assert "hello." in text
+        assert "secret" not in text
