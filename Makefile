@@ -18,6 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 VLLM_VENV := .venv-vllm
 LLAMA_CPP_VENV := .venv-llama-cpp
+UI_VENV := .venv-ui
 LOWEST_VENV := .venv-lowest
 QUESTION ?= I am nervous about my first day at a new job. Any advice?
 
@@ -94,7 +95,7 @@ bench: $(VENV)/installed
 	$(BIN)/python benchmarks/retrieval.py --json benchmarks/results/retrieval.json
 
 clean:
-	rm -rf $(VENV) $(LOWEST_VENV) $(VLLM_VENV) $(LLAMA_CPP_VENV) .quantization build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval eval-rules
+	rm -rf $(VENV) $(LOWEST_VENV) $(VLLM_VENV) $(LLAMA_CPP_VENV) $(UI_VENV) .quantization build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis benchmarks/results eval eval-rules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The constraints pin what the project was tested with; pyproject.toml allows ranges.
@@ -127,4 +128,10 @@ $(LLAMA_CPP_VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(LLAMA_CPP_VENV)
 	$(LLAMA_CPP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(LLAMA_CPP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[dev,llama-cpp]"
+	touch $@
+
+$(UI_VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(UI_VENV)
+	$(UI_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(UI_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable ".[dev,ui]" playwright
 	touch $@

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import errno
 import hmac
 import ipaddress
@@ -19,6 +21,7 @@ __all__ = [
     "bind",
     "declares_json",
     "from_foreign_page",
+    "gives_password",
     "has_credentials",
     "is_loopback",
     "requested_host",
@@ -73,6 +76,18 @@ def bears_key(headers: Headers, key: str) -> bool:
     """Returns whether a request has the key (`Authorization: Bearer KEY`), compared in constant time."""
     scheme, _, given = _value(headers, b"authorization").partition(b" ")
     return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), key.encode())
+
+
+def gives_password(headers: Headers, key: str) -> bool:
+    """Returns whether a request has the key as the password of Basic authentication (RFC 7617)."""
+    scheme, _, given = _value(headers, b"authorization").partition(b" ")
+    if scheme.lower() != b"basic":
+        return False
+    try:
+        _, colon, password = base64.b64decode(given.strip(), validate=True).partition(b":")
+    except binascii.Error:
+        return False
+    return bool(colon) and hmac.compare_digest(password, key.encode())
 
 
 def requested_host(headers: Headers) -> str:

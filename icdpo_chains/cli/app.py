@@ -22,6 +22,7 @@ from icdpo_chains.cli.commands import (
     score,
     serve,
     tune,
+    ui,
 )
 from icdpo_chains.cli.commands.eval import app as eval_app
 
@@ -44,6 +45,7 @@ mcp.register(app)
 import_files.register(app)
 distill.register(app)
 tune.register(app)
+ui.register(app)
 app.add_typer(demos.app, name="demos")
 app.add_typer(models.app, name="models")
 app.add_typer(eval_app, name="eval")

@@ -20,6 +20,7 @@ __all__ = [
     "console",
     "error_line",
     "on_stage",
+    "say",
     "working",
     "write_json",
     "write_piece",
@@ -53,6 +54,12 @@ def write_json(value: Any) -> None:
 def error_line(message: str) -> None:
     """Writes an error as one line to standard error."""
     sys.stderr.write(f"icdpo: {printable(' '.join(message.split()))}\n")
+
+
+def say(line: str) -> None:
+    """Writes a line of the command's own to standard error."""
+    sys.stderr.write(f"icdpo: {line}\n")
+    sys.stderr.flush()
 
 
 @contextmanager

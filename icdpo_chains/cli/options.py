@@ -40,10 +40,12 @@ __all__ = [
     "DeviceMap",
     "Dtype",
     "Engine",
+    "Host",
     "MaxMemory",
     "MinBM25",
     "MinSimilarity",
     "Model",
+    "Port",
     "Quantization",
     "Store",
     "Substitute",
@@ -157,6 +159,12 @@ Config: TypeAlias = Annotated[
         "-c",
         help="A file of settings, such as that of `icdpo tune`; command-line options override it.",
     ),
+]
+Host: TypeAlias = Annotated[
+    str, typer.Option(help="Address to listen on; any address but loopback needs a key.")
+]
+Port: TypeAlias = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -11,7 +10,7 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.command import checked
-from icdpo_chains.cli.console import working
+from icdpo_chains.cli.console import say, working
 from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.network import base_url, bind
 
@@ -27,12 +26,8 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; any address but loopback needs a key.")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
-    ] = 8000,
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 8000,
     api_key_file: APIKeyFile = None,
     model_name: Annotated[str | None, typer.Option(help="Name of the model for clients.")] = None,
     demonstrations: Annotated[
@@ -94,10 +89,5 @@ def serve(
             )
         if access_log != "off":
             write_to_stderr(as_json=access_log == "json")
-        ready = f"icdpo: {app.state.service.model_name} answers at {base_url(bound)}/v1\n"
-        serving.serve(app, bound, on_ready=lambda: _say(ready))
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(line)
-    sys.stderr.flush()
+        ready = f"{app.state.service.model_name} answers at {base_url(bound)}/v1"
+        serving.serve(app, bound, on_ready=lambda: say(ready))

@@ -1,0 +1,55 @@
+"""`icdpo ui`: a page in the browser to ask and to teach."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import typer
+
+from icdpo_chains.cli import options
+from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
+from icdpo_chains.cli.command import checked
+from icdpo_chains.cli.console import say, working
+from icdpo_chains.cli.settings import command_with_settings
+from icdpo_chains.network import base_url, bind
+
+if TYPE_CHECKING:
+    from icdpo_chains.config import ICDPOConfig
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the subcommand."""
+    command_with_settings(app, "ui")(ui)
+
+
+def ui(
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 7860,
+    api_key_file: APIKeyFile = None,
+    *,
+    settings: ICDPOConfig,
+) -> None:
+    """Show a page to ask, to compare candidates and to teach by thumbs, until SIGTERM or Ctrl-C.
+
+    The key is the page's password. Any address but loopback needs one.
+    """
+    from icdpo_chains.server import create_app, server_extra
+    from icdpo_chains.ui import Backend, ui_extra
+
+    with ui_extra(), server_extra():
+        from icdpo_chains.server import serving
+        from icdpo_chains.ui.serving import add_page
+    key = read_api_key(api_key_file, host)
+    # Bind before the model is loaded, so that a taken address fails at once.
+    with contextlib.closing(bind(host, port)) as bound:
+        with working("Preparing ...") as status:
+            embedder = options.embedder()  # readers and writers share it
+            icdpo = options.build_icdpo(status, settings, embedder)
+            store = options.open_store(settings.store, read_only=True, embedder=embedder)
+        with checked():
+            app = create_app(icdpo, api_key=key)
+            add_page(app, Backend(icdpo, store, settings), path="/", api_key=key)
+        serving.serve(app, bound, on_ready=lambda: say(f"the page is at {base_url(bound)}"))

@@ -1,0 +1,86 @@
+"""Puts the page on the application of `icdpo_chains.server`, behind access control of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from icdpo_chains.server.middleware.authentication import LoopbackOnly
+from icdpo_chains.ui.access import PageAccess
+from icdpo_chains.ui.backend import Backend
+from icdpo_chains.ui.blocks import build_blocks
+
+__all__ = ["add_page"]
+
+_MOST_SESSIONS = 200
+_LARGEST_UPLOAD = "50mb"
+
+
+def add_page(app: FastAPI, backend: Backend, *, path: str, api_key: str | None) -> None:
+    """Adds the page to an application.
+
+    Args:
+        app: The application of `create_app`.
+        backend: What all visitors of the page share.
+        path: Where the page is, such as `"/ui"`; `"/"` hides the application's own endpoints.
+        api_key: The password of the page, for any user name. Without it, the page answers only requests to a
+            loopback address.
+    """
+    page: ASGIApp = _Page(_mounted(backend, path))
+    page = LoopbackOnly(page) if api_key is None else PageAccess(page, api_key.strip())
+    app.add_middleware(_Beside, page=page, path=path.rstrip("/"))
+
+
+def _mounted(backend: Backend, path: str) -> FastAPI:
+    blocks = build_blocks(backend)
+    blocks.state_session_capacity = _MOST_SESSIONS
+    outer = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    gr.mount_gradio_app(
+        outer,
+        blocks,
+        path=path,
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        show_error=False,
+        max_file_size=_LARGEST_UPLOAD,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+    )
+    return outer
+
+
+class _Page:
+    """Starts Gradio's background tasks with the first request: uvicorn runs without lifespan events."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._running: AsyncExitStack | None = None
+        self._starting = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._starting:
+            if self._running is None:
+                self._running = AsyncExitStack()
+                await self._running.enter_async_context(self._app.router.lifespan_context(self._app))
+        await self._app(scope, receive, send)
+
+
+class _Beside:
+    """Middleware that sends the requests below a path to the page, and all others to the application."""
+
+    def __init__(self, app: ASGIApp, page: ASGIApp, path: str) -> None:
+        self._app, self._page, self._path = app, page, path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        wanted = scope.get("path", "")
+        if scope["type"] == "http" and (wanted == self._path or wanted.startswith(f"{self._path}/")):
+            await self._page(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
