@@ -1,0 +1,39 @@
+"""The door of the page."""
+
+import base64
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from icdpo_chains.ui.access import PageAccess
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        (None, 401),
+        (basic("", "kéy"), 200),
+        (basic("anybody", "kéy"), 200),
+        (basic("kéy", ""), 401),
+        (basic("", "key"), 401),
+        (basic("", "kéy "), 401),
+        ("Basic kéy", 401),
+        ("Basic " + base64.b64encode("kéy".encode()).decode(), 401),
+        ("Basic", 401),
+        ("Bearer kéy", 200),
+        ("Bearer other", 401),
+    ],
+    ids="none any_user some_user swapped wrong longer raw colonless bare bearer wrong_bearer".split(),
+)
+async def test_the_key_opens_the_page(given: str | None, status: int) -> None:
+    page = PageAccess(PlainTextResponse("page"), "kéy")
+    headers = {} if given is None else {"Authorization": given.encode()}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(page), base_url="http://x") as client:
+        response = await client.get("/", headers=headers)
+    assert response.status_code == status
+    assert ("www-authenticate" in response.headers) == (status == 401)
