@@ -28,7 +28,19 @@ def basic(user: str, password: str) -> str:
         ("Bearer kéy", 200),
         ("Bearer other", 401),
     ],
-    ids="none any_user some_user swapped wrong longer raw colonless bare bearer wrong_bearer".split(),
+    ids=[
+        "none",
+        "any_user",
+        "some_user",
+        "swapped",
+        "wrong",
+        "longer",
+        "raw",
+        "colonless",
+        "bare",
+        "bearer",
+        "wrong_bearer",
+    ],
 )
 async def test_the_key_opens_the_page(given: str | None, status: int) -> None:
     page = PageAccess(PlainTextResponse("page"), "kéy")
