@@ -1,4 +1,4 @@
-"""`cancellation`: one thread cancels the work of another; `Owner`: the process that an object works in."""
+"""`cancellation`: one thread cancels another's work; `Owner`: an object's process; `LOADING`: one at a time."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import threading
 from concurrent.futures import CancelledError
 from contextvars import ContextVar
 
-__all__ = ["Owner", "cancellation", "check_cancelled"]
+__all__ = ["LOADING", "Owner", "cancellation", "check_cancelled"]
 
 cancellation: ContextVar[threading.Event | None] = ContextVar("icdpo_cancellation", default=None)
 """Set an event here; setting the event cancels later requests in this context."""
+
+LOADING = threading.RLock()
+"""Held while a model is loaded: the modules of transformers import each other, so that a second thread could meet
+one half imported."""
 
 
 def check_cancelled() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -232,16 +233,26 @@ def model_config(
 
 def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None = None) -> ICDPO:
     """Loads models and store, with a status line."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from icdpo_chains.demonstrations.embedding import SentenceTransformerEmbedder
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.packaged_models import catalog
 
     catalog.resolve(catalog.DEFAULT_EMBEDDER, on_progress=status.update)
 
-    with _without_garbage_collection():
-        import sentence_transformers  # noqa: F401  # which the first question would import otherwise
-
-        policy = load_policy(status, config)
-        store = open_store(config.store, read_only=True, embedder=embedder)
+    with _without_garbage_collection(), ThreadPoolExecutor(1) as executor:
+        # Importing Chroma takes as long as reading the weights, which needs no interpreter.
+        opening = executor.submit(open_store, config.store, read_only=True, embedder=embedder)
+        try:
+            policy = load_policy(status, config)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                opening.result().close()
+            raise
+        store = opening.result()
+        if isinstance(store.embedder, SentenceTransformerEmbedder):
+            store.embedder.load()  # which the first question would load otherwise
         return ICDPO.from_config(config, policy=policy, store=store)
 
 

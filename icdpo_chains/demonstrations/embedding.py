@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from icdpo_chains.concurrency import Owner
+from icdpo_chains.concurrency import LOADING, Owner
 from icdpo_chains.errors import StoreError
 
 __all__ = ["Embedder", "FakeEmbedder", "SentenceTransformerEmbedder", "embed_checked"]
@@ -69,28 +69,42 @@ class SentenceTransformerEmbedder:
         """
         if self._loaded is not None:
             self._loaded.check(f"the embedding model {self.name}", StoreError)
+        self.load()
         with self._lock:
-            if self._model is None:
-                self._model, self._loaded = self._load(), Owner()
             many = len(texts) >= _MANY
             if many and self._fast is None:
                 self._fast = _in_bfloat16(self._model)
-            encoded = (self._fast if many else self._model).encode(
-                list(texts), batch_size=_BATCH if many else 32, convert_to_numpy=True, show_progress_bar=False
-            )
+            model = self._fast if many else self._model
+            encoded = model.encode(list(texts), batch_size=_BATCH if many else 32, show_progress_bar=False)
         vectors: Vectors = encoded.astype(np.float32, copy=False)
         # Normalized here: a norm in bfloat16 is off by up to 0.4 %.
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.where(length > 0, length, 1)
         return vectors
 
-    def _load(self) -> Any:
-        from sentence_transformers import SentenceTransformer
+    def load(self) -> None:
+        """Loads the model, if it is not loaded yet.
 
+        Raises:
+            StoreError: the model can't be loaded.
+            WeightsError: the packaged model can't be fetched.
+        """
+        with self._lock:
+            if self._model is None:
+                with LOADING:
+                    self._model, self._loaded = self._load(), Owner()
+
+    def _load(self) -> Any:
         from icdpo_chains.packaged_models import catalog
 
         source = catalog.resolve(self.name)
         try:
+            from icdpo_chains.demonstrations.mean_pooling import MeanPooling
+
+            if MeanPooling.fits(source):
+                return MeanPooling(source, self._device)
+            from sentence_transformers import SentenceTransformer
+
             return SentenceTransformer(
                 source,
                 device=self._device,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.concurrency import Owner, check_cancelled
+from icdpo_chains.concurrency import LOADING, Owner, check_cancelled
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.live import Live
 from icdpo_chains.policies.micro_batches import MicroBatches
@@ -134,8 +134,9 @@ class TransformersPolicy(Live):
         weights = WeightOptions(
             dtype, device, device_map, max_memory, quantization, attn_implementation, adapter
         )
-        model, tokenizer = load(name, weights, gguf_file=gguf_file, revision=revision, token=token)
-        return cls(model, tokenizer, name if adapter is None else f"{name} + {adapter}")
+        with LOADING:
+            model, tokenizer = load(name, weights, gguf_file=gguf_file, revision=revision, token=token)
+            return cls(model, tokenizer, name if adapter is None else f"{name} + {adapter}")
 
     def sample(self, context: Sequence[int], n: int, sampling: SamplingParams) -> list[Sample]:
         """Samples n continuations; reads the context once. See `Policy.sample`."""

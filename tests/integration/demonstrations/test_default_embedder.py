@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from icdpo_chains.demonstrations.default_store import open_default_store
@@ -12,6 +18,7 @@ from icdpo_chains.demonstrations.files import read_demonstrations
 from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import EmbedderMismatchError, StoreError
+from icdpo_chains.packaged_models import catalog
 
 HH = Path(__file__).parents[4] / "shared" / "data" / "hh_harmless_dev.jsonl.gz"
 
@@ -72,3 +79,47 @@ def test_texts_that_are_embedded_in_bulk_rank_as_those_that_are_embedded_one_by_
         assert float(single @ many) > 0.999
         assert abs(float(many @ many) - 1) < 1e-5
         assert int((bulk @ single).argmax()) == one
+
+
+def test_the_default_embedder_equals_sentence_transformers() -> None:
+    from sentence_transformers import SentenceTransformer
+
+    texts = ["How?", "École, straße " * 30, "", "x " * 1_000, "你好吗", "A" * 5_000, "Why do eggs crack?"]
+    twin = SentenceTransformer(catalog.resolve(catalog.DEFAULT_EMBEDDER), device="cpu")
+    expected = twin.encode(texts, show_progress_bar=False)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    assert np.abs(SentenceTransformerEmbedder(device="cpu").embed(texts) - expected).max() < 1e-6
+
+
+def test_the_default_embedder_does_not_import_sentence_transformers() -> None:
+    code = (
+        "import sys; from icdpo_chains import SentenceTransformerEmbedder as E; E().embed(['a']); "
+        "print(*{'sentence_transformers', 'sklearn', 'pandas', 'peft'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "changed"),
+    [
+        ("1_Pooling/config.json", {"pooling_mode_max_tokens": True}),
+        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}),
+        ("1_Pooling/config.json", {"include_prompt": False}),
+        ("sentence_bert_config.json", {"do_lower_case": True}),
+        ("config_sentence_transformers.json", {"prompts": {"query": "query: "}}),
+    ],
+)
+def test_other_embedders_are_left_to_sentence_transformers(
+    tmp_path: Path, file: str, changed: dict[str, Any]
+) -> None:
+    from icdpo_chains.demonstrations.mean_pooling import MeanPooling
+
+    source = Path(catalog.resolve(catalog.DEFAULT_EMBEDDER))
+    copy = tmp_path / "model"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("*.safetensors"))
+    (copy / "model.safetensors").touch()
+    assert MeanPooling.fits(copy)
+    settings = json.loads((copy / file).read_text("utf-8"))
+    (copy / file).write_text(json.dumps({**settings, **changed}), "utf-8")
+    assert not MeanPooling.fits(copy)
