@@ -1,4 +1,4 @@
-"""`cancellation`: one thread cancels another's work; `Owner`: an object's process; `LOADING`: one at a time."""
+"""`cancellation` of another thread's work; `Owner`: an object's process; `LOADING`: one model at a time."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ cancellation: ContextVar[threading.Event | None] = ContextVar("icdpo_cancellatio
 """Set an event here; setting the event cancels later requests in this context."""
 
 LOADING = threading.RLock()
-"""Held while a model is loaded: the modules of transformers import each other, so that a second thread could meet
-one half imported."""
+"""Held while a model is loaded: the modules of transformers import each other, so that a second thread could
+meet one half imported."""
 
 
 def check_cancelled() -> None:
