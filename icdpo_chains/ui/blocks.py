@@ -16,6 +16,6 @@ def build_blocks(backend: Backend) -> gr.Blocks:
     with gr.Blocks(title="icdpo-chains", analytics_enabled=False) as blocks:
         with gr.Tab("Chat"):
             chat_tab(backend)
-        with gr.Tab("Demonstrations"):
-            demonstrations_tab(backend)
+        with gr.Tab("Demonstrations") as tab:
+            demonstrations_tab(backend, tab)
     return blocks

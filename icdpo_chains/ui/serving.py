@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
@@ -52,6 +53,7 @@ def _mounted(backend: Backend, path: str) -> FastAPI:
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
+        css_paths=Path(__file__).with_name("page.css"),
     )
     return outer
 

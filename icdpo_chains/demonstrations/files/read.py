@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
@@ -15,7 +16,7 @@ from icdpo_chains.demonstrations.files.json_rows import json_rows
 from icdpo_chains.demonstrations.files.report import ReadReport, RefusedRow
 from icdpo_chains.demonstrations.files.rows import RowReader
 from icdpo_chains.demonstrations.files.sources import Source, sources_of
-from icdpo_chains.errors import UnknownFormatError
+from icdpo_chains.errors import InvalidInputError, UnknownFormatError
 
 __all__ = ["Convert", "ReadReport", "RefusedRow", "read_demonstrations"]
 
@@ -74,7 +75,10 @@ def read_demonstrations(
             fit no known shape (raised during reading). A later row with other columns is refused. Among
             several files, only the unknown file is refused.
         OSError: the file can't be opened or read.
+        InvalidInputError: the threshold is not finite.
     """
+    if threshold is not None and not math.isfinite(threshold):
+        raise InvalidInputError(f"threshold is {threshold}, and must be a finite number")
     sources = sources_of(path)
     reader = RowReader(
         columns=columns,

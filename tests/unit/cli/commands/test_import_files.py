@@ -122,6 +122,7 @@ def test_columns_and_a_threshold(icdpo: Any, tmp_path: Path) -> None:
     path.write_text('{"prompt": "Why?", "response": "So.", "score": 17}')
     assert "--threshold" in icdpo("import", str(path), "--dry-run").stderr
     assert "1 lone chosen" in icdpo("import", str(path), "--dry-run", "--threshold", "10").stdout
+    assert "nan" in icdpo("import", str(path), "--threshold", "nan").stderr
 
 
 def test_a_truncated_file_keeps_what_stands_before(icdpo: Any, tmp_path: Path) -> None:

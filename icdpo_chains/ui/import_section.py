@@ -1,0 +1,99 @@
+"""The part of the tab Demonstrations that imports a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from icdpo_chains.demonstrations.changes import Changes
+from icdpo_chains.demonstrations.store import AddReport
+from icdpo_chains.errors import ICDPOError
+from icdpo_chains.printable import printable
+from icdpo_chains.ui.backend import Backend
+from icdpo_chains.ui.import_preview import FileOptions, import_file, preview_file
+
+__all__ = ["import_section"]
+
+
+def import_section(backend: Backend, changes: Any) -> Any:
+    """Builds the section; returns the event after an import.
+
+    Args:
+        backend: what all visitors share.
+        changes: the `gr.State` of this visitor's `Changes`.
+    """
+
+    def preview(path: str | None, columns: str, rating: str, all_pairs: bool) -> dict[Any, Any]:
+        if path is None:
+            return {outcome: "", store: gr.Button(interactive=False)}
+        try:
+            shown = preview_file(Path(path), FileOptions(columns, rating, all_pairs))
+        except (ICDPOError, OSError, ValueError) as error:
+            return {outcome: printable(str(error)), store: gr.Button(interactive=False)}
+        return {outcome: shown.text, store: gr.Button(interactive=shown.usable)}
+
+    def import_(
+        path: str | None,
+        columns: str,
+        rating: str,
+        all_pairs: bool,
+        remembered: Changes,
+        progress: Any = gr.Progress(),  # noqa: B008  # how Gradio hands a progress bar in
+    ) -> dict[Any, Any]:
+        if path is None:
+            return {outcome: "Choose a file first"}
+
+        def count(report: AddReport) -> None:
+            progress((report.total, None), desc="Importing", unit="demonstrations")
+
+        try:
+            with backend.writing() as opened:
+                options = FileOptions(columns, rating, all_pairs)
+                done = import_file(Path(path), options, opened, remembered, count)
+        except (ICDPOError, OSError, ValueError) as error:
+            return {outcome: printable(str(error)), changes: remembered}
+        Path(path).unlink(missing_ok=True)  # the upload: what it held is in the store
+        return {
+            outcome: done.text,
+            changes: remembered,
+            file: None,
+            store: gr.Button(interactive=False),
+        }
+
+    with gr.Row():
+        with gr.Column(min_width=320):
+            file = gr.File(label="A file of preferences", height=150, elem_id="import-file")
+            columns = gr.Textbox(
+                label="Columns",
+                placeholder="prompt=question,chosen=good,rejected=bad",
+                info="Only for a file whose columns are of no known shape.",
+            )
+            rating = gr.Textbox(
+                label="Least rating of a good answer",
+                placeholder="4",
+                info="Only for ratings: by default, the middle of their range.",
+            )
+            all_pairs = gr.Checkbox(False, label="All pairs of a ranked list, not only best and worst")
+        with gr.Column(min_width=320):
+            outcome = gr.Textbox(
+                label="What the file holds",
+                placeholder="Choose a file: nothing is stored before you have seen what it holds.",
+                lines=9,
+                max_lines=20,
+                interactive=False,
+                elem_id="import-outcome",
+            )
+            store = gr.Button("Import", variant="primary", interactive=False, elem_id="import")
+    options = [file, columns, rating, all_pairs]
+    private = {"api_visibility": "private"}
+    # Not `change`: it follows an import, which empties the file, and would empty the outcome.
+    gr.on(
+        [file.upload, file.clear, columns.submit, columns.blur, rating.submit, rating.blur, all_pairs.input],
+        preview,
+        options,
+        [outcome, store],
+        **private,
+    )
+    return store.click(import_, [*options, changes], [outcome, changes, file, store], **private)
