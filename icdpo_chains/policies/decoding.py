@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from icdpo_chains.policies.guidance import Guidance, Step, log_normalizer
+from icdpo_chains.policies.guidance import Guidance, Step
 from icdpo_chains.policies.sampling import FinishReason, Sample, SampleRequest
-from icdpo_chains.policies.token_choice import TokenChooser
+from icdpo_chains.policies.token_choice import ChooserOf, TokenChooser
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +27,7 @@ def decode(
     halving: RejectsRows | None = None,
     guidance: Guidance | None = None,
     keep_finished: bool = False,
+    chooser: ChooserOf = TokenChooser,
 ) -> list[list[Sample]]:
     """Samples continuations of several contexts together; the contexts have been read already.
 
@@ -43,6 +43,7 @@ def decode(
         guidance: the contrast contexts of the guided requests; `None` without guided requests.
         keep_finished: remove finished rows only when half of the batch has finished, for steps that are fast
             because their shape stays the same.
+        chooser: chooses the tokens.
 
     Returns:
         The samples of each request.
@@ -56,33 +57,23 @@ def decode(
     counts = torch.tensor([request.n for request in requests])
     logits = torch.stack([logits.float() for logits in first_logits])
     logits = logits.repeat_interleave(counts.to(logits.device), dim=0)
-    chooser = TokenChooser(
+    choose = chooser(
         [(row.request, row.index) for row in rows], eos_token_ids, logits.shape[-1], logits.device, guidance
-    )
-    # Fetched from the device on demand, in one transfer.
-    pending: list[tuple[dict[int, int], torch.Tensor]] = []
-
-    def record() -> None:
-        for numbers, logprobs in pending:
-            values = logprobs.tolist()
-            for row, place in numbers.items():
-                rows[row].logprobs.append(values[place])
-        pending.clear()
-
+    ).choose
     batch = list(range(len(rows)))  # the numbers of the computed rows
     live = {row: row for row in batch}  # unfinished rows and their places in the batch
     position = 0
     while True:
-        norm = log_normalizer(logits)
-        tokens = chooser.tokens(_forced(logits, rows, batch, position), batch, position)
-        pending.append((live, logits.gather(-1, tokens[:, None])[:, 0] - norm))
+        choice = choose(logits, batch, position, _forced(rows, batch, position))
+        tokens = choice.tokens
         if guidance is not None:
             guidance.record(tokens, batch)
-        chosen = tokens.tolist()
         for row, place in live.items():
-            rows[row].append(chosen[place], ended=chosen[place] in eos_token_ids)
+            token = choice.token_ids[place]
+            rows[row].logprobs.append(choice.logprobs[place])
+            rows[row].append(token, ended=token in eos_token_ids)
         if halving is not None:
-            halving.look(rows, [row for row in live if not rows[row].finished], record)
+            halving.look(rows, [row for row in live if not rows[row].finished])
         live = {row: place for row, place in live.items() if not rows[row].finished}
         if not live:
             break
@@ -95,7 +86,6 @@ def decode(
         if guidance is not None:
             guidance.read(tokens, batch)
         position += 1
-    record()
     if halving is not None:
         halving.read(rows)
     if guidance is not None:
@@ -105,36 +95,28 @@ def decode(
     return [list(itertools.islice(samples, request.n)) for request in requests]
 
 
-def _forced(logits: torch.Tensor, rows: Sequence[Row], batch: Sequence[int], position: int) -> torch.Tensor:
-    """Forces tokens: returns logits with a single token for rows whose next token is known.
+def _forced(rows: Sequence[Row], batch: Sequence[int], position: int) -> dict[int, int]:
+    """Returns the next tokens that are known, by the rows' places in the batch.
 
     A row's next token is known if the token was streamed before a restart, or if the token closes a thought.
     """
     told = {place: rows[row].forced[0] for place, row in enumerate(batch) if rows[row].forced}
-    told |= {
+    return told | {
         place: stream.token_ids[position]
         for place, row in enumerate(batch)
         if (stream := rows[row].request.stream) is not None and len(stream.token_ids) > position
     }
-    if not told:
-        return logits
-    forced = logits.clone()
-    for place, token in told.items():
-        forced[place] = -math.inf
-        forced[place, token] = logits[place, token]
-    return forced
 
 
 class RejectsRows(Protocol):
     """Removes rows from a batch during decoding."""
 
-    def look(self, rows: Sequence[Row], live: Sequence[int], recorded: Callable[[], None]) -> None:
+    def look(self, rows: Sequence[Row], live: Sequence[int]) -> None:
         """Sets `rejected` on the live rows with low scores.
 
         Args:
             rows: all rows of the batch.
             live: the numbers of the unfinished rows.
-            recorded: brings the rows' log-probabilities up to date.
         """
         ...
 
@@ -152,7 +134,7 @@ class Row:
         request: the request of the continuation.
         index: the continuation's number within the request.
         token_ids: the sampled tokens.
-        logprobs: the log-probabilities of the tokens fetched so far.
+        logprobs: the log-probabilities of the tokens, also of tokens behind a stop string.
         contrast_logprobs: the log-probabilities in the contrast context, for the tokens read so far.
         text: the text, cut before a stop string.
         ended: whether an end token or a stop string ended it.

@@ -8,7 +8,7 @@ the instant score is computed in step, block by block.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -72,20 +72,18 @@ class Halving:
         self._logits = torch.stack(list(first_logits)).repeat_interleave(counts, 0)
         self._length = 0
 
-    def look(self, rows: Sequence[Row], live: Sequence[int], recorded: Callable[[], None]) -> None:
+    def look(self, rows: Sequence[Row], live: Sequence[int]) -> None:
         """Rejects rows with low scores, if a round ends here.
 
         Args:
             rows: all rows of the batch.
             live: the numbers of the unfinished rows.
-            recorded: brings the rows' log-probabilities up to date.
         """
         going = set(live)
         length = max((len(rows[row].token_ids) for row in live), default=0)
         due = [field for field in self._fields if length in field.looks]
         if not due:
             return
-        recorded()
         self.read(rows)
         for field in due:
             scores = {row: _score(rows[row]) for row in field.rows if row in going}

@@ -21,13 +21,13 @@ from icdpo_chains.policies.sampling import SampleRequest
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Guidance", "Step", "guided_logits", "log_normalizer"]
+__all__ = ["NO_NUMBERS", "Guidance", "Step", "guided_logits", "log_normalizer", "log_share"]
 
 Step = Callable[["torch.Tensor", "torch.Tensor | None"], "torch.Tensor"]
 """`step(tokens, kept)`: feeds one token a row, after dropping all rows but `kept` (indices into the rows of
 the step before; `None` keeps all); returns the logits [rows, vocabulary] of the next token."""
 
-_NO_NUMBERS = (
+NO_NUMBERS = (
     "the model's logits are NaN (not a number) or infinite: its weights are broken, or its dtype overflows; "
     "load it with dtype='float32'"
 )
@@ -61,8 +61,11 @@ class Guidance:
         logits = torch.stack([logits.float() for logits in first_logits])
         logits = logits.repeat_interleave(counts.to(logits.device), dim=0)
         self._logprobs: torch.Tensor = logits.log_softmax(dim=-1)
-        # The row's number and its log-probability; fetched from the device at the end, in one transfer.
+        # Numbers of rows and their log-probabilities; fetched from the device at the end, in one transfer.
         self._pending: list[tuple[list[int], torch.Tensor]] = []
+        # The last batch, and the guided rows' places in it: a list of places would stop a GPU at each step.
+        self._placed: list[int] = []
+        self._placed_own = torch.empty(0, dtype=torch.long)
 
     def logprobs(self, rows: Sequence[int]) -> torch.Tensor:
         """Returns log pi(.|d-) of guided rows, float32 [rows, vocabulary].
@@ -106,27 +109,38 @@ class Guidance:
             PolicyError: a log-probability is NaN or infinite. The check is at the end, because a check at
                 each step would stall a GPU.
         """
+        import torch
+
         found: dict[int, list[float]] = {}
-        for rows, logprobs in self._pending:
-            for row, value in zip(rows, logprobs.tolist(), strict=True):
+        values = iter(torch.cat([logprobs for _, logprobs in self._pending]).tolist())
+        for rows, _ in self._pending:
+            for row in rows:
+                value = next(values)
                 if not math.isfinite(value):
-                    raise PolicyError(_NO_NUMBERS)
+                    raise PolicyError(NO_NUMBERS)
                 found.setdefault(row, []).append(value)
         return found
 
     def _own(self, tokens: torch.Tensor, batch: Sequence[int]) -> torch.Tensor:
+        """Returns the tokens of the guided rows."""
+        import torch
+
         if list(batch) == self._rows:
             return tokens
-        places = {row: place for place, row in enumerate(batch)}
-        return tokens[[places[row] for row in self._rows]]
+        if (self._placed, len(self._placed_own)) != (list(batch), len(self._rows)):
+            places = {row: place for place, row in enumerate(batch)}
+            self._placed = list(batch)
+            self._placed_own = torch.tensor(
+                [places[row] for row in self._rows], dtype=torch.long, device=tokens.device
+            )
+        return tokens.index_select(0, self._placed_own)
 
 
 def guided_logits(
     logits: torch.Tensor,
     contrast: torch.Tensor,
-    guidance: float,
-    alpha: float,
-    barred: torch.Tensor | None = None,
+    guidance: float | torch.Tensor,
+    least: float | torch.Tensor,
 ) -> torch.Tensor:
     """Returns the scores of all tokens; -infinity for implausible tokens.
 
@@ -134,23 +148,25 @@ def guided_logits(
     plain logits as beta approaches 0: a repetition penalty depends on their scale.
 
     Args:
-        logits: the model's logits in the context d+, float32 [rows, vocabulary].
+        logits: the model's logits in the context d+, float32 [rows, vocabulary]; -infinity for tokens that
+            can't be chosen.
         contrast: log pi(.|d-), float32 [rows, vocabulary].
-        guidance: beta.
-        alpha: the least probability of a token, as a share of the likeliest token's probability.
-        barred: ids of tokens that can't be chosen; the likeliest token is taken among the other tokens.
+        guidance: beta, or that of each row [rows, 1].
+        least: the logarithm of alpha, or that of each row [rows, 1]; see `log_share`.
     """
     import torch
 
-    if barred is not None:
-        logits = logits.index_fill(-1, barred, -torch.inf)
-    share = math.log(alpha) if alpha > 0 else -math.inf
-    plausible = logits >= logits.amax(dim=-1, keepdim=True) + share
+    plausible = logits >= logits.amax(dim=-1, keepdim=True) + least
     plausible &= logits > -torch.inf
     expert = logits - torch.logsumexp(logits, dim=-1, keepdim=True)
     finite = contrast.nan_to_num(nan=_LEAST_LOGPROB).clamp(min=_LEAST_LOGPROB)
     scores = logits + guidance * (expert - finite)
     return scores.masked_fill(~plausible, -torch.inf)
+
+
+def log_share(alpha: float) -> float:
+    """Returns the logarithm of alpha; minus infinity for 0."""
+    return math.log(alpha) if alpha > 0 else -math.inf
 
 
 def log_normalizer(logits: torch.Tensor) -> torch.Tensor:
@@ -163,5 +179,5 @@ def log_normalizer(logits: torch.Tensor) -> torch.Tensor:
 
     norm = torch.logsumexp(logits, dim=-1)
     if not bool(norm.isfinite().all()):
-        raise PolicyError(_NO_NUMBERS)
+        raise PolicyError(NO_NUMBERS)
     return norm

@@ -2,24 +2,85 @@
 
 from __future__ import annotations
 
+import math
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from icdpo_chains.policies.guidance import Guidance, guided_logits
+from icdpo_chains.policies.guidance import Guidance, guided_logits, log_normalizer, log_share
 from icdpo_chains.policies.sampling import SampleRequest, SamplingParams
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["TokenChooser", "choose_tokens", "penalize_repetition"]
+__all__ = [
+    "Choice",
+    "Chooser",
+    "ChooserOf",
+    "TokenChooser",
+    "choose_tokens",
+    "force_tokens",
+    "penalize_repetition",
+    "random_numbers",
+]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The next tokens of a batch.
+
+    Attributes:
+        tokens: int64 [rows], on the device of the logits.
+        token_ids: the same tokens on the host.
+        logprobs: their log-probabilities in the model's unmodified distribution.
+    """
+
+    tokens: torch.Tensor
+    token_ids: list[int]
+    logprobs: list[float]
+
+
+class Chooser(Protocol):
+    """Chooses the rows' tokens."""
+
+    def choose(
+        self, logits: torch.Tensor, batch: Sequence[int], position: int, forced: Mapping[int, int]
+    ) -> Choice:
+        """Chooses a token for each row of a batch.
+
+        Args:
+            logits: float32 [rows of the batch, vocabulary].
+            batch: the numbers of the rows, ascending. A row that has left the batch does not return.
+            position: the number of tokens of each row so far.
+            forced: the tokens that are known already, by the row's place in the batch.
+
+        Raises:
+            PolicyError: the logits are NaN or infinite.
+        """
+        ...
+
+
+class ChooserOf(Protocol):
+    """Builds the chooser of some rows; see `TokenChooser`."""
+
+    def __call__(  # noqa: D102
+        self,
+        rows: Sequence[tuple[SampleRequest, int]],
+        eos_token_ids: Collection[int],
+        vocabulary: int,
+        device: torch.device,
+        guidance: Guidance | None = None,
+    ) -> Chooser: ...
 
 
 class TokenChooser:
     """Chooses the rows' tokens: rows with the same parameters together, each with its own random numbers.
+
+    Each try looks at the results of the try before it. That costs nothing on a CPU; a GPU would stop each
+    time, and has `DeviceTokenChooser`.
 
     Args:
         rows: the request of each row, and the row's number within the request.
@@ -42,31 +103,33 @@ class TokenChooser:
         self._kinds = [replace(request.sampling, seed=None) for request, _ in rows]
         self._guidance = guidance
         self._eos = torch.tensor(sorted(eos_token_ids), dtype=torch.long, device=device)
-        seeds: dict[int, int] = {}
-        self._random: list[np.random.Generator] = []
+        self._random = random_numbers(rows)
         self._seen: dict[int, torch.Tensor] = {}
-        for i, (request, number) in enumerate(rows):
-            seed = request.sampling.seed
-            if seed is None:  # one seed for all rows of a request
-                seed = seeds.setdefault(id(request), secrets.randbits(63))
-            self._random.append(np.random.default_rng([seed, number]))
+        for i, (request, _) in enumerate(rows):
             if request.sampling.repetition_penalty != 1:
                 context = torch.tensor(sorted(set(request.context)), dtype=torch.long, device=device)
                 self._seen[i] = torch.zeros(vocabulary, dtype=torch.bool, device=device)
                 self._seen[i][context] = True
 
-    def tokens(self, logits: torch.Tensor, live: list[int], position: int) -> torch.Tensor:
-        """Returns the next token of the live rows, int64 [rows], from their logits."""
+    def choose(  # noqa: D102
+        self, logits: torch.Tensor, batch: Sequence[int], position: int, forced: Mapping[int, int]
+    ) -> Choice:
+        norm = log_normalizer(logits)
+        tokens = self._tokens(force_tokens(logits, forced), batch, position)
+        logprobs = logits.gather(-1, tokens[:, None])[:, 0] - norm
+        return Choice(tokens, tokens.tolist(), logprobs.tolist())
+
+    def _tokens(self, logits: torch.Tensor, batch: Sequence[int], position: int) -> torch.Tensor:
         import torch
 
         kinds: dict[SamplingParams, list[int]] = {}
-        for place, row in enumerate(live):
+        for place, row in enumerate(batch):
             kinds.setdefault(self._kinds[row], []).append(place)
         if len(kinds) == 1:
-            return self._alike(logits, live, position, *kinds)
-        tokens = torch.empty(len(live), dtype=torch.long, device=logits.device)
+            return self._alike(logits, list(batch), position, *kinds)
+        tokens = torch.empty(len(batch), dtype=torch.long, device=logits.device)
         for kind, places in kinds.items():
-            rows = [live[place] for place in places]
+            rows = [batch[place] for place in places]
             tokens[places] = self._alike(logits[places], rows, position, kind)
         return tokens
 
@@ -75,17 +138,15 @@ class TokenChooser:
     ) -> torch.Tensor:
         import torch
 
-        too_short = position < sampling.min_new_tokens
+        if position < sampling.min_new_tokens:
+            logits = logits.index_fill(-1, self._eos, -torch.inf)
         if sampling.guided and self._guidance is not None:
             contrast = self._guidance.logprobs(rows)
-            barred = self._eos if too_short else None
-            logits = guided_logits(logits, contrast, sampling.guidance, sampling.alpha, barred)
+            logits = guided_logits(logits, contrast, sampling.guidance, log_share(sampling.alpha))
         seen = None
         if sampling.repetition_penalty != 1:
             seen = torch.stack([self._seen[row] for row in rows])
             logits = penalize_repetition(logits, seen, sampling.repetition_penalty)
-        if too_short:
-            logits = logits.index_fill(-1, self._eos, -torch.inf)
         random = [self._random[row] for row in rows]
         tokens = choose_tokens(
             logits, lambda places: [random[i].random(dtype=np.float32) for i in places], sampling
@@ -94,6 +155,34 @@ class TokenChooser:
             for row, token in zip(rows, tokens, strict=True):
                 self._seen[row][token] = True
         return tokens
+
+
+def random_numbers(rows: Sequence[tuple[SampleRequest, int]]) -> list[np.random.Generator]:
+    """Returns the source of each row's random numbers: it depends on the seed and the row's number alone."""
+    seeds: dict[int, int] = {}
+    generators: list[np.random.Generator] = []
+    for request, number in rows:
+        seed = request.sampling.seed
+        if seed is None:  # one seed for all rows of a request
+            seed = seeds.setdefault(id(request), secrets.randbits(63))
+        generators.append(np.random.default_rng([seed, number]))
+    return generators
+
+
+def force_tokens(logits: torch.Tensor, forced: Mapping[int, int]) -> torch.Tensor:
+    """Returns logits that leave one token to some of the rows.
+
+    Args:
+        logits: [rows, vocabulary].
+        forced: the tokens, by row.
+    """
+    if not forced:
+        return logits
+    result = logits.clone()
+    for row, token in forced.items():
+        result[row].fill_(-math.inf)
+        result[row, token].copy_(logits[row, token])
+    return result
 
 
 def choose_tokens(
@@ -166,13 +255,15 @@ def _sample_nucleus(
         rows, probabilities, cumulative = rows[outside], probabilities[left], cumulative[left]
 
 
-def penalize_repetition(logits: torch.Tensor, seen: torch.Tensor, penalty: float) -> torch.Tensor:
+def penalize_repetition(
+    logits: torch.Tensor, seen: torch.Tensor, penalty: float | torch.Tensor
+) -> torch.Tensor:
     """Makes seen tokens less likely (arXiv 1909.05858).
 
     Args:
         logits: [rows, vocabulary].
         seen: bool [rows, vocabulary].
-        penalty: divides positive logits and multiplies negative logits.
+        penalty: divides positive logits and multiplies negative logits; or that of each row [rows, 1].
     """
     import torch
 

@@ -15,12 +15,14 @@ from transformers.cache_utils import DynamicLayer
 from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.policies.branches import Branches, token_logprobs
 from icdpo_chains.policies.decoding import decode
+from icdpo_chains.policies.device_choice import DeviceTokenChooser
 from icdpo_chains.policies.early_rejection import Halving
 from icdpo_chains.policies.guidance import Guidance, Step
 from icdpo_chains.policies.guided_step import GuidedStep
 from icdpo_chains.policies.policy import ScoreRequest
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.score_chunks import score_chunks
+from icdpo_chains.policies.token_choice import ChooserOf, TokenChooser
 from icdpo_chains.policies.transformers.attention import UnsupportedAttentionError, shared_prompt_attention
 from icdpo_chains.policies.transformers.branches import Prompt, SharedBranches, sharing_is_exact
 from icdpo_chains.policies.transformers.cache import can_share
@@ -55,7 +57,8 @@ class Engine:
         model: a `transformers` causal language model.
         most_packed: see `PackedLinears`.
         most_prefixes: see `PrefixCache`.
-        static: decode in steps of a fixed shape (see `StaticBranches`); by default on CUDA.
+        static: decode in steps of a fixed shape (see `StaticBranches`) and wait once for each (see
+            `DeviceTokenChooser`); by default on CUDA.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class Engine:
         self._unshared: UnsharedBranches = CopiedBranches
         self._static = model.device.type == "cuda" if static is None else static
         self._static_tried = False
+        self._chooser: ChooserOf = DeviceTokenChooser if self._static else TokenChooser
         # On a CPU, that saves a tenth of the time, and a score's last bits would depend on other questions.
         self._scores_together = model.device.type != "cpu"
 
@@ -122,6 +126,7 @@ class Engine:
                 halving=self._halving(some),
                 guidance=guidance,
                 keep_finished=static,
+                chooser=self._chooser,
             )
         return samples
 

@@ -16,6 +16,7 @@ from icdpo_chains.policies.transformers.engine import Engine
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
 from ..conftest import tiny_policy
+from ..waits import Waits
 
 CONTEXT = byte_tokenizer()("Is a step of a fixed shape as exact as its slow twin? ").input_ids
 
@@ -92,6 +93,35 @@ def test_finished_rows_leave_when_half_have_finished(llama: TransformersPolicy) 
     assert [len(own[0].token_ids) for own in samples] == list(lengths)
     # Six rows until three have ended, three until two have.
     assert shapes == [1] * 6 + [6] * 6 + [3] * 4 + [1] * 2
+
+
+def test_a_step_waits_once(llama: TransformersPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole loop, the model's own step included: it could not be recorded otherwise."""
+    same = {"max_new_tokens": 24, "min_new_tokens": 24}
+    requests = [
+        SampleRequest(
+            CONTEXT, 3, SamplingParams(**same, seed=1, repetition_penalty=1.2, stop=("never seen",))
+        ),
+        SampleRequest(CONTEXT[:9], 2, SamplingParams(**same, temperature=0.7)),
+        SampleRequest(CONTEXT[2:], 2, SamplingParams(**same, top_k=5, top_p=1.0)),
+        SampleRequest(CONTEXT[3:], 1, SamplingParams(**same, temperature=0)),
+        SampleRequest(CONTEXT, 2, SamplingParams(**same, decoding="guided"), contrast=CONTEXT[:20]),
+    ]
+    ours = static(llama)
+    ours.sample(CONTEXT, 1, SamplingParams(max_new_tokens=2))  # tries whether steps can have a fixed shape
+    read = static_decoding.StaticBranches.read
+    seen: list[tuple[dict[str, int], int]] = []
+
+    def count(self: static_decoding.StaticBranches, ids: torch.Tensor) -> torch.Tensor:
+        logits = read(self, ids)
+        seen.append((dict(waits.to_host), waits.to_device))
+        waits.clear()
+        return logits
+
+    monkeypatch.setattr(static_decoding.StaticBranches, "read", count)
+    with Waits() as waits:
+        ours.sample_batch(requests)
+    assert seen[1:] == [({"cpu": 1}, 0)] * 22
 
 
 def test_early_rejection_equals_the_twin(llama: TransformersPolicy) -> None:
