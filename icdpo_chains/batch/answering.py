@@ -9,6 +9,7 @@ from typing import Any
 
 from icdpo_chains.answering import Each, sample_each, score_each
 from icdpo_chains.batch.input import JobRow
+from icdpo_chains.batch.openai_response import openai_response
 from icdpo_chains.errors import NoDemonstrationsError, PolicyError, StoreError, WeightsError
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.question import Question
@@ -71,11 +72,15 @@ def _of_the_row(error: Exception) -> bool:
 
 def _record(row: JobRow, result: ICDPOResult | Exception | None) -> dict[str, Any]:
     record = {"row": row.number, "id": row.number if row.id is None else row.id}
+    if row.id is not None:
+        record["custom_id"] = row.id
     if row.refused is not None:
         error = {"type": "DemonstrationError", "message": row.refused}
         return {**record, "line": row.line, "error": error}
     record["prompt"] = row.to_dict()["prompt"]
     if isinstance(result, ICDPOResult):
         table = {**result.score_table(), "seed": result.seed, "model": result.model}
+        if row.request is not None:
+            return {**record, "response": openai_response(row, result), "error": None, "icdpo": table}
         return {**record, "response": result.text, "icdpo": table}
     return {**record, "error": {"type": type(result).__name__, "message": str(result)}}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.demonstrations.files.prompts import read_prompt_rows
+from icdpo_chains.demonstrations.files.prompts import REQUESTS, read_prompt_rows, row_id
 from icdpo_chains.demonstrations.files.read import RefusedRow
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message, as_message
@@ -26,6 +26,7 @@ class JobRow:
         id: the row's own `custom_id` or `id`, if any.
         refused: the reason why the row is unusable.
         line: the position of an unusable row in its file, see `RefusedRow`.
+        request: the address of a request in OpenAI's form, whose answer has OpenAI's form too.
     """
 
     number: int
@@ -33,6 +34,7 @@ class JobRow:
     id: str | int | None = None
     refused: str | None = None
     line: int | None = None
+    request: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns JSON values; `from_dict` builds an equal row from them."""
@@ -45,6 +47,7 @@ class JobRow:
             "id": self.id,
             "refused": self.refused,
             "line": self.line,
+            "request": self.request,
         }
 
     @classmethod
@@ -72,12 +75,17 @@ def job_rows(path: str | Path) -> Iterator[JobRow]:
         found = next(rows, None)
         while refused:  # refused rows precede the prompt in the file
             number, row = number + 1, refused.popleft()
-            yield JobRow(number, refused=row.reason, line=row.line)
+            yield JobRow(number, id=row.id, refused=row.reason, line=row.line)
         if found is None:
             return
         number += 1
-        named = (found.metadata.get(name) for name in ("custom_id", "id"))
-        yield JobRow(number, found.prompt, next((id_ for id_ in named if isinstance(id_, (str, int))), None))
+        request = found.metadata.get("request")
+        yield JobRow(
+            number,
+            found.prompt,
+            row_id(found.metadata),
+            request=request if isinstance(request, str) and request in REQUESTS else None,
+        )
 
 
 def count_rows(path: str | Path, *, name: str | Path | None = None) -> int:

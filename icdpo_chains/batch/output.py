@@ -73,7 +73,9 @@ class JobOutput(AbstractContextManager["JobOutput"]):
             self.seed, self.rows = self._settle(json.loads(_line(settings)), count)
             self._size = self._read()
             if retry_failed and self.failed:
-                self._replace(self.path, (line for line, record in self._records() if "error" not in record))
+                self._replace(
+                    self.path, (line for line, record in self._records() if not record.get("error"))
+                )
                 self._size = self._read()
             self._file = opened.enter_context(self.path.open("ab", buffering=0))
             self._file.truncate(self._size)
@@ -102,7 +104,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
                 raise
         self._size += len(data)
         self.done.update(fresh)
-        self.failed += sum("error" in record for record in fresh.values())
+        self.failed += sum(record.get("error") is not None for record in fresh.values())
 
     def close(self) -> None:
         """Closes the file, with all appended records."""
@@ -148,7 +150,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
                     f"{self.path}, line {number}: no record of this job, or a repeated row: remove the line"
                 )
             self.done.add(row)
-            self.failed += "error" in record
+            self.failed += record.get("error") is not None
             size += len(line)
         return size
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "bootstrap", "mcnemar_p_value", "paired_p_value", "wilson"]
+__all__ = ["Interval", "bootstrap", "mcnemar_p_value", "paired_p_value", "share", "wilson"]
 
 _DRAWS = 4000
 _FLIPS = 10_000
@@ -99,11 +99,29 @@ def paired_p_value(a: Sequence[float], b: Sequence[float], *, seed: int = 0) -> 
     return (extreme + 1) / (_FLIPS + 1)  # the observed signs are one draw: never 0
 
 
-def wilson(successes: int, count: int) -> Interval:
+def share(outcomes: Sequence[float], *, seed: int = 0) -> Interval:
+    """Returns the mean of outcomes with its 95 % interval, which is never empty.
+
+    The interval is that of `bootstrap`, and that of `wilson` if all outcomes are equal: a bootstrap of equal
+    values has no width, however few they are.
+
+    Args:
+        outcomes: 1 for right, 0 for wrong, 0.5 for a tie.
+        seed: the seed of the bootstrap.
+
+    Raises:
+        ValueError: an outcome is not between 0 and 1.
+    """
+    if len(set(outcomes)) == 1:
+        return wilson(sum(outcomes), len(outcomes))
+    return bootstrap(outcomes, seed=seed)
+
+
+def wilson(successes: float, count: int) -> Interval:
     """Returns a share with its 95 % score interval (Wilson 1927).
 
     Args:
-        successes: from 0 to `count`.
+        successes: from 0 to `count`; a tie counts half.
         count: the number of trials; for 0, all three numbers are NaN.
 
     Raises:
@@ -116,7 +134,8 @@ def wilson(successes: int, count: int) -> Interval:
     share, z = successes / count, 1.959963984540054
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return Interval(share, max(0.0, centre - half), min(1.0, centre + half))
+    # A share of 0 or 1 is an end of its interval, whatever the rounding.
+    return Interval(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
 def mcnemar_p_value(a: Sequence[bool], b: Sequence[bool]) -> float:

@@ -31,7 +31,8 @@ def batch(
     prompts: Annotated[
         Path,
         typer.Argument(
-            help='JSONL rows of {"prompt": ...}, .txt with one prompt per line, or a preference file.'
+            help='JSONL rows of {"prompt": ...} or {"messages": ...}, lines for OpenAI\'s batch endpoint, '
+            ".txt with one prompt per line, or a preference file."
         ),
     ],
     out: Annotated[Path, typer.Argument(help="The answers, .jsonl; an existing file is continued.")],

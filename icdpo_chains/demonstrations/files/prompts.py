@@ -17,7 +17,10 @@ from icdpo_chains.demonstrations.files.text_lines import TextLines, check_utf8
 from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message
 
-__all__ = ["read_prompt_rows", "read_prompts"]
+__all__ = ["REQUESTS", "read_prompt_rows", "read_prompts", "row_id"]
+
+REQUESTS = {"/v1/chat/completions": "messages", "/v1/completions": "prompt"}
+"""The requests in OpenAI's batch files that can be answered, and the field of the prompt."""
 
 _READERS: dict[str, Callable[[ByteSource], Iterator[tuple[int, Any]]]] = {
     ".txt": lambda source: _text_rows(source),
@@ -33,9 +36,10 @@ def read_prompts(
     """Reads prompts lazily.
 
     In `.txt`, each line that is not blank is a prompt. In `.jsonl`, `.ndjson` and `.json`, a row holds a
-    prompt in any shape of `read_demonstrations`; a row with a `prompt` (a string, or messages) or ShareGPT's
-    `conversations` needs no answers. Other files are preference files with answers. All files may be
-    compressed (`.gz`).
+    prompt in any shape of `read_demonstrations`. No answers are needed in a row with a `prompt` (a string, or
+    messages), `messages` or ShareGPT's `conversations`, or in a line for OpenAI's batch endpoint
+    (`{"custom_id": ..., "url": ..., "body": {"messages": ...}}`). Other files are preference files with
+    answers. All files may be compressed (`.gz`).
 
     Args:
         path: the file.
@@ -68,10 +72,19 @@ def read_prompt_rows(
                     raise row
                 yield _demonstration(row)
             except DemonstrationError as error:
-                on_refused(RefusedRow(str(file), line, str(error)))
+                on_refused(RefusedRow(str(file), line, str(error), row_id(row)))
+
+
+def row_id(row: object) -> str | int | None:
+    """Returns the `custom_id` or the `id` of a row or of its metadata, if it has one."""
+    if not isinstance(row, Mapping):
+        return None
+    return next((row[name] for name in ("custom_id", "id") if isinstance(row.get(name), (str, int))), None)
 
 
 def _demonstration(row: object) -> Demonstration:
+    if isinstance(row, Mapping) and isinstance(row.get("body"), Mapping) and "url" in row:
+        row = _from_request(row)
     # The answer does not matter, but a demonstration must have one.
     found = prompt_row(row) if isinstance(row, Mapping) else None
     if found is not None:
@@ -82,6 +95,20 @@ def _demonstration(row: object) -> Demonstration:
         if isinstance(outcome, Vote):
             return Demonstration(outcome.prompt, outcome.answer, None, outcome.metadata)
     raise DemonstrationError("the row states no preference, and has no column 'prompt'")
+
+
+def _from_request(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The prompt of a line for OpenAI's batch endpoint; the metadata hold its address, under `request`."""
+    body, url = row["body"], row["url"]
+    field = REQUESTS.get(url) if isinstance(url, str) else None
+    if field is None:
+        raise DemonstrationError(f"a request to {url!r:.60} has no answer here: use {' or '.join(REQUESTS)}")
+    if body.get(field) is None:
+        raise DemonstrationError(f"the body of the request to {url} has no {field!r}")
+    metadata = {"request": url}
+    if (own := row_id(row)) is not None:
+        metadata["custom_id"] = own
+    return {"prompt": body[field], "metadata": metadata}
 
 
 def _text_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:

@@ -17,11 +17,13 @@ class RefusedRow:
         line: the position, from 1: the line in JSON lines, the first line of the record in CSV, the row's
             number in a JSON array and in Parquet.
         reason: the reason in one sentence.
+        id: the row's own `custom_id` or `id`, if `read_prompt_rows` refused it.
     """
 
     path: str
     line: int
     reason: str
+    id: str | int | None = None
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.reason}"

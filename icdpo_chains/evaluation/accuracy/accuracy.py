@@ -10,7 +10,7 @@ import numpy as np
 
 from icdpo_chains.evaluation.accuracy.margins import PairMargins, right
 from icdpo_chains.evaluation.accuracy.measures import Setting
-from icdpo_chains.evaluation.statistics import Interval, bootstrap
+from icdpo_chains.evaluation.statistics import Interval, share
 from icdpo_chains.jsonl import json_safe
 
 __all__ = ["GapBin", "PreferenceAccuracy"]
@@ -63,8 +63,8 @@ class PreferenceAccuracy:
         return list(map(right, self.margins(setting)))
 
     def accuracy(self, setting: Setting) -> Interval:
-        """Returns the share of pairs that are ranked right, with its 95 % bootstrap interval."""
-        return bootstrap(self.right(setting), seed=self.seed)
+        """Returns the share of pairs that are ranked right, with its 95 % interval; see `share`."""
+        return share(self.right(setting), seed=self.seed)
 
     def by_length_gap(self, setting: Setting) -> tuple[GapBin, ...]:
         """Returns the accuracy by the gap in length, in thirds of the pairs.
@@ -82,7 +82,7 @@ class PreferenceAccuracy:
                 int(gaps[place == third].min()),
                 int(gaps[place == third].max()),
                 int((place == third).sum()),
-                bootstrap(ranked[place == third].tolist(), seed=self.seed),
+                share(ranked[place == third].tolist(), seed=self.seed),
             )
             for third in np.unique(place)
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.evaluation.comparison.text_statistics import describe
-from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_value
+from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_value, share
 from icdpo_chains.evaluation.system_answers import SystemAnswer
 
 __all__ = ["Judgment", "SystemSummary", "check_judgments", "compare"]
@@ -170,7 +170,7 @@ def _summary(
         answers=len(answers),
         reward=bootstrap(list(rewards.values()), seed=seed) if rewards else None,
         p_value=paired_p_value(*zip(*pairs, strict=True), seed=seed) if pairs else None,
-        win_rate=bootstrap(points, seed=seed) if points else None,
+        win_rate=share(points, seed=seed) if points else None,
         failed=sum(item.winner == "failed" for item in judged),
         words=counted.words,
         distinct_2=counted.distinct_2,

@@ -11,7 +11,7 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.evaluation.accuracy.margins import PairMargins, PairScorer, right
 from icdpo_chains.evaluation.accuracy.measures import Setting
-from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_value
+from icdpo_chains.evaluation.statistics import Interval, paired_p_value, share
 
 __all__ = ["SIGNIFICANT", "SettingSearch", "search_setting"]
 
@@ -137,8 +137,8 @@ def search_setting(
         winner=winner,
         searched=len(scored),
         compared=len(compared),
-        winner_accuracy=bootstrap(better, seed=seed),
-        default_accuracy=bootstrap(usual, seed=seed),
+        winner_accuracy=share(better, seed=seed),
+        default_accuracy=share(usual, seed=seed),
         p_value=paired_p_value(better, usual, seed=seed),
         skipped=skipped,
     )

@@ -40,3 +40,26 @@ def test_a_row_keeps_the_name_that_it_has(tmp_path: Path) -> None:
     )
     assert [row.id for row in job_rows(path)] == ["one", 7, None, "four"]
     assert JobRow.from_dict(next(job_rows(path)).to_dict()).id == "one"
+
+
+def test_lines_for_openais_batch_endpoint(tmp_path: Path) -> None:
+    path = tmp_path / "requests.jsonl"
+    chat = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "a?"}]}
+    lines = [
+        {"custom_id": "one", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m", **chat}},
+        {"custom_id": "two", "method": "POST", "url": "/v1/completions", "body": {"prompt": "b?"}},
+        {"custom_id": "three", "method": "POST", "url": "/v1/embeddings", "body": {"input": "c?"}},
+        {"custom_id": "four", "method": "POST", "url": "/v1/chat/completions", "body": {"model": "m"}},
+        {"id": "five", **chat},
+        {"prompt": "d?", "url": "/v1/completions"},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows = list(job_rows(path))
+    assert [row.id for row in rows] == ["one", "two", "three", "four", "five", None]
+    requests = ["/v1/chat/completions", "/v1/completions", None, None, None, None]
+    assert [row.request for row in rows] == requests
+    assert rows[0].prompt == (Message("system", "Be kind."), Message("user", "a?")) == rows[4].prompt
+    assert rows[1].prompt == "b?"
+    assert "'/v1/embeddings'" in (rows[2].refused or "")
+    assert "has no 'messages'" in (rows[3].refused or "")
+    assert JobRow.from_dict(rows[0].to_dict()) == rows[0]

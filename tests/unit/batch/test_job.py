@@ -302,3 +302,30 @@ def test_files_beside_the_output_are_never_written(run: Any, tmp_path: Path) -> 
     run()
     run(retry_failed=True)
     assert own.read_text() == target.read_text() == "mine"
+
+
+def test_the_answers_to_openais_lines_have_openais_form(run: Any, prompts: Path, tmp_path: Path) -> None:
+    body = {"model": "gpt", "messages": [{"role": "user", "content": "Why?"}]}
+    lines = [
+        {"custom_id": "one", "method": "POST", "url": "/v1/chat/completions", "body": body},
+        {"custom_id": "two", "method": "POST", "url": "/v1/completions", "body": {"prompt": "Why?"}},
+        {"custom_id": "three", "method": "POST", "url": "/v1/images", "body": {}},
+    ]
+    prompts.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert run().failed == 1
+    chat, text, refused = records(tmp_path / "out.jsonl")
+    assert [line["custom_id"] for line in (chat, text, refused)] == ["one", "two", "three"]
+    assert [bool(line["error"]) for line in (chat, text, refused)] == [False, False, True]
+    best = chat["icdpo"]["candidates"][0]["text"]
+    assert chat["response"]["status_code"] == text["response"]["status_code"] == 200
+    assert chat["response"]["body"]["object"] == "chat.completion"
+    assert chat["response"]["body"]["choices"][0]["message"]["role"] == "assistant"
+    assert chat["response"]["body"]["choices"][0]["message"]["content"] == best
+    assert chat["response"]["body"]["choices"][0]["finish_reason"] in ("stop", "length")
+    usage = chat["response"]["body"]["usage"]
+    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+    assert text["response"]["body"]["object"] == "text_completion"
+    assert text["response"]["body"]["choices"][0]["text"] == text["icdpo"]["candidates"][0]["text"]
+    before = (tmp_path / "out.jsonl").read_bytes()
+    assert run(retry_failed=True).already_there == 2
+    assert (tmp_path / "out.jsonl").read_bytes() == before

@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.files import RefusedRow
     from icdpo_chains.evaluation.accuracy.accuracy import PreferenceAccuracy
     from icdpo_chains.evaluation.accuracy.margins import PairMargins
+    from icdpo_chains.evaluation.accuracy.measures import Setting
     from icdpo_chains.evaluation.statistics import Interval
 
 __all__ = ["read_pairs", "register"]
 
 _MOST_PAIRS = 1_000_000
+_LEGEND = """\
+S: how much likelier the answer is after demonstrations with their chosen answers than without demonstrations.
+S^: than after demonstrations with their rejected answers. sum: over the answer's tokens; mean: per token."""
 
 
 def register(app: typer.Typer) -> None:
@@ -61,8 +65,9 @@ def accuracy(
 ) -> None:
     """Measure preference accuracy: how often the chosen answer of a pair scores above the rejected one.
 
-    Demonstrations come from the other rows, never from near-duplicates of the pair. A coin gets 50 %. Ctrl-C
-    ends the measurement and reports the pairs scored so far; the exit code is then 130.
+    Demonstrations come from the other rows, never from near-duplicates of the pair. A coin gets 50 %. The
+    last line is the verdict on the default score. Ctrl-C ends the measurement and reports the pairs scored
+    so far; the exit code is then 130.
     """
     from icdpo_chains.demonstrations.retrievers import RETRIEVERS
     from icdpo_chains.validation import check_count
@@ -154,20 +159,25 @@ def read_pairs(files: list[Path]) -> tuple[Demonstration, ...]:
 
 
 def _report(found: PreferenceAccuracy, *, as_json: bool) -> None:
+    from icdpo_chains.evaluation.accuracy.verdict import default_setting, verdict
+
     if as_json:
-        write_json(found.to_dict())
+        write_json({**found.to_dict(), "verdict": verdict(found)})
         return
     out = console()
     # In a file or a pipe, the tables are as wide as necessary.
     if not sys.stdout.isatty():
         out.width = 140
-    out.print(_accuracy_table(found))
+    out.print(_accuracy_table(found, default_setting()))
     out.print(_gap_table(found))
+    out.print(_LEGEND, style="dim", soft_wrap=True)
     skipped = f"; {found.skipped} did not fit and were skipped" if found.skipped else ""
-    out.print(f"{found.model}; 95 % bootstrap intervals; seed {found.seed}{skipped}", style="dim")
+    intervals = "95 % intervals: bootstrap; Wilson's where all pairs agree"
+    out.print(f"{found.model}; {intervals}; seed {found.seed}{skipped}", style="dim", soft_wrap=True)
+    out.print(verdict(found), soft_wrap=True)
 
 
-def _accuracy_table(found: PreferenceAccuracy) -> Table:
+def _accuracy_table(found: PreferenceAccuracy, default: Setting) -> Table:
     from rich.table import Table
 
     table = Table(title=f"Preference accuracy, {len(found.pairs)} pairs", title_justify="left")
@@ -178,7 +188,7 @@ def _accuracy_table(found: PreferenceAccuracy) -> Table:
     for setting in found.settings:
         mid, shown = found.accuracy(setting), found.shown(setting)
         table.add_row(
-            setting.name,
+            f"{setting.name} (default)" if setting == default else setting.name,
             setting.retriever or "",
             "" if setting.k is None else str(setting.k),
             "" if shown is None else f"{shown:.1f}",

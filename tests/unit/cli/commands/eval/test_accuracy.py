@@ -95,11 +95,18 @@ def test_tables_show_intervals_and_length_gaps(icdpo: Any, file: str) -> None:
         "S^ mean",
         "two_stage",
         "random",
-        "100.0% to 100.0%",
+        "S^ sum (default)",
+        "than after demonstrations with their rejected answers",
         "in tokens",
         "seed 3",
     ):
         assert part in run.stdout
+    # All five pairs agree: the interval is Wilson's.
+    assert "100.0% to 100.0%" not in run.stdout
+    assert "56.6% to 100.0%" in run.stdout
+    last = run.stdout.strip().splitlines()[-1]
+    assert last.startswith("Verdict: the default score (S^ sum, two_stage, k = 2) agrees")
+    assert "100% of 5 pairs right (95 % interval 57% to 100%; a coin has 50 %)" in last
 
 
 def test_wording_and_format_are_options(icdpo: Any, file: str) -> None:
