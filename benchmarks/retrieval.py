@@ -38,7 +38,7 @@ from rich.table import Table
 
 from icdpo_chains.demonstrations.chroma.adding import AddReport
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import StoreUnavailableError
 

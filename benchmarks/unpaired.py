@@ -28,9 +28,10 @@ from icdpo_chains import (
     TwoSidedRetriever,
     TwoStageRetriever,
 )
+from icdpo_chains.demonstrations.duplicates import near_duplicates, same_group
 from icdpo_chains.errors import ContextOverflowError
 from icdpo_chains.evaluation.accuracy.margins import right
-from icdpo_chains.evaluation.preferences import near_duplicates, read_preferences, same_group
+from icdpo_chains.evaluation.preferences import read_preferences
 from icdpo_chains.evaluation.statistics import bootstrap
 
 

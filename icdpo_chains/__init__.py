@@ -22,18 +22,15 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
     from icdpo_chains.demonstrations.embedding import Embedder, FakeEmbedder, SentenceTransformerEmbedder
     from icdpo_chains.demonstrations.files import RefusedRow, read_demonstrations
-    from icdpo_chains.demonstrations.opening import open_store
-    from icdpo_chains.demonstrations.retrieval import (
-        FixedDemonstrations,
-        RandomRetriever,
-        RetrievedDemonstration,
-        Retriever,
-        TwoStageRetriever,
-    )
+    from icdpo_chains.demonstrations.open_store import open_store
+    from icdpo_chains.demonstrations.retriever import RetrievedDemonstration, Retriever
+    from icdpo_chains.demonstrations.retrievers.fixed import FixedDemonstrations
+    from icdpo_chains.demonstrations.retrievers.random import RandomRetriever
+    from icdpo_chains.demonstrations.retrievers.threshold import Threshold
+    from icdpo_chains.demonstrations.retrievers.two_sided import TwoSidedRetriever
+    from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
     from icdpo_chains.demonstrations.starter import starter_demonstrations
     from icdpo_chains.demonstrations.store import AddReport, DemonstrationStore
-    from icdpo_chains.demonstrations.threshold import Threshold
-    from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
     from icdpo_chains.errors import ICDPOError
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.messages import Message
@@ -62,7 +59,7 @@ _MODULE_OF = {
     "Embedder": "icdpo_chains.demonstrations.embedding",
     "FakeEmbedder": "icdpo_chains.demonstrations.embedding",
     "FakePolicy": "icdpo_chains.policies.fake",
-    "FixedDemonstrations": "icdpo_chains.demonstrations.retrieval",
+    "FixedDemonstrations": "icdpo_chains.demonstrations.retrievers.fixed",
     "ICDPO": "icdpo_chains.icdpo",
     "ICDPOConfig": "icdpo_chains.config",
     "ICDPOError": "icdpo_chains.errors",
@@ -75,21 +72,21 @@ _MODULE_OF = {
     "PlainTemplate": "icdpo_chains.prompts.formats",
     "Policy": "icdpo_chains.policies.policy",
     "Progress": "icdpo_chains.progress",
-    "RandomRetriever": "icdpo_chains.demonstrations.retrieval",
+    "RandomRetriever": "icdpo_chains.demonstrations.retrievers.random",
     "ReasoningTags": "icdpo_chains.reasoning.tags",
     "RefusedRow": "icdpo_chains.demonstrations.files",
-    "RetrievedDemonstration": "icdpo_chains.demonstrations.retrieval",
-    "Retriever": "icdpo_chains.demonstrations.retrieval",
+    "RetrievedDemonstration": "icdpo_chains.demonstrations.retriever",
+    "Retriever": "icdpo_chains.demonstrations.retriever",
     "Sample": "icdpo_chains.policies.sampling",
     "SamplingParams": "icdpo_chains.policies.sampling",
     "SentenceTransformerEmbedder": "icdpo_chains.demonstrations.embedding",
-    "Threshold": "icdpo_chains.demonstrations.threshold",
+    "Threshold": "icdpo_chains.demonstrations.retrievers.threshold",
     "ToolCall": "icdpo_chains.tool_calls.tool_call",
-    "TwoSidedRetriever": "icdpo_chains.demonstrations.two_sided",
+    "TwoSidedRetriever": "icdpo_chains.demonstrations.retrievers.two_sided",
     "TransformersPolicy": "icdpo_chains.policies.transformers.policy",
-    "TwoStageRetriever": "icdpo_chains.demonstrations.retrieval",
+    "TwoStageRetriever": "icdpo_chains.demonstrations.retrievers.two_stage",
     "VLLMPolicy": "icdpo_chains.policies.vllm.policy",
-    "open_store": "icdpo_chains.demonstrations.opening",
+    "open_store": "icdpo_chains.demonstrations.open_store",
     "read_demonstrations": "icdpo_chains.demonstrations.files",
     "starter_demonstrations": "icdpo_chains.demonstrations.starter",
 }

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from icdpo_chains.atomic_file import atomic_file
-from icdpo_chains.demonstrations.opening import is_server, open_store
-from icdpo_chains.demonstrations.retrievers import RETRIEVERS, RetrieverName
-from icdpo_chains.demonstrations.threshold import Substitute, Threshold
-from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
+from icdpo_chains.demonstrations.open_store import is_server, open_store
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
+from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS, RetrieverName
+from icdpo_chains.demonstrations.retrievers.threshold import Substitute, Threshold
+from icdpo_chains.demonstrations.retrievers.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.jsonl import json_safe
 from icdpo_chains.network import has_credentials
@@ -30,7 +31,7 @@ from icdpo_chains.scoring import Against, Aggregate, InstantScorer
 from icdpo_chains.validation import check_count, faults_of
 
 if TYPE_CHECKING:
-    from icdpo_chains.demonstrations.retrieval import Retriever
+    from icdpo_chains.demonstrations.retriever import Retriever
     from icdpo_chains.demonstrations.store import DemonstrationStore
     from icdpo_chains.policies.policy import Policy
 
@@ -38,7 +39,6 @@ __all__ = ["Engine", "ICDPOConfig", "InstructionsConfig", "SamplingConfig"]
 
 Engine = Literal["transformers", "llama.cpp"]
 
-_MOST_SHOWN = 10_000
 _FIGURES = {"min_similarity": ("two_stage", "bm25", "embeddings"), "min_bm25": ("two_stage", "bm25")}
 """The limits of a threshold, and the retrievers that have the figure."""
 _STRICT = ConfigDict(
@@ -154,7 +154,7 @@ class ICDPOConfig(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for name, most in (("n", MAX_CANDIDATES), ("k", _MOST_SHOWN), ("pool", _MOST_SHOWN)):
+        for name, most in (("n", MAX_CANDIDATES), ("k", MAX_DEMONSTRATIONS), ("pool", MAX_DEMONSTRATIONS)):
             check_count(getattr(self, name), name, most)
         for name, key in (("vllm", "VLLM_API_KEY"), ("store", "ICDPO_CHROMA_TOKEN")):
             if has_credentials(getattr(self, name) or ""):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
 from icdpo_chains.policies.sampling import FinishReason
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.result import Candidate, ICDPOResult, Usage

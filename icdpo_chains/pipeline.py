@@ -12,7 +12,7 @@ from typing import Any
 from typing_extensions import Self
 
 from icdpo_chains.concurrency import check_cancelled
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration, Retriever
 from icdpo_chains.demonstrations.showable import compared_with, showable
 from icdpo_chains.draft import Answer, Draft
 from icdpo_chains.errors import ContextOverflowError
@@ -77,7 +77,7 @@ class Pipeline:
         self.retriever = retriever
         self.scorer = scorer or InstantScorer()
         self.n = check_count(n, "n", MAX_CANDIDATES)
-        self.k = k if k is None else check_count(k, "k", 10_000)
+        self.k = k if k is None else check_count(k, "k", MAX_DEMONSTRATIONS)
         self.sampling = sampling or SamplingParams()
         self.finalists = (
             finalists if finalists is None else check_count(finalists, "finalists", MAX_CANDIDATES)
@@ -122,7 +122,7 @@ class Pipeline:
             InvalidInputError, TypeError, ValueError: see `generate`.
         """
         check_cancelled()
-        k = self.k if k is None else check_count(k, "k", 10_000)
+        k = self.k if k is None else check_count(k, "k", MAX_DEMONSTRATIONS)
         conversation = self.conversation(prompt)
         asked = conversation[:-1] if conversation[-1].role == "assistant" else conversation
         return self.retriever.retrieve(asked, k, exclude=exclude)

@@ -14,7 +14,7 @@ from functools import cache, partial
 from typing import Any, Literal, TypeVar
 
 from icdpo_chains.concurrency import cancellation
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
 from icdpo_chains.draft import Answer
 from icdpo_chains.jsonl import json_safe
 from icdpo_chains.result import Candidate

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
 from icdpo_chains.draft import Answer, Draft
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.sampling import Sample, SampleRequest

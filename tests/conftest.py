@@ -8,7 +8,10 @@ import logging
 import pytest
 from hypothesis import settings
 
+# No deadline: a busy machine would fail a test by its duration.
+settings.register_profile("unit", deadline=None)
 settings.register_profile("fuzz", max_examples=5000, deadline=None)
+settings.load_profile("unit")
 
 
 @pytest.fixture

@@ -191,9 +191,9 @@ def read_input(argument: str | None, what: str) -> str:
 
 def open_store(place: str | None, *, read_only: bool, embedder: Embedder | None = None) -> DemonstrationStore:
     """Opens the store that `--store` names, or the user's own."""
-    from icdpo_chains.demonstrations import opening
+    from icdpo_chains.demonstrations import open_store as stores
 
-    return opening.open_store(place, read_only=read_only, embedder=embedder)
+    return stores.open_store(place, read_only=read_only, embedder=embedder)
 
 
 def store_directory(place: str | None) -> Path:
@@ -203,7 +203,7 @@ def store_directory(place: str | None) -> Path:
         BadParameter: the store is on a server.
     """
     from icdpo_chains.demonstrations.default_store import default_store_path
-    from icdpo_chains.demonstrations.opening import is_server
+    from icdpo_chains.demonstrations.open_store import is_server
 
     named = place or os.environ.get("ICDPO_STORE") or default_store_path()
     if is_server(named):

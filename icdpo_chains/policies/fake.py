@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from icdpo_chains.live import Live
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams
+from icdpo_chains.process_local import ProcessLocal
 from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _CHATML = (
 )
 
 
-class FakePolicy(Live):
+class FakePolicy(ProcessLocal):
     """A bigram model of its own context, over the bytes of UTF-8.
 
     The more often a pair of bytes occurs in the context, the likelier the second byte follows the first.

@@ -12,8 +12,8 @@ from icdpo_chains.errors import PromptError
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.encoding import TextEncoder
 from icdpo_chains.prompts.harmless import Harmless, is_shown, switches_of
-from icdpo_chains.prompts.layouts import Layout, layouts, with_ids, without_system
 from icdpo_chains.prompts.template_kwargs import checked_kwargs
+from icdpo_chains.prompts.template_layouts import Layout, layouts, with_ids, without_system
 from icdpo_chains.reasoning.tags import KNOWN_TAGS
 
 __all__ = ["ChatFormat", "Shown"]

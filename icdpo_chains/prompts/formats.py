@@ -11,7 +11,7 @@ from icdpo_chains.errors import PromptError
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.chat_format import ChatFormat, Shown
 from icdpo_chains.prompts.encoding import TextEncoder
-from icdpo_chains.prompts.layouts import without_system
+from icdpo_chains.prompts.template_layouts import without_system
 
 __all__ = [
     "ChatFormat",

@@ -28,7 +28,7 @@ from icdpo_chains.server.middleware.authentication import Authentication, Loopba
 from icdpo_chains.server.middleware.body_limit import BodyLimit
 from icdpo_chains.server.middleware.foreign_pages import NoForeignPages
 from icdpo_chains.server.queue import Queue
-from icdpo_chains.server.remembered import RememberedAnswers
+from icdpo_chains.server.recent_answers import RecentAnswers
 from icdpo_chains.server.service import Service
 
 __all__ = ["build_app"]
@@ -71,7 +71,7 @@ def build_app(
         limits=limits,
         queue=queue,
         metrics=counted,
-        answers=RememberedAnswers(),
+        answers=RecentAnswers(),
         created=int(time.time()),
     )
     if hasattr(icdpo.policy, "on_batch"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
 from icdpo_chains.policies.sampling import MAX_CANDIDATES
 from icdpo_chains.validation import check_count
 
@@ -40,7 +41,7 @@ class ServerLimits:
         check_count(self.max_waiting, "max_waiting", 1_000_000)
         check_count(self.max_body_bytes, "max_body_bytes", 2**30)
         check_count(self.max_candidates, "max_candidates", MAX_CANDIDATES)
-        check_count(self.max_demonstrations, "max_demonstrations", 10_000)
+        check_count(self.max_demonstrations, "max_demonstrations", MAX_DEMONSTRATIONS)
         check_count(self.max_characters, "max_characters", 2**30)
         check_count(self.max_tokens, "max_tokens", 1_000_000)
         if not (math.isfinite(self.request_timeout) and self.request_timeout > 0):

@@ -17,7 +17,7 @@ from icdpo_chains.server.errors import APIError
 from icdpo_chains.server.limits import ServerLimits
 from icdpo_chains.server.metrics import Metrics
 from icdpo_chains.server.queue import Queue
-from icdpo_chains.server.remembered import RememberedAnswer, RememberedAnswers
+from icdpo_chains.server.recent_answers import RecentAnswer, RecentAnswers
 
 __all__ = ["Service"]
 
@@ -43,7 +43,7 @@ class Service:
     limits: ServerLimits
     queue: Queue
     metrics: Metrics
-    answers: RememberedAnswers
+    answers: RecentAnswers
     created: int
 
     @classmethod
@@ -141,7 +141,7 @@ class Service:
                 self.answers.keep(
                     name,
                     [
-                        RememberedAnswer(conversation, candidate.text)
+                        RecentAnswer(conversation, candidate.text)
                         for conversation, result in zip(conversations, results, strict=True)
                         for candidate in result.candidates[:returned]
                     ],

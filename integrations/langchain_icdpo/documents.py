@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_core.documents import Document
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
 from icdpo_chains.errors import DemonstrationError
 
 __all__ = ["to_document", "to_retrieved"]

@@ -11,8 +11,9 @@ from langchain_core.example_selectors import BaseExampleSelector
 from langchain_core.messages import get_buffer_string
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.opening import open_store
-from icdpo_chains.demonstrations.retrieval import Retriever, TwoStageRetriever
+from icdpo_chains.demonstrations.open_store import open_store
+from icdpo_chains.demonstrations.retriever import Retriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError, StoreError
 from langchain_icdpo.messages import from_conversation, to_conversation

@@ -14,7 +14,7 @@ from langchain_core.prompt_values import PromptValue
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.feedback import Feedback
-from icdpo_chains.demonstrations.opening import open_store
+from icdpo_chains.demonstrations.open_store import open_store
 from icdpo_chains.demonstrations.pairing import Thumb
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError

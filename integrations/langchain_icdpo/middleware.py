@@ -22,7 +22,7 @@ from langgraph.types import Command
 from typing_extensions import NotRequired
 
 from icdpo_chains.defaults import default_icdpo
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration
 from icdpo_chains.errors import ContextOverflowError
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
@@ -83,7 +83,7 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
         super().__init__()
         self._icdpo = icdpo
         self.n = check_count(n, "n", MAX_CANDIDATES)
-        self.k = k if k is None else check_count(k, "k", 10_000)
+        self.k = k if k is None else check_count(k, "k", MAX_DEMONSTRATIONS)
         self.show_demonstrations = show_demonstrations
 
     @property

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from icdpo_chains.defaults import default_retriever
-from icdpo_chains.demonstrations.retrieval import Retriever
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, Retriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.picklable import PicklableSettings
 from icdpo_chains.progress import in_thread
@@ -60,7 +60,7 @@ class DemonstrationRetriever(PicklableSettings, BaseRetriever):
                 "protocol"
             )
         if self.k is not None:
-            check_count(self.k, "k", 10_000)
+            check_count(self.k, "k", MAX_DEMONSTRATIONS)
         return self
 
     @property

@@ -21,7 +21,7 @@ from icdpo_chains.prompts.formats import with_tools
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.streaming import AnswerChunk
 from icdpo_chains.tool_calls.tool_choice import ToolChoice
-from llama_index_icdpo.tools import call_blocks
+from llama_index_icdpo.tool_calling import call_blocks
 
 __all__ = ["ChatCall"]
 

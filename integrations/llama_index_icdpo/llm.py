@@ -25,14 +25,14 @@ from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
 from pydantic import ConfigDict
 
+from icdpo_chains.framework_settings import CALL_SETTINGS, ICDPOSettings
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import ChatFormat, takes_tools
 from icdpo_chains.result import ICDPOResult
-from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
 from icdpo_chains.streaming import AnswerChunk
 from llama_index_icdpo.chat_call import ChatCall
 from llama_index_icdpo.messages import to_conversation
-from llama_index_icdpo.tools import TOOL_OPTIONS, history, selections, tool_options
+from llama_index_icdpo.tool_calling import TOOL_OPTIONS, history, selections, tool_options
 
 __all__ = ["ICDPOLLM"]
 

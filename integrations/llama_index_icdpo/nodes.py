@@ -7,7 +7,7 @@ import json
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, TextNode
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
 from icdpo_chains.errors import DemonstrationError
 
 __all__ = ["to_demonstration", "to_node", "to_node_with_score"]

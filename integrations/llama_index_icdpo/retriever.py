@@ -10,9 +10,9 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from icdpo_chains.defaults import default_retriever
-from icdpo_chains.demonstrations.retrieval import Retriever
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, Retriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.live import Live
+from icdpo_chains.process_local import ProcessLocal
 from icdpo_chains.progress import in_thread
 from icdpo_chains.validation import check_count
 from llama_index_icdpo.nodes import to_node_with_score
@@ -20,7 +20,7 @@ from llama_index_icdpo.nodes import to_node_with_score
 __all__ = ["DemonstrationRetriever"]
 
 
-class DemonstrationRetriever(Live, BaseRetriever):
+class DemonstrationRetriever(ProcessLocal, BaseRetriever):
     """Finds the demonstrations whose prompts resemble a query, best first; loads no language model.
 
     A node has the demonstration's prompt as its text and the demonstration's id as its id. The metadata hold
@@ -57,7 +57,7 @@ class DemonstrationRetriever(Live, BaseRetriever):
                 f"retriever is a {type(retriever).__name__}, which has no method `retrieve`: give a "
                 "TwoStageRetriever, RandomRetriever, FixedDemonstrations, or an object with their protocol"
             )
-        self.k = k if k is None else check_count(k, "k", 10_000)
+        self.k = k if k is None else check_count(k, "k", MAX_DEMONSTRATIONS)
         self._store = store
         self._core = retriever
         self._lock = threading.Lock()

@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 from llama_index.core.workflow import Context, Event, StartEvent, StopEvent, Workflow, step
 
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.framework_settings import CALL_SETTINGS
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.progress import in_thread
-from icdpo_chains.settings import CALL_SETTINGS
 from llama_index_icdpo.llm import ICDPOLLM
 
 __all__ = ["ICDPOWorkflow", "Retrieved", "Sampled", "Scored"]

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from icdpo_chains import ICDPO, Demonstration, DemonstrationStore, FakeEmbedder, FakePolicy, TwoStageRetriever
 from icdpo_chains.config import ICDPOConfig, InstructionsConfig, SamplingConfig
-from icdpo_chains.demonstrations.retrievers import RETRIEVERS, BM25Retriever
-from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
+from icdpo_chains.demonstrations.retrievers.bm25 import BM25Retriever
+from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS
+from icdpo_chains.demonstrations.retrievers.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.prompts.contexts import Instructions

@@ -56,7 +56,7 @@ def test_a_store_is_told_from_another(built: list[Any], tmp_path: Path) -> None:
 
 
 def test_a_tool_shares_the_model_of_a_chat_model(built: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    from icdpo_chains.settings import ICDPOSettings
+    from icdpo_chains.framework_settings import ICDPOSettings
 
     assert default_icdpo() is ICDPOSettings().core
     monkeypatch.setenv("ICDPO_MODEL", "other")

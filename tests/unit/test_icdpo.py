@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from icdpo_chains import errors
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.retrieval import FixedDemonstrations, RetrievedDemonstration
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
+from icdpo_chains.demonstrations.retrievers.fixed import FixedDemonstrations
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.fake import FakePolicy

@@ -6,9 +6,9 @@ import inspect
 
 import pytest
 
-from icdpo_chains.cli.settings import shared_options
+from icdpo_chains.cli.config_options import shared_options
 from icdpo_chains.config import ICDPOConfig, SamplingConfig
-from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
+from icdpo_chains.framework_settings import CALL_SETTINGS, ICDPOSettings
 
 OPTIONS = {*ICDPOConfig.model_fields, *SamplingConfig.model_fields} - {"sampling", "note"}
 

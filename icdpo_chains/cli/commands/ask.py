@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icdpo_chains.cli import options
+from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import console, error_line, on_stage, working, write_json, write_text
-from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.messages import Message, as_conversation
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import typer
 
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import checked
+from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import console, error_line, working, write_json
-from icdpo_chains.cli.settings import command_with_settings
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -11,8 +11,8 @@ import typer
 
 from icdpo_chains.cli import options
 from icdpo_chains.cli.chat_session import ChatSession
+from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import console, error_line, on_stage, working, write_piece
-from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.messages import Message
 

@@ -66,7 +66,7 @@ def demo(
         check_count(n, "n", MAX_CANDIDATES)
     shown = bullet_demonstrations()
     with working("Preparing ...") as status:
-        from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+        from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
         from icdpo_chains.demonstrations.store import DemonstrationStore
         from icdpo_chains.icdpo import ICDPO
 

@@ -131,7 +131,7 @@ def stats(store: options.Store = None, as_json: options.AsJson = False) -> None:
     """Count pairs, thumbs, contradictions, near-duplicates and scripts."""
     from dataclasses import asdict
 
-    from icdpo_chains.evaluation.upkeep import store_statistics
+    from icdpo_chains.demonstrations.statistics import store_statistics
 
     with working("Counting ..."), options.open_store(store, read_only=True) as opened:
         found = store_statistics(opened)
@@ -153,7 +153,7 @@ def dedupe(
 ) -> None:
     """Remove demonstrations that nearly repeat the prompt and the answers of an earlier one."""
     from icdpo_chains.cli.tables import shortened
-    from icdpo_chains.evaluation.upkeep import duplicates
+    from icdpo_chains.demonstrations.duplicates import duplicates
 
     with options.open_store(store, read_only=dry_run) as opened:
         with checked(), working("Comparing ..."):

@@ -12,8 +12,8 @@ import typer
 
 from icdpo_chains.cli import options
 from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
+from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import error_line, working
-from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.network import base_url, bind
 
 if TYPE_CHECKING:

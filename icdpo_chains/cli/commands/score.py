@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icdpo_chains.cli import options
+from icdpo_chains.cli.config_options import SAMPLING, command_with_settings
 from icdpo_chains.cli.console import console, on_stage, working, write_json
-from icdpo_chains.cli.settings import SAMPLING, command_with_settings
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import as_conversation
 

@@ -10,8 +10,8 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.command import checked
+from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import say, working
-from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.network import base_url, bind
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def serve(
     from icdpo_chains.server import ServerLimits, create_app, server_extra
 
     with server_extra():
-        from icdpo_chains.server import serving
+        from icdpo_chains.server import uvicorn_server
         from icdpo_chains.server.middleware.access_log import write_to_stderr
 
     with checked():
@@ -90,4 +90,4 @@ def serve(
         if access_log != "off":
             write_to_stderr(as_json=access_log == "json")
         ready = f"{app.state.service.model_name} answers at {base_url(bound)}/v1"
-        serving.serve(app, bound, on_ready=lambda: say(ready))
+        uvicorn_server.serve(app, bound, on_ready=lambda: say(ready))

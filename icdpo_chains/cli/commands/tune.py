@@ -69,7 +69,7 @@ def tune(
     """
     from icdpo_chains.cli.commands.eval.accuracy import read_pairs
     from icdpo_chains.config import ICDPOConfig
-    from icdpo_chains.demonstrations.opening import is_server
+    from icdpo_chains.demonstrations.open_store import is_server
     from icdpo_chains.evaluation.judges.check import Check
     from icdpo_chains.evaluation.tuning import tuning
     from icdpo_chains.validation import check_count

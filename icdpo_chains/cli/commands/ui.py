@@ -10,8 +10,8 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.command import checked
+from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import say, working
-from icdpo_chains.cli.settings import command_with_settings
 from icdpo_chains.network import base_url, bind
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def ui(
     from icdpo_chains.ui import Backend, ui_extra
 
     with ui_extra(), server_extra():
-        from icdpo_chains.server import serving
+        from icdpo_chains.server import uvicorn_server
         from icdpo_chains.ui.serving import add_page
     key = read_api_key(api_key_file, host)
     # Bind before the model is loaded, so that a taken address fails at once.
@@ -52,4 +52,4 @@ def ui(
         with checked():
             app = create_app(icdpo, api_key=key)
             add_page(app, Backend(icdpo, store, settings), path="/", api_key=key)
-        serving.serve(app, bound, on_ready=lambda: say(f"the page is at {base_url(bound)}"))
+        uvicorn_server.serve(app, bound, on_ready=lambda: say(f"the page is at {base_url(bound)}"))

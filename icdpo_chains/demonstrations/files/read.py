@@ -14,7 +14,7 @@ from icdpo_chains.demonstrations.files.columnar_rows import arrow_rows, parquet_
 from icdpo_chains.demonstrations.files.csv_rows import csv_rows
 from icdpo_chains.demonstrations.files.json_rows import json_rows
 from icdpo_chains.demonstrations.files.report import ReadReport, RefusedRow
-from icdpo_chains.demonstrations.files.rows import RowReader
+from icdpo_chains.demonstrations.files.row_reader import RowReader
 from icdpo_chains.demonstrations.files.sources import Source, sources_of
 from icdpo_chains.errors import InvalidInputError, UnknownFormatError
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.retrievers import RETRIEVERS
+from icdpo_chains.demonstrations.duplicates import near_duplicates, same_group
+from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS
 from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
 from icdpo_chains.evaluation.accuracy.measures import ALONE, SCORERS, Setting
-from icdpo_chains.evaluation.preferences import near_duplicates, same_group
 from icdpo_chains.policies.policy import BatchScoringPolicy, Policy, ScoreRequest, logprobs_of_all
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.retrieval import RandomRetriever, Retriever, TwoStageRetriever
-from icdpo_chains.demonstrations.retrievers import RETRIEVERS
+from icdpo_chains.demonstrations.duplicates import near_duplicates, same_group
+from icdpo_chains.demonstrations.retriever import Retriever
+from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS
+from icdpo_chains.demonstrations.retrievers.random import RandomRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.evaluation.comparison.catalog import SYSTEM_ENTRIES
@@ -24,7 +27,7 @@ from icdpo_chains.evaluation.comparison.systems import (
     ZeroShot,
 )
 from icdpo_chains.evaluation.judges.reward_model import MIN_PAIRS, RewardModel
-from icdpo_chains.evaluation.preferences import near_duplicates, same_group, split
+from icdpo_chains.evaluation.preferences import split
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.scoring import InstantScorer

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from icdpo_chains.demonstrations.embedding import Embedder
-from icdpo_chains.demonstrations.threshold import Threshold
+from icdpo_chains.demonstrations.retrievers.threshold import Threshold
 from icdpo_chains.evaluation.rules.answers import AddedAnswers, RuleAnswers
 from icdpo_chains.evaluation.rules.definitions.rule import Rule
 from icdpo_chains.evaluation.rules.run import RuleQuestion, RuleRun

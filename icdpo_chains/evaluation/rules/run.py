@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from icdpo_chains.demonstrations.embedding import Embedder
-from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.retrievers.threshold import Threshold
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.demonstrations.threshold import Threshold
 from icdpo_chains.evaluation.rules.answers import RuleAnswer, RuleAnswers
 from icdpo_chains.evaluation.rules.copying import copying
 from icdpo_chains.evaluation.rules.definitions.rule import Rule, RuleCase

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.retrievers import RETRIEVERS
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
+from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS
 from icdpo_chains.errors import DemonstrationError, InvalidInputError
 from icdpo_chains.evaluation.accuracy.margins import PairScorer
 from icdpo_chains.evaluation.accuracy.measures import SCORERS, Measure, Setting, settings_of
@@ -217,7 +218,7 @@ def check(minutes: float, retrievers: Sequence[str], ks: Sequence[int], ns: Sequ
     unknown = [name for name in retrievers if name not in RETRIEVERS]
     if unknown:
         raise ValueError(f"the retriever {unknown[0]!r} is unknown: use {', '.join(RETRIEVERS)}")
-    for name, values, largest in (("k", ks, 10_000), ("n", ns, MAX_CANDIDATES)):
+    for name, values, largest in (("k", ks, MAX_DEMONSTRATIONS), ("n", ns, MAX_CANDIDATES)):
         for value in values:
             check_count(value, name, largest)
     if not (retrievers and ks and ns):

@@ -10,7 +10,6 @@ from typing import Any
 
 from icdpo_chains.concurrency import Owner, check_cancelled
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.live import Live
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import (
@@ -19,6 +18,7 @@ from icdpo_chains.policies.sampling import (
     SampleRequest,
     SamplingParams,
 )
+from icdpo_chains.process_local import ProcessLocal
 from icdpo_chains.validation import check_count
 
 __all__ = ["LlamaCppPolicy"]
@@ -27,7 +27,7 @@ _MAX_ROWS = 64
 _DEFAULT_CONTEXT = 32_768
 
 
-class LlamaCppPolicy(Live):
+class LlamaCppPolicy(ProcessLocal):
     """A language model in a GGUF file. Thread-safe: waiting requests are sampled together.
 
     The weights stay quantized: with four bits per weight, they take a quarter of the memory of bfloat16.

@@ -25,11 +25,11 @@ def load_tokenizer(given: str | Path | None, file: Path, chat_template: str | No
 
     from icdpo_chains.packaged_models.download import load_gguf_tokenizer
     from icdpo_chains.packaged_models.gguf_cache import converted_tokenizer
-    from icdpo_chains.packaged_models.marker import MARKER
+    from icdpo_chains.packaged_models.manifest import MANIFEST
 
     try:
         directory = converted_tokenizer(file) if given is None else Path(given)
-        if directory is not None and (directory / MARKER).is_file():
+        if directory is not None and (directory / MANIFEST).is_file():
             # A directory of the cache is complete; AutoTokenizer would also import the model's code, for a
             # second.
             tokenizer = PreTrainedTokenizerFast.from_pretrained(str(directory))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.concurrency import LOADING, Owner, check_cancelled
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.live import Live
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import ScoreRequest, check_fits
 from icdpo_chains.policies.sampling import (
@@ -19,6 +18,7 @@ from icdpo_chains.policies.sampling import (
     SampleRequest,
     SamplingParams,
 )
+from icdpo_chains.process_local import ProcessLocal
 from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ __all__ = ["TransformersPolicy"]
 _MOST_PACKED = 4 * 2**30
 
 
-class TransformersPolicy(Live):
+class TransformersPolicy(ProcessLocal):
     """A causal language model and its tokenizer. Thread-safe: waiting requests are sampled together.
 
     Args:

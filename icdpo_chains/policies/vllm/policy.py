@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Self
 
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.live import Live
 from icdpo_chains.policies.decoding import Row
 from icdpo_chains.policies.policy import ScoreRequest, check_fits
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams
 from icdpo_chains.policies.vllm.server import VLLMServer
+from icdpo_chains.process_local import ProcessLocal
 from icdpo_chains.reasoning.tags import known_tags
 from icdpo_chains.validation import check_count
 
@@ -32,7 +32,7 @@ _LEAST_LOGPROB = -9999.0  # vLLM's substitute for -infinity, which JSON does not
 _NEUTRAL = {"min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 
-class VLLMPolicy(Live):
+class VLLMPolicy(ProcessLocal):
     """A model behind vLLM's OpenAI-compatible server. Thread-safe; vLLM batches concurrent requests.
 
     Candidates and scores equal those of `TransformersPolicy` up to arithmetic: bfloat16 kernels, and batches

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from langchain_core.messages import AIMessage
 
+from icdpo_chains.framework_settings import CALL_SETTINGS, ICDPOSettings
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import with_tools
 from icdpo_chains.result import ICDPOResult
-from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
 from langchain_icdpo.chat_model.answer import as_ai_message
 from langchain_icdpo.chat_model.structured_output import JsonAnswer
 from langchain_icdpo.chat_model.tool_calls import ToolUse

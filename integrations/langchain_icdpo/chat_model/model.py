@@ -17,8 +17,8 @@ from langchain_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from icdpo_chains.errors import PromptError
+from icdpo_chains.framework_settings import CALL_SETTINGS, ICDPOSettings
 from icdpo_chains.prompts.encoding import TextEncoder
-from icdpo_chains.settings import CALL_SETTINGS, ICDPOSettings
 from langchain_icdpo.chat_model.batching import Batch
 from langchain_icdpo.chat_model.cache_key import cache_key
 from langchain_icdpo.chat_model.call import Call

@@ -17,7 +17,7 @@ PREAMBLE = """
 import json, sys
 from icdpo_chains import Demonstration, DemonstrationStore
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
-from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.errors import ICDPOError
 def row(i):
     return Demonstration(f"question {i} about w{i % 97}", f"good {i}", f"bad {i}", {"row": i})

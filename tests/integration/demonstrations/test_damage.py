@@ -17,7 +17,7 @@ from icdpo_chains.cli.app import app
 from icdpo_chains.demonstrations.checking import check_store
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.files import read_demonstrations
-from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import StoreUnavailableError
 

@@ -15,7 +15,7 @@ import pytest
 from icdpo_chains.demonstrations.default_store import open_default_store
 from icdpo_chains.demonstrations.embedding import FakeEmbedder, SentenceTransformerEmbedder
 from icdpo_chains.demonstrations.files import read_demonstrations
-from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import EmbedderMismatchError, StoreError
 from icdpo_chains.packaged_models import catalog

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
-from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import StoreUnavailableError
 

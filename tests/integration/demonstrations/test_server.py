@@ -13,7 +13,7 @@ import pytest
 from icdpo_chains.demonstrations.chroma.adding import AddReport
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
-from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import EmbedderMismatchError, StoreError, StoreUnavailableError
 from tests.chroma_server import ChromaServer

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
-from icdpo_chains.demonstrations.retrieval import RandomRetriever, TwoStageRetriever
+from icdpo_chains.demonstrations.retrievers.random import RandomRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import StoreLockedError
 

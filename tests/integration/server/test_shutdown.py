@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from icdpo_chains.network import bind
-from icdpo_chains.server import create_app, serving
+from icdpo_chains.server import create_app, uvicorn_server
 from tests.unit.server.client import QUESTION, HeldPolicy
 
 
@@ -31,7 +31,7 @@ def test_a_shutdown_logs_no_traceback(
     policy = HeldPolicy()
     app, bound, ready = create_app(policy.core()), bind("127.0.0.1", 0), threading.Event()
     queue, address = app.state.service.queue, bound.getsockname()
-    server = threading.Thread(target=serving.serve, args=(app, bound, ready.set), daemon=True)
+    server = threading.Thread(target=uvicorn_server.serve, args=(app, bound, ready.set), daemon=True)
     server.start()
     assert ready.wait(20)
     base = f"http://{address[0]}:{address[1]}"

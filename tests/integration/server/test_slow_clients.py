@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from icdpo_chains.network import bind
-from icdpo_chains.server import create_app, serving, timed_protocol
+from icdpo_chains.server import create_app, timed_protocol, uvicorn_server
 from tests.unit.fake_core import make_core
 
 HEADERS = b"Host: 127.0.0.1\r\nConnection: keep-alive\r\n\r\n"
@@ -22,7 +22,7 @@ def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     bound = bind("127.0.0.1", 0)
     app, ready = create_app(make_core()), threading.Event()
     address = bound.getsockname()
-    server = threading.Thread(target=serving.serve, args=(app, bound, ready.set), daemon=True)
+    server = threading.Thread(target=uvicorn_server.serve, args=(app, bound, ready.set), daemon=True)
     server.start()
     assert ready.wait(20)
     yield address

@@ -22,7 +22,7 @@ from icdpo_chains.network import base_url, bind
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.sampling import SampleRequest
 from icdpo_chains.server import ServerLimits, create_app
-from icdpo_chains.server.serving import serve
+from icdpo_chains.server.uvicorn_server import serve
 from tests.unit.fake_core import DEMONSTRATIONS, KIND, RUDE
 
 

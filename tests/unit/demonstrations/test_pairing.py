@@ -18,7 +18,7 @@ from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.files import read_demonstrations
 from icdpo_chains.demonstrations.pairing import is_tie, votes_of
-from icdpo_chains.demonstrations.retrieval import TwoStageRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 
 PROMPT = "Where is my parcel?"

@@ -69,7 +69,7 @@ def accuracy(
     last line is the verdict on the default score. Ctrl-C ends the measurement and reports the pairs scored
     so far; the exit code is then 130.
     """
-    from icdpo_chains.demonstrations.retrievers import RETRIEVERS
+    from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS
     from icdpo_chains.validation import check_count
 
     names, ks = list(dict.fromkeys(retriever or ["two_stage", "random"])), list(dict.fromkeys(k or [2]))

@@ -63,7 +63,7 @@ def rules(
     further rules, prompts and systems where they are named: answers in the directory are not sampled again.
     The directory receives the answers, a table in Markdown and all figures as JSON.
     """
-    from icdpo_chains.demonstrations.threshold import Threshold
+    from icdpo_chains.demonstrations.retrievers.threshold import Threshold
     from icdpo_chains.evaluation.rules.definitions.catalog import RULES, build_rule
     from icdpo_chains.evaluation.rules.stages import DEFAULT_STAGES, check_stages
     from icdpo_chains.policies.sampling import MAX_CANDIDATES

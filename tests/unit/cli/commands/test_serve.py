@@ -19,7 +19,8 @@ def run(monkeypatch: pytest.MonkeyPatch, access_logger: logging.Logger) -> Any:
     """Runs the command; `.served` holds the applications that would have been served."""
     served: list[Any] = []
     monkeypatch.setattr(
-        "icdpo_chains.server.serving.serve", lambda app, bound, on_ready: (served.append(app), on_ready())
+        "icdpo_chains.server.uvicorn_server.serve",
+        lambda app, bound, on_ready: (served.append(app), on_ready()),
     )
     monkeypatch.delenv("ICDPO_API_KEY", raising=False)
 
@@ -79,7 +80,7 @@ def test_demonstrations_are_opened_for_writing(run: Any, monkeypatch: pytest.Mon
         assert store.embedder is app.state.service.icdpo.retriever.store.embedder, "it is loaded twice"
         seen.append(store.remove(next(iter(store.ids()))))
 
-    monkeypatch.setattr("icdpo_chains.server.serving.serve", looked_at)
+    monkeypatch.setattr("icdpo_chains.server.uvicorn_server.serve", looked_at)
     assert run("--port", "0", "--demonstrations").exit_code == 0
     assert seen == [1]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from icdpo_chains import ICDPO, Demonstration, DemonstrationStore, FakeEmbedder, FakePolicy
-from icdpo_chains.demonstrations.retrievers import RETRIEVERS
+from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS
 from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError
 from icdpo_chains.evaluation.accuracy.margins import PairScorer, right
 from icdpo_chains.evaluation.accuracy.measures import SCORERS, Setting, settings_of

@@ -3,7 +3,7 @@
 import pytest
 
 from icdpo_chains import FakeEmbedder, FakePolicy, SamplingParams
-from icdpo_chains.demonstrations.threshold import Threshold
+from icdpo_chains.demonstrations.retrievers.threshold import Threshold
 from icdpo_chains.evaluation.rules.definitions.catalog import build_rule
 from icdpo_chains.evaluation.rules.run import RuleRun
 

@@ -10,9 +10,9 @@ import pytest
 
 from icdpo_chains import Demonstration, FakeEmbedder, FakePolicy
 from icdpo_chains.config import ICDPOConfig
+from icdpo_chains.demonstrations.duplicates import near_duplicates
 from icdpo_chains.errors import DemonstrationError, InvalidInputError
 from icdpo_chains.evaluation.judges.check import Check
-from icdpo_chains.evaluation.preferences import near_duplicates
 from icdpo_chains.evaluation.tuning.tuning import Tuning, tune
 from icdpo_chains.messages import Conversation
 from icdpo_chains.policies.policy import Policy

@@ -12,9 +12,10 @@ from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, InstantScorer, 
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, TwoStageRetriever
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
+from icdpo_chains.demonstrations.retrievers.two_sided import TwoSidedRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.demonstrations.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import MissingRejectedError, NoDemonstrationsError
 
 ROWS = {

@@ -1,7 +1,7 @@
-"""The marker of a cached directory: its source, and the size and the SHA-256 of each file.
+"""The manifest of a cached directory: its source, and the size and the SHA-256 of each file.
 
-The sizes are compared at each look at the directory (a power cut may leave empty files), and the hashes once
-in a process, before the files are loaded: the directory of a damaged or exchanged file is rebuilt.
+Each use of the directory compares the sizes (a power cut may leave empty files); the first use in a process
+compares the hashes too, before the files are loaded. A directory with a damaged or exchanged file is rebuilt.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 from icdpo_chains.checksum import sha256_of
 
-__all__ = ["HASHES", "MARKER", "is_intact", "is_ready", "write_marker"]
+__all__ = ["HASHES", "MANIFEST", "is_intact", "is_ready", "write_manifest"]
 
-MARKER = "icdpo.json"
+MANIFEST = "icdpo.json"
 HASHES = "SHA256SUMS"
 """The hashes, in the format of the program sha256sum."""
 
 _intact: set[tuple[Path, int]] = set()
 
 
-def write_marker(directory: Path, identity: Mapping[str, Any]) -> None:
-    """Writes the marker and the hashes of a directory.
+def write_manifest(directory: Path, identity: Mapping[str, Any]) -> None:
+    """Writes the manifest and the hashes of a directory.
 
     Args:
         directory: the complete directory.
@@ -34,16 +34,16 @@ def write_marker(directory: Path, identity: Mapping[str, Any]) -> None:
     hashes = "".join(f"{sha256_of(path)}  {name}\n" for name, path in files.items())
     (directory / HASHES).write_text(hashes, "utf-8")
     sizes = {name: path.stat().st_size for name, path in files.items()}
-    (directory / MARKER).write_text(json.dumps({**identity, "files": sizes}, indent=1) + "\n", "utf-8")
+    (directory / MANIFEST).write_text(json.dumps({**identity, "files": sizes}, indent=1) + "\n", "utf-8")
 
 
 def is_ready(directory: Path, identity: Mapping[str, Any]) -> bool:
     """Returns whether a directory has this source, and all its files with their sizes."""
     try:
-        marker = json.loads((directory / MARKER).read_text("utf-8"))
-        files = marker.pop("files")
+        manifest = json.loads((directory / MANIFEST).read_text("utf-8"))
+        files = manifest.pop("files")
         return (
-            bool(marker == identity)
+            bool(manifest == identity)
             and (directory / HASHES).is_file()
             and all((directory / name).stat().st_size == size for name, size in files.items())
         )
@@ -55,12 +55,12 @@ def is_intact(directory: Path, identity: Mapping[str, Any]) -> bool:
     """Returns whether a directory is ready, and its files have their hashes; hashes once in a process."""
     if not is_ready(directory, identity):
         return False
-    key = (directory, (directory / MARKER).stat().st_mtime_ns)
+    key = (directory, (directory / MANIFEST).stat().st_mtime_ns)
     if key in _intact:
         return True
     try:
         lines = [line.split("  ", 1) for line in (directory / HASHES).read_text("utf-8").splitlines()]
-        named = set(json.loads((directory / MARKER).read_text("utf-8"))["files"])
+        named = set(json.loads((directory / MANIFEST).read_text("utf-8"))["files"])
         if {name for _, name in lines} != named:
             return False
         if any(sha256_of(directory / name) != digest for digest, name in lines):

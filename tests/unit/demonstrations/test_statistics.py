@@ -1,13 +1,11 @@
-"""What a store holds, and what it holds twice."""
+"""The counts of a store's demonstrations."""
 
 from __future__ import annotations
 
-import pytest
-
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
+from icdpo_chains.demonstrations.statistics import StoreStatistics, store_statistics
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.evaluation.upkeep import StoreStatistics, duplicates, store_statistics
 
 LONG = "How long do I boil a large egg from the fridge so that the yolk stays soft and the white is firm"
 
@@ -46,20 +44,3 @@ def test_the_counts_are_those_of_a_store() -> None:
             )
         found = store_statistics(store)
     assert (found.ties, found.contradicted, found.ups, found.downs) == (1, 1, 0, 0)
-
-
-def test_a_duplicate_repeats_prompt_and_answers() -> None:
-    first = Demonstration(LONG, "Six minutes in boiling water, then straight into cold water.", "Dunno.")
-    again = Demonstration(
-        f"{LONG.upper()}?", "Six minutes in boiling water, then straight into cold water!", "Dunno"
-    )
-    other = Demonstration(
-        LONG, "It depends on the altitude: ask a physicist for a table of pressures.", "Dunno."
-    )
-    up = Demonstration(LONG, first.chosen)
-    down = Demonstration(LONG, None, first.chosen)
-    assert duplicates([first, other, again, up, down]) == [(first, again)]
-    assert duplicates([again, first]) == [(again, first)]
-    assert duplicates([]) == []
-    with pytest.raises(ValueError, match="threshold is 0"):
-        duplicates([first], 0)

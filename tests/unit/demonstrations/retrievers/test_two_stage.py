@@ -15,13 +15,10 @@ import pytest
 from icdpo_chains.demonstrations.bm25 import tokenize
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
-from icdpo_chains.demonstrations.retrieval import (
-    FixedDemonstrations,
-    RandomRetriever,
-    RetrievedDemonstration,
-    Retriever,
-    TwoStageRetriever,
-)
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration, Retriever
+from icdpo_chains.demonstrations.retrievers.fixed import FixedDemonstrations
+from icdpo_chains.demonstrations.retrievers.random import RandomRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message

@@ -11,7 +11,8 @@ import pytest
 
 from icdpo_chains import Demonstration, DemonstrationStore, FakeEmbedder
 from icdpo_chains.demonstrations.bm25 import tokenize
-from icdpo_chains.demonstrations.retrievers import RETRIEVERS, BM25Retriever, RetrieverName
+from icdpo_chains.demonstrations.retrievers.bm25 import BM25Retriever
+from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS, RetrieverName
 
 PROMPTS = [
     "how do I bake bread with rye flour",

@@ -1,4 +1,4 @@
-"""`Live`: an object that belongs to one process, such as a loaded model or an open store."""
+"""`ProcessLocal`: an object that belongs to one process, such as a loaded model or an open store."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any, NoReturn
 
 from typing_extensions import Self
 
-__all__ = ["Live"]
+__all__ = ["ProcessLocal"]
 
 
-class Live:
+class ProcessLocal:
     """An object that belongs to one process. Copies are the object itself, and pickling it is refused.
 
     Frameworks copy and pickle their components freely. A copy of a model or of an open store would double

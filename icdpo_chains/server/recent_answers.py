@@ -1,4 +1,4 @@
-"""`RememberedAnswers`: the latest answers of the server by their ids, for feedback on them."""
+"""`RecentAnswers`: the latest answers of the server by their ids, for feedback on them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from icdpo_chains.messages import Message
 
-__all__ = ["RememberedAnswer", "RememberedAnswers"]
+__all__ = ["RecentAnswer", "RecentAnswers"]
 
 
 @dataclass(frozen=True)
-class RememberedAnswer:
+class RecentAnswer:
     """One of the returned answers.
 
     Attributes:
@@ -30,7 +30,7 @@ class RememberedAnswer:
         return len(self.text) + sum(len(message.text) for message in self.conversation)
 
 
-class RememberedAnswers:
+class RecentAnswers:
     """The latest answers; the oldest are forgotten. Thread-safe.
 
     Args:
@@ -40,11 +40,11 @@ class RememberedAnswers:
 
     def __init__(self, most: int = 10_000, most_characters: int = 20_000_000) -> None:
         self._most, self._most_characters = most, most_characters
-        self._kept: OrderedDict[str, tuple[RememberedAnswer, ...]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[RecentAnswer, ...]] = OrderedDict()
         self._characters = 0
         self._lock = threading.Lock()
 
-    def keep(self, id: str, answers: Sequence[RememberedAnswer]) -> None:
+    def keep(self, id: str, answers: Sequence[RecentAnswer]) -> None:
         """Keeps the choices of a response under its id."""
         with self._lock:
             self._kept[id] = tuple(answers)
@@ -53,11 +53,11 @@ class RememberedAnswers:
                 _, oldest = self._kept.popitem(last=False)
                 self._characters -= _size(oldest)
 
-    def get(self, id: str) -> tuple[RememberedAnswer, ...] | None:
+    def get(self, id: str) -> tuple[RecentAnswer, ...] | None:
         """Returns the choices of a response; `None` if the id is unknown or forgotten."""
         with self._lock:
             return self._kept.get(id)
 
 
-def _size(answers: Sequence[RememberedAnswer]) -> int:
+def _size(answers: Sequence[RecentAnswer]) -> int:
     return sum(answer.size for answer in answers)

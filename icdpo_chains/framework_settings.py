@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.defaults import default_icdpo
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
@@ -159,7 +160,7 @@ class ICDPOSettings(PicklableSettings):
         else:
             self._config()
         InstantScorer(self.against, self.aggregate)  # type: ignore[arg-type]  # this is the check
-        for name, most in (("n", MAX_CANDIDATES), ("k", 10_000)):
+        for name, most in (("n", MAX_CANDIDATES), ("k", MAX_DEMONSTRATIONS)):
             if getattr(self, name) is not None:
                 check_count(getattr(self, name), name, most)
         check_finalists(self.finalists, self.sampling())

@@ -1,18 +1,15 @@
-"""`Side`: the answers of a demonstration that the model is shown; `AnswerFilter`: a search by answers."""
+"""`AnswerFilter`: the filter for demonstrations with the answers that a retriever needs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.demonstrations.chroma.records import HAS_CHOSEN, HAS_REJECTED
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore, Where
 
-__all__ = ["AnswerFilter", "Side", "holds_unpaired"]
-
-Side = Literal["both", "chosen", "rejected"]
-"""The answers of a demonstration that the model is shown."""
+__all__ = ["AnswerFilter", "holds_unpaired"]
 
 
 class AnswerFilter:

@@ -9,21 +9,19 @@ import pytest
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
-from icdpo_chains.demonstrations.retrieval import (
-    FixedDemonstrations,
-    RetrievedDemonstration,
-    TwoStageRetriever,
-)
-from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.demonstrations.threshold import (
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
+from icdpo_chains.demonstrations.retrievers.fixed import FixedDemonstrations
+from icdpo_chains.demonstrations.retrievers.threshold import (
     GENERAL,
     GeneralDemonstrations,
     Threshold,
     ThresholdRetriever,
 )
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
+from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import NoDemonstrationsError
 
-from .conftest import numbered
+from ..conftest import numbered
 
 ROWS = [Demonstration(f"question {i}", f"answer {i}", "no") for i in range(4)]
 FIGURES = [(3.0, 0.9), (None, 0.6), (2.0, 0.4), (None, None)]

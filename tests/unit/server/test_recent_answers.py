@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from icdpo_chains.messages import Message
-from icdpo_chains.server.remembered import RememberedAnswer, RememberedAnswers
+from icdpo_chains.server.recent_answers import RecentAnswer, RecentAnswers
 
 
-def answer(text: str) -> RememberedAnswer:
-    return RememberedAnswer((Message("user", "12345"),), text)
+def answer(text: str) -> RecentAnswer:
+    return RecentAnswer((Message("user", "12345"),), text)
 
 
 def test_the_oldest_are_forgotten() -> None:
-    answers = RememberedAnswers(most=2)
+    answers = RecentAnswers(most=2)
     for name in "abc":
         answers.keep(name, [answer(name), answer(name * 2)])
     assert answers.get("a") is None
@@ -20,7 +20,7 @@ def test_the_oldest_are_forgotten() -> None:
 
 
 def test_the_texts_are_bounded_together() -> None:
-    answers = RememberedAnswers(most_characters=30)
+    answers = RecentAnswers(most_characters=30)
     assert answer("12345").size == 10
     for name in "abcd":
         answers.keep(name, [answer("12345")])

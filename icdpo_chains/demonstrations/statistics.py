@@ -1,17 +1,17 @@
-"""Statistics and near-duplicates of a store: `store_statistics`, `duplicates`."""
+"""`store_statistics`: the numbers of pairs, thumbs, contradictions and near-duplicates of a store."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.duplicates import near_duplicates
 from icdpo_chains.demonstrations.pairing import is_tie, votes_of
-from icdpo_chains.evaluation.preferences import near_duplicates
 
-__all__ = ["StoreStatistics", "duplicates", "store_statistics"]
+__all__ = ["StoreStatistics", "store_statistics"]
 
 _LETTERS = 200
 """The number of letters that decide a prompt's script."""
@@ -65,11 +65,7 @@ class StoreStatistics:
 
 
 def store_statistics(demonstrations: Iterable[Demonstration]) -> StoreStatistics:
-    """Counts demonstrations.
-
-    Raises:
-        ICDPOError: the extra `eval` is not installed.
-    """
+    """Counts demonstrations."""
     rows = list(demonstrations)
     ties = {row.id for row in rows if is_tie(row)}
     alone = [row for row in rows if not row.is_pair and row.id not in ties]
@@ -91,40 +87,6 @@ def store_statistics(demonstrations: Iterable[Demonstration]) -> StoreStatistics
         near_duplicates=len(rows) - len(set(near_duplicates(rows))) if rows else 0,
         scripts=dict(Counter(_script(row.prompt_text) for row in rows).most_common()),
     )
-
-
-def duplicates(
-    demonstrations: Iterable[Demonstration], threshold: float = 0.9
-) -> list[tuple[Demonstration, Demonstration]]:
-    """Finds demonstrations that nearly repeat an earlier one, prompt and answers together.
-
-    A pair is never a duplicate of a thumb, nor a thumb up of a thumb down.
-
-    Args:
-        demonstrations: the demonstrations in the order of insertion.
-        threshold: see `near_duplicates`.
-
-    Returns:
-        Pairs of a demonstration and its duplicate.
-
-    Raises:
-        ICDPOError: the extra `eval` is not installed.
-        ValueError: the threshold is out of range.
-    """
-    rows = list(demonstrations)
-    # As one text, because near_duplicates compares prompts.
-    whole = [Demonstration("\n".join([row.prompt_text, *_answers(row)]), "any") for row in rows]
-    first: dict[tuple[int, bool, bool], Demonstration] = {}
-    found = []
-    for row, group in zip(rows, near_duplicates(whole, threshold), strict=True):
-        earlier = first.setdefault((group, row.chosen is None, row.rejected is None), row)
-        if earlier is not row:
-            found.append((earlier, row))
-    return found
-
-
-def _answers(row: Demonstration) -> Sequence[str]:
-    return [answer for answer in (row.chosen, row.rejected) if answer is not None]
 
 
 def _is_mixed(row: Demonstration) -> bool:

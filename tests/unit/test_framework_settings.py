@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from icdpo_chains import ICDPO, Demonstration, FakePolicy, FixedDemonstrations, SamplingParams, settings
+from icdpo_chains import (
+    ICDPO,
+    Demonstration,
+    FakePolicy,
+    FixedDemonstrations,
+    SamplingParams,
+    framework_settings,
+)
 from icdpo_chains.config import ICDPOConfig, SamplingConfig
-from icdpo_chains.settings import ICDPOSettings
+from icdpo_chains.framework_settings import ICDPOSettings
 
 
 def make(**options: Any) -> ICDPO:
@@ -62,7 +69,7 @@ def test_the_core_is_built_once_and_late(monkeypatch: pytest.MonkeyPatch, tmp_pa
         built.append((config, store))
         return make()
 
-    monkeypatch.setattr(settings, "default_icdpo", build)
+    monkeypatch.setattr(framework_settings, "default_icdpo", build)
     monkeypatch.setenv("ICDPO_MODEL", "some/model")
     own = ICDPOSettings(store=tmp_path, against="base", dtype="float32")
     assert own.sampling() == SamplingParams()
@@ -97,7 +104,7 @@ def test_a_file_of_settings_builds_the_core_and_a_call_goes_before_it(
         built.append(config)
         return make(n=config.n, sampling=config.sampling.params())
 
-    monkeypatch.setattr(settings, "default_icdpo", build)
+    monkeypatch.setattr(framework_settings, "default_icdpo", build)
     own = ICDPOSettings(config=tuned, top_p=0.6)
     assert (own.model, own.against, own.aggregate) == ("org/m", "base", "sum")
     assert own.sampling() == SamplingParams(max_new_tokens=9, top_p=0.6)  # before anything is built
@@ -142,7 +149,7 @@ def test_a_file_may_name_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         built.append(config)
         return make()
 
-    monkeypatch.setattr(settings, "default_icdpo", build)
+    monkeypatch.setattr(framework_settings, "default_icdpo", build)
     file = tmp_path / "servers.json"
     file.write_text('{"vllm": "http://127.0.0.1:8001", "store": "http://127.0.0.1:8000"}')
     own = ICDPOSettings(config=str(file))

@@ -9,11 +9,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
-from icdpo_chains.demonstrations.sides import AnswerFilter
+from icdpo_chains.demonstrations.answer_filter import AnswerFilter
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration, Retriever
 from icdpo_chains.errors import NoDemonstrationsError
-from icdpo_chains.live import Live
 from icdpo_chains.messages import Conversation, as_conversation
+from icdpo_chains.process_local import ProcessLocal
 from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ Substitute = Literal["general", "none"]
 
 GENERAL = "general"
 """The metadata key that marks general demonstrations: `Demonstration(..., metadata={"general": True})`."""
-
-_MOST = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +108,7 @@ class Threshold:
         return ThresholdRetriever(retriever, self, general if self.substitute == "general" else None)
 
 
-class GeneralDemonstrations(Live):
+class GeneralDemonstrations(ProcessLocal):
     """A fixed few demonstrations of a store, the same for each question.
 
     Demonstrations with the metadata `{"general": True}` come first; a seeded draw adds the rest. The choice
@@ -134,7 +132,7 @@ class GeneralDemonstrations(Live):
         require_rejected: bool = False,
     ) -> None:
         self._store = store
-        self.k = check_count(k, "k", _MOST)
+        self.k = check_count(k, "k", MAX_DEMONSTRATIONS)
         self._seed = seed
         self._filter = AnswerFilter(store, require_chosen=require_chosen, require_rejected=require_rejected)
         self._lock = threading.Lock()
@@ -147,7 +145,7 @@ class GeneralDemonstrations(Live):
     ) -> list[RetrievedDemonstration]:
         """Returns the first k of the fixed order, marked as general. See `Retriever.retrieve`."""
         as_conversation(prompt)
-        k = self.k if k is None else check_count(k, "k", _MOST)
+        k = self.k if k is None else check_count(k, "k", MAX_DEMONSTRATIONS)
         excluded = {exclude} if isinstance(exclude, str) else set(exclude)
         with self._lock:
             if self._stamp != self._store.fingerprint:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from itertools import chain, zip_longest
 from typing import TYPE_CHECKING, Protocol
 
-from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration, Retriever
-from icdpo_chains.demonstrations.sides import holds_unpaired
+from icdpo_chains.demonstrations.answer_filter import holds_unpaired
+from icdpo_chains.demonstrations.retriever import RetrievedDemonstration, Retriever
 from icdpo_chains.errors import NoDemonstrationsError
 from icdpo_chains.messages import Conversation
 

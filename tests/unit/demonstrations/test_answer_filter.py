@@ -6,12 +6,12 @@ from typing import get_args
 
 import pytest
 
+from icdpo_chains.demonstrations.answer_filter import AnswerFilter, holds_unpaired
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.retrieval import RandomRetriever
-from icdpo_chains.demonstrations.retrievers import RETRIEVERS, RetrieverName
-from icdpo_chains.demonstrations.sides import AnswerFilter, holds_unpaired
+from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS, RetrieverName
+from icdpo_chains.demonstrations.retrievers.random import RandomRetriever
+from icdpo_chains.demonstrations.retrievers.threshold import GeneralDemonstrations
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.demonstrations.threshold import GeneralDemonstrations
 
 PAIR = Demonstration("How long do I boil an egg?", "Seven minutes.", "Who cares.", {"topic": "egg"})
 UP = Demonstration("How do I poach an egg?", "In water with vinegar.", None, {"topic": "egg"})

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from icdpo_chains import DemonstrationStore, FakeEmbedder
-from icdpo_chains.demonstrations.opening import is_server, open_store
+from icdpo_chains.demonstrations.open_store import is_server, open_store
 from icdpo_chains.errors import InvalidInputError
 
 

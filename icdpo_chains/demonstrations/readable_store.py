@@ -1,4 +1,4 @@
-"""`StoredDemonstrations`: the reading methods of a `DemonstrationStore`."""
+"""`ReadableStore`: the reading methods of a `DemonstrationStore`."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from icdpo_chains.demonstrations.chroma.records import embedding_text
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import Embedder, embed_checked
 from icdpo_chains.demonstrations.files.write import write_demonstrations
-from icdpo_chains.live import Live
+from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
 from icdpo_chains.messages import Conversation, as_conversation
+from icdpo_chains.process_local import ProcessLocal
 from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Vectors
 
-__all__ = ["StoredDemonstrations"]
-
-_MOST_FOUND = 10_000
+__all__ = ["ReadableStore"]
 
 
-class StoredDemonstrations(Live):
+class ReadableStore(ProcessLocal):
     """Reads demonstrations in a Chroma collection. `DemonstrationStore` opens and changes them.
 
     Attributes:
@@ -61,7 +60,7 @@ class StoredDemonstrations(Live):
             InvalidInputError: the query is blank or not valid Unicode.
             TypeError, ValueError: `k` is not a whole number from 1 to 10,000.
         """
-        k = check_count(k, "k", _MOST_FOUND)  # before an embedder is loaded
+        k = check_count(k, "k", MAX_DEMONSTRATIONS)  # before an embedder is loaded
         vector = self.embed([embedding_text(as_conversation(query))])[0]
         _ = self.fingerprint  # sees what others wrote
         similarity = dict(self.nearest(vector, k, where=where))
