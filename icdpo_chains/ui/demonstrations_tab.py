@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from icdpo_chains.demonstrations.changes import Changes
+from icdpo_chains.demonstrations.statistics import store_statistics
 from icdpo_chains.errors import ICDPOError
-from icdpo_chains.evaluation.upkeep import store_statistics
 from icdpo_chains.printable import printable
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.demonstration_actions import loaded, remove, save, undo
