@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
+from icdpo_chains import environment
 from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.demonstrations.open_store import is_server, open_store
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
@@ -156,7 +157,7 @@ class ICDPOConfig(BaseModel):
     def _check(self) -> Self:
         for name, most in (("n", MAX_CANDIDATES), ("k", MAX_DEMONSTRATIONS), ("pool", MAX_DEMONSTRATIONS)):
             check_count(getattr(self, name), name, most)
-        for name, key in (("vllm", "VLLM_API_KEY"), ("store", "ICDPO_CHROMA_TOKEN")):
+        for name, key in (("vllm", environment.VLLM_KEY), ("store", environment.CHROMA_TOKEN)):
             if has_credentials(getattr(self, name) or ""):
                 raise ValueError(
                     f"{name} holds a user name or a password, which would stand in files and logs: leave "

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icdpo_chains import environment
 from icdpo_chains.demonstrations.default_store import default_store_path
 from icdpo_chains.demonstrations.open_store import open_store
 from icdpo_chains.demonstrations.retriever import Retriever
@@ -43,7 +43,7 @@ def default_icdpo(config: ICDPOConfig | None = None, *, store: DemonstrationStor
     if config is None:
         config = ICDPOConfig()
     if config.model is None and config.vllm is None:
-        config = config.changed({"model": os.environ.get("ICDPO_MODEL") or DEFAULT_MODEL})
+        config = config.changed({"model": environment.model() or DEFAULT_MODEL})
     place: Any = store
     if store is None:
         place = str(default_store_path() if config.store is None else config.store)

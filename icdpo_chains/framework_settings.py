@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import ConfigDict, Field, PrivateAttr, StrictFloat, StrictInt, model_validator
 from typing_extensions import Self
 
+from icdpo_chains import environment
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
@@ -96,7 +96,7 @@ class ICDPOSettings(PicklableSettings):
 
     icdpo: ICDPO | None = Field(default=None, exclude=True, repr=False)
     config: str | None = None
-    model: str = Field(default_factory=lambda: os.environ.get("ICDPO_MODEL") or DEFAULT_MODEL)
+    model: str = Field(default_factory=lambda: environment.model() or DEFAULT_MODEL)
     revision: str | None = None
     store: str | DemonstrationStore | None = Field(default=None, exclude=True)
     against: str = "rejected"

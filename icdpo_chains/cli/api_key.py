@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 import typer
 
+from icdpo_chains.environment import SERVER_KEY, server_key
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.network import is_loopback
 
 __all__ = ["APIKeyFile", "read_api_key"]
 
-_VARIABLE = "ICDPO_API_KEY"
-
 APIKeyFile: TypeAlias = Annotated[
-    Path | None, typer.Option(help=f"File with the key that clients must send; or set {_VARIABLE}.")
+    Path | None, typer.Option(help=f"File with the key that clients must send; or set {SERVER_KEY}.")
 ]
 
 
@@ -34,7 +32,7 @@ def read_api_key(file: Path | None, host: str) -> str | None:
         InvalidInputError: the value found is not a valid key.
         OSError: the file can't be read.
     """
-    key, where = os.environ.get(_VARIABLE), _VARIABLE
+    key, where = server_key(), SERVER_KEY
     if file is not None:
         try:
             key, where = file.read_text(encoding="utf-8"), str(file)
@@ -44,7 +42,7 @@ def read_api_key(file: Path | None, host: str) -> str | None:
         if not is_loopback(host):
             raise typer.BadParameter(
                 f"other machines can reach {host}, so the server needs a key: give --api-key-file FILE, or "
-                f"set {_VARIABLE}"
+                f"set {SERVER_KEY}"
             )
         return None
     if len(key.split()) != 1 or not key.isascii():

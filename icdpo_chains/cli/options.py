@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import typer
 
+from icdpo_chains import environment
 from icdpo_chains.cli.command import checked
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def store_directory(place: str | None) -> Path:
     from icdpo_chains.demonstrations.default_store import default_store_path
     from icdpo_chains.demonstrations.open_store import is_server
 
-    named = place or os.environ.get("ICDPO_STORE") or default_store_path()
+    named = place or environment.store() or default_store_path()
     if is_server(named):
         raise typer.BadParameter("the store is on a Chroma server: this needs the directory of a store")
     return Path(named).expanduser()

