@@ -16,6 +16,7 @@
     ├── PromptError                             text that can't become model input
     │   └── ContextOverflowError                the conversation alone does not fit the model
     ├── PolicyError                             the model can't be loaded or used
+    │   ├── PolicyMemoryError                   the memory can't hold a single candidate of a question
     │   ├── PolicyUnavailableError              the model's server is unreachable or does not answer
     │   ├── QueueFullError                      too many requests are waiting for the model
     │   └── TokenizerMismatch                   the model's server and the local tokenizer disagree
@@ -37,6 +38,7 @@ __all__ = [
     "NoCandidateError",
     "NoDemonstrationsError",
     "PolicyError",
+    "PolicyMemoryError",
     "PolicyUnavailableError",
     "PromptError",
     "QueueFullError",
@@ -103,6 +105,10 @@ class ContextOverflowError(PromptError):
 
 class PolicyError(ICDPOError):
     """A model can't be loaded or used."""
+
+
+class PolicyMemoryError(PolicyError):
+    """The memory of the model's device can't hold a single candidate, or the score of a single answer."""
 
 
 class PolicyUnavailableError(PolicyError):

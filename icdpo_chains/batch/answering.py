@@ -10,7 +10,13 @@ from typing import Any
 from icdpo_chains.answering import Each, sample_each, score_each
 from icdpo_chains.batch.input import JobRow
 from icdpo_chains.batch.openai_response import openai_response
-from icdpo_chains.errors import NoDemonstrationsError, PolicyError, StoreError, WeightsError
+from icdpo_chains.errors import (
+    NoDemonstrationsError,
+    PolicyError,
+    PolicyMemoryError,
+    StoreError,
+    WeightsError,
+)
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.question import Question
 from icdpo_chains.result import ICDPOResult
@@ -40,7 +46,7 @@ def answer_rows(icdpo: ICDPO, rows: Sequence[JobRow], seed: int) -> list[dict[st
 
     Raises:
         PolicyError, StoreError, WeightsError, NoDemonstrationsError, MemoryError, OSError: the fault is not
-            the row's.
+            the row's. If the memory can't hold a row, the fault is the row's as long as it holds others.
     """
 
     def ask(row: JobRow) -> Question:
@@ -52,6 +58,10 @@ def answer_rows(icdpo: ICDPO, rows: Sequence[JobRow], seed: int) -> list[dict[st
         each = Each(_of_the_row, threads.map)
         drafts = sample_each(icdpo, each, each(ask, usable))
         results = dict(zip(usable, score_each(icdpo, each, drafts), strict=True))
+    if not any(isinstance(result, ICDPOResult) for result in results.values()):
+        for result in results.values():
+            if isinstance(result, PolicyMemoryError):
+                raise result
     return [_record(row, results.get(row)) for row in rows]
 
 
@@ -66,6 +76,8 @@ def row_seed(seed: int, number: int) -> int:
 
 
 def _of_the_row(error: Exception) -> bool:
+    if isinstance(error, PolicyMemoryError):
+        return True
     kinds = {kind.__name__ for kind in type(error).__mro__}
     return not isinstance(error, _OF_THE_MACHINE) and not _OF_THE_DEVICE & kinds
 

@@ -53,7 +53,7 @@ def decode(
     """
     import torch
 
-    rows = [Row(tokenizer, request, i) for request in requests for i in range(request.n)]
+    rows = [Row(tokenizer, request, request.first + i) for request in requests for i in range(request.n)]
     counts = torch.tensor([request.n for request in requests])
     logits = torch.stack([logits.float() for logits in first_logits])
     logits = logits.repeat_interleave(counts.to(logits.device), dim=0)

@@ -98,7 +98,8 @@ class FakePolicy(ProcessLocal):
         results = []
         for request in requests:
             if not request.sampling.guided:
-                samples = self.sample(request.context, request.n, request.sampling)
+                count = request.first + request.n
+                samples = self.sample(request.context, count, request.sampling)[request.first :]
                 self._stream(request, samples)
                 results.append(samples)
                 continue

@@ -26,6 +26,12 @@ class _Job:
     def done(self) -> bool:
         return self.samples is not None or self.error is not None
 
+    def settle(self, result: list[Sample] | Exception) -> None:
+        if isinstance(result, Exception):
+            self.error = result
+        else:
+            self.samples = result
+
 
 class MicroBatches:
     """A queue without a thread of its own: a caller that finds the model free runs the next batch.
@@ -34,10 +40,13 @@ class MicroBatches:
     batch to fill, and none overtakes another.
 
     Args:
-        run: Samples for requests together; the results do not depend on the batch.
+        run: Samples for requests together; the results do not depend on the batch. An error in place of the
+            samples of a request is raised for this request alone.
         max_rows: The most candidates of a batch; a request with more candidates runs alone.
         lock: The lock of the model.
         max_waiting: The most requests that may wait. The requests of one call are never split.
+        fitting: Returns how many of some requests, from the first on, the memory can hold together: at least
+            one. By default all of them.
 
     Attributes:
         on_batch: A function that receives the numbers of requests and of candidates before each batch. It is
@@ -48,12 +57,14 @@ class MicroBatches:
 
     def __init__(
         self,
-        run: Callable[[Sequence[SampleRequest]], list[list[Sample]]],
+        run: Callable[[Sequence[SampleRequest]], Sequence[list[Sample] | Exception]],
         max_rows: int,
         lock: threading.RLock,
         max_waiting: int = 1024,
+        fitting: Callable[[Sequence[SampleRequest]], int] = len,
     ) -> None:
         self._run, self._max_rows, self._lock = run, max_rows, lock
+        self._fitting = fitting
         self._max_waiting = max_waiting
         self._waiting: deque[_Job] = deque()
 
@@ -101,21 +112,24 @@ class MicroBatches:
         if self.on_batch is not None:
             self.on_batch(len(batch), sum(job.request.n for job in batch))
         try:
-            samples = self._run([job.request for job in batch])
-            for job, own in zip(batch, samples, strict=True):
-                job.samples = own
-        except Exception as error:
-            if len(batch) == 1:
-                batch[0].error = error
-                return
-            for job in batch:  # the error belongs to one of them
-                try:
-                    (job.samples,) = self._run([job.request])
-                except Exception as own_error:
-                    job.error = own_error
+            if not self._ran(batch):  # the error belongs to one of them
+                for job in batch:
+                    self._ran([job])
         except BaseException:  # Ctrl-C in this thread: another thread takes up the others' requests
             self._waiting.extendleft(reversed([job for job in batch if not job.done]))
             raise
+
+    def _ran(self, batch: Sequence[_Job]) -> bool:
+        """Runs jobs together. Returns whether they are done; a job that runs alone gets its error."""
+        try:
+            results = self._run([job.request for job in batch])
+            for job, result in zip(batch, results, strict=True):
+                job.settle(result)
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].error = error
+            return len(batch) == 1
+        return True
 
     def _next_batch(self) -> list[_Job]:
         batch: list[_Job] = []
@@ -130,4 +144,9 @@ class MicroBatches:
                 break
             batch.append(job)
             rows += job.request.n
-        return batch
+        count = 0
+        try:
+            count = self._fitting([job.request for job in batch]) if len(batch) > 1 else len(batch)
+        finally:
+            self._waiting.extendleft(reversed(batch[count:]))
+        return batch[:count]

@@ -125,6 +125,8 @@ class SampleRequest:
             many are left. A policy that can't reject candidates samples all of them to the end.
         contrast: The other context of the score, which `finalists` and guided decoding need.
         stream: Receives the tokens of the only continuation as they are sampled. A policy may ignore it.
+        first: The number of the first continuation: 4 with `n=4` asks for the last four of the eight that
+            `n=8` gives from the same seed.
 
     Raises:
         ValueError: Guided decoding has no contrast context or is combined with `finalists`, or a stream has
@@ -138,6 +140,7 @@ class SampleRequest:
     finalists: int | None = None
     contrast: Sequence[int] = ()
     stream: TokenStream | None = None
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.stream is not None and self.n != 1:

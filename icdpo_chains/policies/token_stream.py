@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["TokenStream", "settled_text"]
+__all__ = ["OtherTokensError", "RepeatedStream", "TokenStream", "settled_text"]
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
@@ -32,6 +32,36 @@ class TokenStream:
         if len(token_ids) > len(self.token_ids):
             self.token_ids = list(token_ids)
             self._on_text(settled_text(text, stop))
+
+
+class OtherTokensError(Exception):
+    """A repeated computation has chosen other tokens than those that were streamed."""
+
+
+class RepeatedStream(TokenStream):
+    """The stream of a computation that begins again with the same seed: the tokens repeat themselves.
+
+    Forced tokens would use up other random numbers than sampled ones, so that the tokens behind them would
+    differ. Nothing is forced here.
+
+    Args:
+        stream: the stream of the first computation; it receives what follows its tokens.
+    """
+
+    def __init__(self, stream: TokenStream) -> None:
+        super().__init__(stream._on_text)
+        self._stream = stream
+
+    def grown(self, token_ids: Sequence[int], text: str, stop: Sequence[str]) -> None:
+        """Passes on the tokens.
+
+        Raises:
+            OtherTokensError: the tokens differ from those of the first computation.
+        """
+        streamed = self._stream.token_ids[: len(token_ids)]
+        if list(token_ids[: len(streamed)]) != streamed:
+            raise OtherTokensError
+        self._stream.grown(token_ids, text, stop)
 
 
 def settled_text(text: str, stop: Sequence[str]) -> str:

@@ -34,12 +34,14 @@ _KINDS: tuple[tuple[type[errors.ICDPOError], int, str | None], ...] = (
     (errors.NoCandidateError, 422, "no_candidate"),
     (errors.QueueFullError, 429, "queue_full"),
     (errors.PolicyUnavailableError, 503, "model_unavailable"),
+    (errors.PolicyMemoryError, 503, "out_of_memory"),
     (errors.StoreLockedError, 503, "store_unavailable"),
     (errors.StoreUnavailableError, 503, "store_unavailable"),
 )
 # Errors that only the operator can fix may name paths and addresses: the log has them; clients get this.
 _PUBLIC = {
     "model_unavailable": "the model's server does not answer: try again later",
+    "out_of_memory": "the server's memory can't hold this answer: lower max_tokens, or shorten the messages",
     "store_unavailable": "the demonstration store can't be used at the moment: try again later",
 }
 _MEANINGS = {
@@ -53,7 +55,7 @@ _MEANINGS = {
     422: "Nothing to answer with: no demonstrations, or no candidate that can be scored.",
     429: "Too many questions wait already.",
     500: "An error of the server.",
-    503: "The model or the store can't be reached, or the server is shutting down.",
+    503: "The model or the store can't be used at the moment, or the server is shutting down.",
     504: "The answer took too long.",
 }
 

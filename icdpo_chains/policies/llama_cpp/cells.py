@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from icdpo_chains.errors import PolicyError
+from icdpo_chains.errors import PolicyError, PolicyMemoryError
 from icdpo_chains.policies.llama_cpp.model import GGUFModel, llama_cpp_library
 
 __all__ = ["MAX_SEQUENCES", "CacheType", "Cells", "CellsOptions"]
@@ -84,7 +84,7 @@ class Cells:
             sequences: the number of sequences, at most `MAX_SEQUENCES`.
 
         Raises:
-            PolicyError: there is not enough memory.
+            PolicyMemoryError: there is not enough memory.
         """
         if cells <= self.cells and sequences <= self.sequences:
             return False
@@ -104,7 +104,7 @@ class Cells:
         self._context = library.llama_init_from_model(self._model.handle, params)
         if not self._context:
             self._context = None
-            raise PolicyError(
+            raise PolicyMemoryError(
                 f"llama.cpp can't make room for {cells} tokens of {self._model.path}: use fewer candidates, "
                 "shorter answers, n_ctx or type_k='q8_0' (with type_v='q8_0' and flash_attn=True)"
             )

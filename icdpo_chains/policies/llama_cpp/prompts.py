@@ -62,7 +62,7 @@ class Prompts:
             check: called before each part of a context is read; its exception ends the reading.
 
         Raises:
-            PolicyError: there is not enough memory.
+            PolicyMemoryError: there is not enough memory.
         """
         self._reserve(contexts, rows, room)
         used: list[Prompt] = []

@@ -7,14 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.policies.branches import Branches
+from icdpo_chains.policies.branches import Branches, token_logprobs
 from icdpo_chains.policies.transformers.attention import shared_prompt_attention
 from icdpo_chains.policies.transformers.cache import share
+from icdpo_chains.policies.transformers.device_memory import is_out_of_memory
 
-__all__ = ["Prompt", "SharedBranches", "is_close", "plain_logits", "sharing_is_exact", "trial_ids"]
+__all__ = [
+    "Prompt",
+    "SharedBranches",
+    "continuation_logprobs",
+    "is_close",
+    "plain_logits",
+    "sharing_is_exact",
+    "trial_ids",
+]
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,33 @@ class SharedBranches:
         self._positions = self._positions[rows]
 
 
+def continuation_logprobs(
+    prompts: Sequence[Prompt],
+    continuations: Sequence[Sequence[Sequence[int]]],
+    branches: Callable[[Sequence[Prompt], Sequence[int], int], Branches],
+) -> list[list[list[float]]]:
+    """Returns the log-probability of each token of each prompt's continuations.
+
+    Args:
+        prompts: the prompts.
+        continuations: the token ids of each prompt's continuations.
+        branches: builds the rows that continue the prompts, from the prompts, their numbers of rows and the
+            room of a row.
+    """
+    counts = [len(some) for some in continuations]
+    rows = [torch.tensor(list(ids) or [0]) for some in continuations for ids in some]
+    # Padded on the right, where no other token attends, so no mask is needed.
+    ids = pad_sequence(rows, batch_first=True).to(prompts[0].logits.device)
+    logits = torch.stack([prompt.logits.float() for prompt in prompts])
+    owners = torch.arange(len(prompts)).repeat_interleave(torch.tensor(counts)).to(logits.device)
+    chosen = [token_logprobs(logits[owners][:, None], ids[:, :1])]
+    if ids.shape[1] > 1:
+        read = branches(prompts, counts, ids.shape[1]).read(ids[:, :-1])
+        chosen.append(token_logprobs(read, ids[:, 1:]))
+    table = iter(torch.cat(chosen, dim=1).tolist())
+    return [[next(table)[: len(ids)] for ids in some] for some in continuations]
+
+
 @torch.inference_mode()
 def sharing_is_exact(
     model: Any,
@@ -108,7 +145,9 @@ def sharing_is_exact(
         shared = torch.cat(
             [shared_rows.read(some).float().clone() for some in torch.split(follow, list(steps), 1)], 1
         )
-    except Exception:  # an unknown architecture may raise anything
+    except Exception as error:  # an unknown architecture may raise anything
+        if is_out_of_memory(error):
+            raise
         return False
     return is_close(model, shared, plain)
 
@@ -128,6 +167,8 @@ def plain_logits(model: Any, ids: torch.Tensor) -> torch.Tensor:
     try:
         logits: torch.Tensor = model(input_ids=ids[None], use_cache=False).logits[0].float()
     except Exception as error:  # an unknown architecture may raise anything
+        if is_out_of_memory(error):
+            raise
         raise PolicyError(
             f"{type(model).__name__} can't read {len(ids)} tokens: {type(error).__name__}: {error!s:.200}. "
             "Use a causal language model that reads text"

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+from icdpo_chains.policies.transformers.device_memory import is_out_of_memory
+
 __all__ = ["CaptureError", "CudaGraph"]
 
 
@@ -33,9 +35,10 @@ class CudaGraph:
             # Other threads may use the GPU meanwhile.
             with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
                 self._result = call()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            # Ending a recording that ran out of memory raises another error.
+            if is_out_of_memory(error) or (error.__context__ and is_out_of_memory(error.__context__)):
+                raise torch.OutOfMemoryError(str(error)) from error
             raise CaptureError(str(error)) from error
 
     def replay(self) -> torch.Tensor:

@@ -13,7 +13,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from icdpo_chains.concurrency import check_cancelled
-from icdpo_chains.policies.branches import Branches, token_logprobs
+from icdpo_chains.policies.branches import Branches
 from icdpo_chains.policies.decoding import decode
 from icdpo_chains.policies.device_choice import DeviceTokenChooser
 from icdpo_chains.policies.early_rejection import Halving
@@ -24,7 +24,12 @@ from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.score_chunks import score_chunks
 from icdpo_chains.policies.token_choice import ChooserOf, TokenChooser
 from icdpo_chains.policies.transformers.attention import UnsupportedAttentionError, shared_prompt_attention
-from icdpo_chains.policies.transformers.branches import Prompt, SharedBranches, sharing_is_exact
+from icdpo_chains.policies.transformers.branches import (
+    Prompt,
+    SharedBranches,
+    continuation_logprobs,
+    sharing_is_exact,
+)
 from icdpo_chains.policies.transformers.cache import can_share
 from icdpo_chains.policies.transformers.cuda_graph import CaptureError
 from icdpo_chains.policies.transformers.packed_linears import PackedLinears
@@ -76,6 +81,15 @@ class Engine:
         self._chooser: ChooserOf = DeviceTokenChooser if self._static else TokenChooser
         # On a CPU, that saves a tenth of the time, and a score's last bits would depend on other questions.
         self._scores_together = model.device.type != "cpu"
+
+    @property
+    def shares(self) -> bool:
+        """Whether candidates share their prompts, as far as is known."""
+        return self._shares is not False
+
+    def release(self) -> None:
+        """Drops states that can be computed again."""
+        self._prefixes.clear()
 
     def sample(
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
@@ -191,12 +205,14 @@ class Engine:
             prompts = {i: prompts.get(i) or self._prefill(requests[i].context) for i, _ in chunk}
             longest = max(len(ids) for _, some in chunk for ids in some)
             if self._can_share(list(prompts.values()), longest):
-                rows = self._continuation_logprobs(list(prompts.values()), [some for _, some in chunk])
+                rows = continuation_logprobs(
+                    list(prompts.values()), [some for _, some in chunk], self._branches
+                )
             else:  # the rows consume their prompt's cache
                 rows = []
                 for i, some in chunk:
                     prompt = prompts.pop(i) if i in prompts else self._prefill(requests[i].context)
-                    rows += self._continuation_logprobs([prompt], [some])
+                    rows += continuation_logprobs([prompt], [some], self._branches)
                 prompts = {}
             for (i, _), found in zip(chunk, rows, strict=True):
                 results[i] += found
@@ -207,10 +223,11 @@ class Engine:
 
     def _sharing(self) -> bool:
         if self._shares is None:
-            self._shares = sharing_is_exact(self._model)
-            if not self._shares:
+            shares = sharing_is_exact(self._model)
+            if not shares:
                 self._unshared = exact_branches(self._model)
                 self._stop_sharing("it gives other logits")
+            self._shares = shares
         return self._shares
 
     def _stop_sharing(self, reason: object) -> None:
@@ -225,13 +242,13 @@ class Engine:
 
     def _can_be_static(self) -> bool:
         if self._static and not self._static_tried:
-            self._static_tried = True
             devices = {parameter.device for parameter in self._model.parameters()}
             if len(devices) > 1:
                 self._stop_static(f"its weights are on {len(devices)} devices")
             # One token at a time; on CUDA the second and later steps are replayed.
             elif not sharing_is_exact(self._model, StaticBranches, (1,) * 8):
                 self._stop_static("a step of a fixed shape fails, or gives other logits")
+            self._static_tried = True
         return self._static
 
     def _stop_static(self, reason: object) -> None:
@@ -248,27 +265,6 @@ class Engine:
         if self._can_share(prompts, room):
             return SharedBranches(self._model, prompts, counts, room)
         return self._unshared(self._model, prompts[0], counts[0])
-
-    def _continuation_logprobs(
-        self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[Sequence[int]]]
-    ) -> list[list[list[float]]]:
-        """Returns the log-probabilities of each prompt's continuations."""
-        counts = [len(some) for some in continuations]
-        rows = [ids for some in continuations for ids in some]
-        longest = max(1, *map(len, rows))
-        # Padded on the right, where no other token attends, so no mask is needed.
-        ids = torch.zeros(len(rows), longest, dtype=torch.long)
-        for row, continuation in enumerate(rows):
-            ids[row, : len(continuation)] = torch.tensor(continuation, dtype=torch.long)
-        ids = ids.to(prompts[0].logits.device)
-        logits = torch.stack([prompt.logits.float() for prompt in prompts])
-        owners = torch.arange(len(prompts)).repeat_interleave(torch.tensor(counts)).to(logits.device)
-        chosen = [token_logprobs(logits[owners][:, None], ids[:, :1])]
-        if longest > 1:
-            branches = self._branches(prompts, counts, longest)
-            chosen.append(token_logprobs(branches.read(ids[:, :-1]), ids[:, 1:]))
-        table = iter(torch.cat(chosen, dim=1).tolist())
-        return [[next(table)[: len(ids)] for ids in some] for some in continuations]
 
     def _prefill(self, context: Sequence[int]) -> Prompt:
         """Reads a context, without the beginning that the prefix cache holds."""

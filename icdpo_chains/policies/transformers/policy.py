@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.concurrency import LOADING, Owner, check_cancelled
-from icdpo_chains.errors import PolicyError
+from icdpo_chains.errors import PolicyError, PolicyMemoryError
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import ScoreRequest, check_fits
 from icdpo_chains.policies.sampling import (
@@ -38,8 +38,9 @@ class TransformersPolicy(ProcessLocal):
         model: a `transformers` causal language model, in evaluation mode, on its device.
         tokenizer: its tokenizer.
         name: the name in results; by default the model's name or path.
-        max_rows: the most candidates to decode together; the others wait. By default 64 on a
-            CPU and 256 elsewhere.
+        max_rows: the most candidates to decode together; the others wait, and a single request with more
+            candidates runs alone. By default 64 on a CPU and 256 elsewhere, and always as few as the free
+            memory can hold.
         pack_weights: on a CPU, keep a second copy of the weights that is faster to compute with; by default
             if it takes no more than 4 GiB.
         prefix_cache: the bytes of key-value states to keep for prompts with the same beginning; 0 keeps none.
@@ -62,6 +63,8 @@ class TransformersPolicy(ProcessLocal):
         max_waiting: int = 1024,
     ) -> None:
         from icdpo_chains.policies.transformers.engine import Engine
+        from icdpo_chains.policies.transformers.memory_estimate import MemoryEstimate
+        from icdpo_chains.policies.transformers.portions import Portions
 
         self.model = model
         self.tokenizer = tokenizer
@@ -78,11 +81,14 @@ class TransformersPolicy(ProcessLocal):
         self._owner = Owner()
         most_packed = _MOST_PACKED if pack_weights is None else None if pack_weights else 0
         self._engine = Engine(model, most_packed, prefix_cache)
+        estimate = MemoryEstimate(model, lambda: self._engine.shares)
+        self._portions = Portions(self.name, estimate.load, lambda: self._engine.release())
         self._batches = MicroBatches(
             self._sample_together,
             self.max_rows,
             self._lock,
             check_count(max_waiting, "max_waiting", 10_000_000),
+            self._portions.fitting,
         )
 
     @classmethod
@@ -149,6 +155,7 @@ class TransformersPolicy(ProcessLocal):
             requests: the contexts, and the continuations to sample for each.
 
         Raises:
+            PolicyMemoryError: the memory can't hold one candidate of a request.
             ValueError: see `Policy.sample`. Nothing is sampled then.
         """
         self._owner.check(f"the model {self.name}", PolicyError)
@@ -181,6 +188,7 @@ class TransformersPolicy(ProcessLocal):
             requests: The contexts and their continuations.
 
         Raises:
+            PolicyMemoryError: The memory can't hold the score of one continuation.
             ValueError: See `Policy.logprobs`. Nothing is computed then.
         """
         self._owner.check(f"the model {self.name}", PolicyError)
@@ -188,7 +196,7 @@ class TransformersPolicy(ProcessLocal):
             check_fits(self, request.context, max(map(len, request.continuations), default=0))
         with self._lock:
             check_cancelled()  # the wait for the lock may have been long
-            return self._engine.logprobs(requests)
+            return self._portions.score(requests, self._engine.logprobs)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -199,8 +207,10 @@ class TransformersPolicy(ProcessLocal):
         with self._lock:
             yield
 
-    def _sample_together(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
-        return self._engine.sample(requests, self.eos_token_ids, self.tokenizer)
+    def _sample_together(self, requests: Sequence[SampleRequest]) -> list[list[Sample] | PolicyMemoryError]:
+        return self._portions.sample(
+            requests, lambda some: self._engine.sample(some, self.eos_token_ids, self.tokenizer)
+        )
 
 
 def _eos_token_ids(model: Any, tokenizer: Any) -> frozenset[int]:

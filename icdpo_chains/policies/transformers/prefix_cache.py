@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from icdpo_chains.policies.transformers.device_memory import is_out_of_memory
+
 __all__ = ["BLOCK", "PrefixCache"]
 
 BLOCK = 128
@@ -38,6 +40,11 @@ class PrefixCache:
         self.size = 0
         self._blocks: OrderedDict[tuple[int, ...], _Block] = OrderedDict()
 
+    def clear(self) -> None:
+        """Drops all blocks."""
+        self._blocks.clear()
+        self.size = 0
+
     def fill(self, cache: Any, context: Sequence[int]) -> int:
         """Fills an empty cache with the longest known beginning of a prompt; returns its length.
 
@@ -56,9 +63,23 @@ class PrefixCache:
         return len(found) * BLOCK
 
     def keep(self, cache: Any, context: Sequence[int]) -> None:
-        """Keeps the whole blocks of a prompt from the cache that has read the prompt."""
+        """Keeps the whole blocks of a prompt from the cache that has read the prompt.
+
+        If the device has no memory for them, nothing is kept.
+        """
         if self.max_bytes == 0:
             return
+        try:
+            self._add(cache, context)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self.clear()
+        while self.size > self.max_bytes:
+            _, block = self._blocks.popitem(last=False)
+            self.size -= block.size
+
+    def _add(self, cache: Any, context: Sequence[int]) -> None:
         # Touch the first block last: later blocks can't be found without it, so it must be the most recent.
         for begin in reversed(range(0, len(context) - BLOCK + 1, BLOCK)):
             end = begin + BLOCK
@@ -74,6 +95,3 @@ class PrefixCache:
                 self._blocks[prefix] = block
                 self.size += block.size
             self._blocks.move_to_end(prefix)
-        while self.size > self.max_bytes:
-            _, block = self._blocks.popitem(last=False)
-            self.size -= block.size

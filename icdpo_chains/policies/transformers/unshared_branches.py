@@ -10,6 +10,7 @@ from transformers import DynamicCache
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.branches import Branches
 from icdpo_chains.policies.transformers.branches import Prompt, is_close, plain_logits, trial_ids
+from icdpo_chains.policies.transformers.device_memory import is_out_of_memory
 
 __all__ = ["CopiedBranches", "StepwiseBranches", "UncachedBranches", "UnsharedBranches", "exact_branches"]
 
@@ -116,5 +117,7 @@ def _is_exact(kind: UnsharedBranches, model: Any, ids: torch.Tensor, plain: torc
         read = [rows.read(some.expand(2, -1)).float() for some in torch.split(ids[None, begin:], steps, 1)]
         follow = torch.cat(read, dim=1)
         return all(is_close(model, row, plain[begin:]) for row in follow)
-    except Exception:  # an unknown architecture may raise anything
+    except Exception as error:  # an unknown architecture may raise anything
+        if is_out_of_memory(error):
+            raise
         return False

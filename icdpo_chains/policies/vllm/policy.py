@@ -201,7 +201,7 @@ class VLLMPolicy(ProcessLocal):
             "prompt": list(request.context),
             # Greedy candidates are all the same, and vLLM returns only one.
             "n": request.n if sampling.temperature > 0 else 1,
-            "seed": None if sampling.seed is None else _base_seed(sampling.seed),
+            "seed": None if sampling.seed is None else _base_seed(sampling.seed) + request.first,
             "max_tokens": sampling.max_new_tokens,
             "min_tokens": sampling.min_new_tokens,
             "temperature": sampling.temperature,

@@ -18,6 +18,7 @@ from icdpo_chains.batch.job import JobReport, run_batch_job
 from icdpo_chains.errors import (
     ICDPOError,
     InvalidInputError,
+    PolicyMemoryError,
     PolicyUnavailableError,
     StoreUnavailableError,
     UnknownFormatError,
@@ -221,6 +222,24 @@ def test_what_is_wrong_with_the_machine_stops_the_job(
     policy.error = None
     report = run(prompts=poisoned, build=with_policy(policy), chunk=2)
     assert (report.already_there, report.added, report.failed) == (2, 3, 0)
+
+
+def test_a_row_that_the_memory_can_not_hold_fails_alone(run: Any, poisoned: Path, tmp_path: Path) -> None:
+    policy = Sometimes(PolicyMemoryError("too long"))
+    report = run(prompts=poisoned, build=with_policy(policy), chunk=2)
+    assert (report.added, report.failed) == (5, 1)
+    (failed,) = (record for record in records(tmp_path / "out.jsonl") if "error" in record)
+    assert failed["error"] == {"type": "PolicyMemoryError", "message": "too long"}
+
+
+def test_a_memory_that_holds_no_row_stops_the_job(run: Any, poisoned: Path, tmp_path: Path) -> None:
+    policy = Sometimes(PolicyMemoryError("another process has it"))
+    with pytest.raises(PolicyMemoryError):
+        run(prompts=poisoned, build=with_policy(policy), chunk=1)
+    policy.error = None
+    report = run(prompts=poisoned, build=with_policy(policy), chunk=1)
+    assert report.added + report.already_there == 5
+    assert report.failed == 0
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("gone"), KeyboardInterrupt()])

@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 
 import pytest
 
-from icdpo_chains.errors import QueueFullError
+from icdpo_chains.errors import PolicyMemoryError, QueueFullError
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 from icdpo_chains.progress import in_thread
@@ -78,6 +78,91 @@ def test_a_request_with_more_rows_than_a_batch_has_is_run_alone() -> None:
     model = Model()
     assert len(model.batches.sample([request(1, 2), request(2, 20), request(3, 8), request(4, 1)])) == 4
     assert model.ran == [[1], [2], [3], [4]]
+
+
+def test_a_batch_is_no_larger_than_the_memory() -> None:
+    model = Model()
+    asked: list[list[int]] = []
+
+    def fitting(requests: Sequence[SampleRequest]) -> int:
+        asked.append([item.context[0] for item in requests])
+        return min(3, len(requests))
+
+    model.batches._fitting = fitting
+    requests = [request(number) for number in range(7)]
+    assert [own[0].token_ids[0] for own in model.batches.sample(requests)] == list(range(7))
+    assert model.ran == [[0, 1, 2], [3, 4, 5], [6]]
+    assert asked == [[0, 1, 2, 3, 4, 5, 6], [3, 4, 5, 6]]
+
+
+def test_a_memory_that_can_not_be_asked_loses_no_request() -> None:
+    model = Model()
+    asked: list[int] = []
+
+    def fitting(requests: Sequence[SampleRequest]) -> int:
+        asked.append(len(requests))
+        if len(asked) == 1:
+            raise RuntimeError("the device is gone")
+        return len(requests)
+
+    model.batches._fitting = fitting
+    with ThreadPoolExecutor(4) as pool:
+        model.occupied(pool)
+        results = []
+        for number in (1, 2):
+            results.append(pool.submit(model.ask, number))
+            model.waits_for(number)
+        model.go.set()
+        outcomes = [result.exception(10) for result in results]
+    assert sorted(map(type, outcomes), key=str) == sorted([RuntimeError, type(None)], key=str)
+
+
+def test_an_error_in_place_of_samples_is_its_own_callers_alone() -> None:
+    model = Model()
+
+    def run(requests: Sequence[SampleRequest]) -> list[list[Sample] | Exception]:
+        samples = Model.run(model, requests)
+        return [
+            PolicyMemoryError("two") if item.context[0] == 2 else own
+            for item, own in zip(requests, samples, strict=True)
+        ]
+
+    model.batches._run = run
+    with ThreadPoolExecutor(4) as pool:
+        model.occupied(pool)
+        results = []
+        for number in (1, 2, 3):
+            results.append(pool.submit(model.ask, number))
+            model.waits_for(number)
+        model.go.set()
+        assert (results[0].result(10), results[2].result(10)) == (1, 3)
+        with pytest.raises(PolicyMemoryError, match="two"):
+            results[1].result(10)
+    assert model.ran == [[0], [1, 2, 3]], "nothing is sampled twice"
+
+
+def test_ctrl_c_while_each_runs_alone_loses_nobody_elses_request() -> None:
+    model = Model()
+    model.broken[2] = ValueError("two")
+    interrupted = threading.Event()
+
+    def run(requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        if [item.context[0] for item in requests] == [1] and not interrupted.is_set():
+            interrupted.set()
+            raise KeyboardInterrupt
+        return Model.run(model, requests)
+
+    model.batches._run = run
+    with ThreadPoolExecutor(4) as pool:
+        model.occupied(pool)
+        results = []
+        for number in (1, 2, 3):
+            results.append(pool.submit(model.ask, number))
+            model.waits_for(number)
+        model.go.set()
+        outcomes = [result.exception(10) for result in results]
+    assert KeyboardInterrupt in map(type, outcomes)
+    assert model.ask(3) == 3
 
 
 def test_an_error_is_its_own_callers_alone() -> None:

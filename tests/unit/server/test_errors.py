@@ -119,6 +119,7 @@ async def test_a_body_is_read_no_further_than_its_limit_whatever_its_length_says
         (errors.NoCandidateError("x"), 422, "no_candidate"),
         (errors.QueueFullError("x"), 429, "queue_full"),
         (errors.PolicyUnavailableError("http://secret:1"), 503, "model_unavailable"),
+        (errors.PolicyMemoryError("/secret: 80 GiB"), 503, "out_of_memory"),
         (errors.StoreUnavailableError("/secret"), 503, "store_unavailable"),
         (errors.StoreLockedError("/secret"), 503, "store_unavailable"),
         (errors.TokenizerMismatch("secret"), 500, "internal_error"),
