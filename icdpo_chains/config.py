@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
@@ -15,18 +15,20 @@ from icdpo_chains import environment
 from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.demonstrations.open_store import is_server, open_store
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
-from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS, RetrieverName
+from icdpo_chains.demonstrations.retrievers.catalog import FIGURES, RETRIEVERS, RetrieverName
 from icdpo_chains.demonstrations.retrievers.threshold import Substitute, Threshold
 from icdpo_chains.demonstrations.retrievers.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.jsonl import json_safe
 from icdpo_chains.network import has_credentials
+from icdpo_chains.policies.engines import EngineName, check_engine, load_policy
 from icdpo_chains.policies.sampling import (
     MAX_CANDIDATES,
     Decoding,
     SamplingParams,
     check_finalists,
 )
+from icdpo_chains.policies.transformers.loading.weight_options import Quantization
 from icdpo_chains.prompts.contexts import Instructions
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
 from icdpo_chains.validation import check_count, faults_of
@@ -36,12 +38,8 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore
     from icdpo_chains.policies.policy import Policy
 
-__all__ = ["Engine", "ICDPOConfig", "InstructionsConfig", "SamplingConfig"]
+__all__ = ["ICDPOConfig", "InstructionsConfig", "SamplingConfig"]
 
-Engine = Literal["transformers", "llama.cpp"]
-
-_FIGURES = {"min_similarity": ("two_stage", "bm25", "embeddings"), "min_bm25": ("two_stage", "bm25")}
-"""The limits of a threshold, and the retrievers that have the figure."""
 _STRICT = ConfigDict(
     extra="forbid", strict=True, frozen=True, validate_default=False, hide_input_in_errors=True
 )
@@ -132,10 +130,10 @@ class ICDPOConfig(BaseModel):
     device: str | None = None
     device_map: str | None = None
     max_memory: dict[str, str] | None = None
-    quantization: Literal["4bit", "8bit"] | None = None
+    quantization: Quantization | None = None
     attn_implementation: str | None = None
     adapter: str | None = None
-    engine: Engine = "transformers"
+    engine: EngineName = "transformers"
     vllm: str | None = None
     store: str | None = None
     retriever: RetrieverName = "two_stage"
@@ -166,10 +164,11 @@ class ICDPOConfig(BaseModel):
         theirs = [name for name in ("revision", *_WEIGHTS) if getattr(self, name) is not None]
         if self.vllm is not None and theirs:
             raise ValueError(f"{', '.join(theirs)} are the vLLM server's own: give them to `vllm serve`")
-        if self.engine != "transformers":
-            self._check_engine()
+        if self.vllm is not None and self.engine != "transformers":
+            raise ValueError(f"engine={self.engine!r} and vllm exclude each other: leave one of them out")
+        check_engine(self.engine, self._weights())
         self.build_threshold()
-        for name, retrievers in _FIGURES.items():
+        for name, retrievers in FIGURES.items():
             if getattr(self, name) is not None and self.retriever not in retrievers:
                 raise ValueError(f"{name} needs one of the retrievers {', '.join(retrievers)}")
         sampling = self.sampling.params()
@@ -180,15 +179,8 @@ class ICDPOConfig(BaseModel):
             raise ValueError("decoding='guided' needs a model of transformers: leave vllm out")
         return self
 
-    def _check_engine(self) -> None:
-        if self.vllm is not None:
-            raise ValueError(f"engine={self.engine!r} and vllm exclude each other: leave one of them out")
-        for name in _WEIGHTS:
-            if getattr(self, name) is not None:
-                raise ValueError(
-                    f"{name} has no meaning for engine={self.engine!r}, which takes the weights as the GGUF "
-                    "file has them, on the device that llama-cpp-python was built for: leave it out"
-                )
+    def _weights(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in _WEIGHTS}
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> ICDPOConfig:
@@ -263,14 +255,7 @@ class ICDPOConfig(BaseModel):
             from icdpo_chains.policies.vllm.policy import VLLMPolicy
 
             return VLLMPolicy(self.vllm, self.model)
-        if self.engine == "llama.cpp":
-            from icdpo_chains.policies.llama_cpp.policy import LlamaCppPolicy
-
-            return LlamaCppPolicy.from_pretrained(self.model, revision=self.revision)
-        from icdpo_chains.policies.transformers.policy import TransformersPolicy
-
-        weights = {name: value for name in _WEIGHTS if (value := getattr(self, name)) is not None}
-        return TransformersPolicy.from_pretrained(self.model, revision=self.revision, **weights)
+        return load_policy(self.engine, self.model, revision=self.revision, weights=self._weights())
 
     def build_retriever(self, store: DemonstrationStore) -> Retriever:
         """Builds the retriever over a store; the retriever draws with the seed 0."""

@@ -20,8 +20,9 @@ from icdpo_chains.streaming import AnswerChunk, astream, stream
 if TYPE_CHECKING:
     import torch
 
-    from icdpo_chains.config import Engine, ICDPOConfig
+    from icdpo_chains.config import ICDPOConfig
     from icdpo_chains.demonstrations.store import DemonstrationStore
+    from icdpo_chains.policies.engines import EngineName
 
 __all__ = ["ICDPO"]
 
@@ -48,7 +49,7 @@ class ICDPO(Pipeline):
         finalists: int | None = None,
         dtype: str | torch.dtype | None = None,
         device: str | torch.device | None = None,
-        engine: Engine = "transformers",
+        engine: EngineName = "transformers",
         chat_template_kwargs: dict[str, Any] | None = None,
     ) -> ICDPO:
         """Builds an ICDPO; by default with the default model and the starter demonstrations.
@@ -68,8 +69,7 @@ class ICDPO(Pipeline):
             chat_template_kwargs: see `Pipeline`.
 
         Raises:
-            PolicyError: The model can't be loaded.
-            StoreError: The store can't be opened.
+            PolicyError, StoreError: The model or the store can't be opened.
             ValueError: A setting is out of range or contradicts another setting.
             WeightsError: The default models can't be fetched.
         """

@@ -19,7 +19,9 @@ from icdpo_chains.draft import Answer
 from icdpo_chains.jsonl import json_safe
 from icdpo_chains.result import Candidate
 
-__all__ = ["OnProgress", "Progress", "Stages", "in_thread", "threads"]
+__all__ = ["OnProgress", "Progress", "Stage", "Stages", "in_thread", "threads"]
+
+Stage = Literal["retrieved", "sampled", "scored"]
 
 T = TypeVar("T")
 
@@ -36,7 +38,7 @@ class Progress:
         candidates: best first, after `"scored"`.
     """
 
-    stage: Literal["retrieved", "sampled", "scored"]
+    stage: Stage
     seconds: float
     demonstrations: tuple[RetrievedDemonstration, ...] = ()
     answers: tuple[Answer, ...] = ()
@@ -72,7 +74,7 @@ class Stages:
         self._began = self._last = time.perf_counter()
         self._seconds: dict[str, float] = {}
 
-    def done(self, stage: Literal["retrieved", "sampled", "scored"], **what: Any) -> None:
+    def done(self, stage: Stage, **what: Any) -> None:
         """Ends a stage and reports it, with the stage's fields of `Progress`."""
         now = time.perf_counter()
         seconds, self._last = now - self._last, now

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message
 
 if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.pairing import Thumb
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
 __all__ = ["ChatSession"]
@@ -79,7 +80,7 @@ class ChatSession:
             raise InvalidInputError("there is no answer yet: ask something first")
         return self.turns[-1]
 
-    def _record(self, thumb: Literal["up", "down"] | None, correction: str | None) -> str:
+    def _record(self, thumb: Thumb | None, correction: str | None) -> str:
         from icdpo_chains.demonstrations.feedback import Feedback
 
         answer = self._last().content

@@ -10,12 +10,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from icdpo_chains import environment
+from icdpo_chains import environment, scoring
 from icdpo_chains.cli.command import checked
+from icdpo_chains.demonstrations.retrievers import threshold
+from icdpo_chains.policies import sampling
+from icdpo_chains.policies.engines import EngineName
+from icdpo_chains.policies.transformers.loading import weight_options
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -88,20 +92,20 @@ MinBM25: TypeAlias = Annotated[
     typer.Option("--min-bm25", help="Demonstrations below this BM25 score are not shown."),
 ]
 Substitute: TypeAlias = Annotated[
-    Literal["general", "none"],
+    threshold.Substitute,
     typer.Option(help="Shown if all demonstrations are below: a fixed few, or only the instructions."),
 ]
 Against: TypeAlias = Annotated[
-    Literal["rejected", "base", "auto"],
+    scoring.Against,
     typer.Option(
         help="What the score compares with: rejected answers, the bare model, or what the store has."
     ),
 ]
 Aggregate: TypeAlias = Annotated[
-    Literal["mean", "sum"], typer.Option(help="The score summed over the answer, or per token.")
+    scoring.Aggregate, typer.Option(help="The score summed over the answer, or per token.")
 ]
 Decoding: TypeAlias = Annotated[
-    Literal["sample", "guided"],
+    sampling.Decoding,
     typer.Option(help="guided: follow the demonstrations at each token (docs/guides/guided.md)."),
 ]
 
@@ -142,7 +146,7 @@ MaxMemory: TypeAlias = Annotated[
     ),
 ]
 Quantization: TypeAlias = Annotated[
-    Literal["4bit", "8bit"] | None, typer.Option(help="Quantizes the weights by bitsandbytes.")
+    weight_options.Quantization | None, typer.Option(help="Quantizes the weights by bitsandbytes.")
 ]
 AttnImplementation: TypeAlias = Annotated[
     str | None, typer.Option(help="The attention that reads prompts, such as eager.")
@@ -151,7 +155,7 @@ Adapter: TypeAlias = Annotated[
     str | None, typer.Option(help="The directory or hub name of a LoRA adapter for the model.")
 ]
 Engine: TypeAlias = Annotated[
-    Literal["transformers", "llama.cpp"],
+    EngineName,
     typer.Option(help="The library that runs the model; llama.cpp keeps GGUF weights quantized."),
 ]
 Config: TypeAlias = Annotated[

@@ -85,7 +85,7 @@ def build_app(
     app.include_router(health.router)
     errors.install(app)
     _describe_errors(app)
-    app.add_middleware(BodyLimit, most=limits.max_body_bytes)
+    app.add_middleware(BodyLimit, most=limits.max_body_bytes, seconds=limits.body_timeout)
     app.add_middleware(NoForeignPages)
     if api_key is None:
         app.add_middleware(LoopbackOnly)

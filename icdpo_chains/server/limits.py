@@ -9,7 +9,10 @@ from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
 from icdpo_chains.policies.sampling import MAX_CANDIDATES
 from icdpo_chains.validation import check_count
 
-__all__ = ["ServerLimits"]
+__all__ = ["HEADER_SECONDS", "ServerLimits"]
+
+HEADER_SECONDS = 30.0
+"""The maximum time for the headers of a request; the connection is then closed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,7 @@ class ServerLimits:
         max_characters: the longest conversation or response, in characters.
         max_tokens: the longest answer, in tokens.
         request_timeout: the seconds after which a question gets 504 and is cancelled.
+        body_timeout: the seconds for a whole body to arrive; a later one gets 408.
 
     Raises:
         TypeError, ValueError: a limit is out of its range.
@@ -36,6 +40,7 @@ class ServerLimits:
     max_characters: int = 200_000
     max_tokens: int = 1024
     request_timeout: float = 300.0
+    body_timeout: float = 60.0
 
     def __post_init__(self) -> None:
         check_count(self.max_waiting, "max_waiting", 1_000_000)
@@ -44,5 +49,7 @@ class ServerLimits:
         check_count(self.max_demonstrations, "max_demonstrations", MAX_DEMONSTRATIONS)
         check_count(self.max_characters, "max_characters", 2**30)
         check_count(self.max_tokens, "max_tokens", 1_000_000)
-        if not (math.isfinite(self.request_timeout) and self.request_timeout > 0):
-            raise ValueError(f"request_timeout is {self.request_timeout} seconds, and must be above 0")
+        for name in ("request_timeout", "body_timeout"):
+            seconds = getattr(self, name)
+            if not (math.isfinite(seconds) and seconds > 0):
+                raise ValueError(f"{name} is {seconds} seconds, and must be above 0")

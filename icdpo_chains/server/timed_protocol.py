@@ -6,9 +6,9 @@ import asyncio
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["HEADER_SECONDS", "TimedProtocol"]
+from icdpo_chains.server.limits import HEADER_SECONDS
 
-HEADER_SECONDS = 30.0
+__all__ = ["TimedProtocol"]
 
 
 class TimedProtocol(H11Protocol):

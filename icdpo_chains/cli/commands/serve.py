@@ -13,6 +13,7 @@ from icdpo_chains.cli.command import checked
 from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import say, working
 from icdpo_chains.network import base_url, bind
+from icdpo_chains.server.limits import ServerLimits
 
 if TYPE_CHECKING:
     from icdpo_chains.config import ICDPOConfig
@@ -33,21 +34,27 @@ def serve(
     demonstrations: Annotated[
         bool, typer.Option("--demonstrations", help="Let clients read and change the demonstrations.")
     ] = False,
-    max_waiting: Annotated[int, typer.Option(help="The most questions in progress or waiting.")] = 256,
-    max_body_bytes: Annotated[int, typer.Option(help="The largest request, in bytes.")] = 2**20,
-    max_candidates: Annotated[int, typer.Option(help="The most candidates a request may ask for.")] = 32,
+    max_waiting: Annotated[
+        int, typer.Option(help="The most questions in progress or waiting.")
+    ] = ServerLimits.max_waiting,
+    max_body_bytes: Annotated[
+        int, typer.Option(help="The largest request, in bytes.")
+    ] = ServerLimits.max_body_bytes,
+    max_candidates: Annotated[
+        int, typer.Option(help="The most candidates a request may ask for.")
+    ] = ServerLimits.max_candidates,
     max_demonstrations: Annotated[
         int, typer.Option(help="The most demonstrations a request may ask for.")
-    ] = 32,
+    ] = ServerLimits.max_demonstrations,
     max_characters: Annotated[
         int, typer.Option(help="The longest conversation or response, in characters.")
-    ] = 200_000,
+    ] = ServerLimits.max_characters,
     max_tokens_limit: Annotated[
         int, typer.Option(help="The longest answer a request may ask for, in tokens.")
-    ] = 1024,
+    ] = ServerLimits.max_tokens,
     request_timeout: Annotated[
         float, typer.Option(help="The longest time for an answer, in seconds.")
-    ] = 300.0,
+    ] = ServerLimits.request_timeout,
     access_log: Annotated[
         Literal["off", "text", "json"],
         typer.Option(help="Log each request on standard error, without its texts."),
@@ -56,7 +63,7 @@ def serve(
     settings: ICDPOConfig,
 ) -> None:
     """Serve OpenAI's clients until SIGTERM or Ctrl-C. Requests may override most options."""
-    from icdpo_chains.server import ServerLimits, create_app, server_extra
+    from icdpo_chains.server import create_app, server_extra
 
     with server_extra():
         from icdpo_chains.server import uvicorn_server

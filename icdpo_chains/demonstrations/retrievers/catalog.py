@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
-__all__ = ["RETRIEVERS", "RetrieverFactory", "RetrieverName"]
+__all__ = ["FIGURES", "RETRIEVERS", "RetrieverFactory", "RetrieverName"]
 
 RetrieverName = Literal["two_stage", "bm25", "embeddings", "random", "fixed"]
 
@@ -122,3 +122,8 @@ RETRIEVERS: Mapping[str, RetrieverFactory] = MappingProxyType(
     {"two_stage": _two_stage, "bm25": _bm25, "embeddings": _embeddings, "random": _random, "fixed": _fixed}
 )
 """By `RetrieverName`. `random` and `fixed` use the contents of the store at their construction."""
+
+FIGURES: Mapping[str, tuple[RetrieverName, ...]] = MappingProxyType(
+    {"min_similarity": ("two_stage", "bm25", "embeddings"), "min_bm25": ("two_stage", "bm25")}
+)
+"""The limits of a `Threshold`, and the retrievers that give the figure to compare with."""

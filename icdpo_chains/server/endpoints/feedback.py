@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.feedback import Feedback
-from icdpo_chains.demonstrations.pairing import is_tie, votes_of
+from icdpo_chains.demonstrations.pairing import Thumb, is_tie, votes_of
 from icdpo_chains.messages import Conversation
 from icdpo_chains.server.errors import APIError, documented
 from icdpo_chains.server.protocol.requests import ChatMessage, Filled, RequestBody, Text, to_conversation
@@ -31,7 +31,7 @@ class GivenFeedback(RequestBody):
         Field(description="The question or conversation, without an id."),
     ] = None
     answer: Annotated[Filled | None, Field(description="The answer, without an id.")] = None
-    thumb: Literal["up", "down"] | None = None
+    thumb: Thumb | None = None
     correction: Annotated[Filled | None, Field(description="The answer that should have been given.")] = None
     comment: Text | None = None
     user: Annotated[Text | None, Field(description="Distinguishes the votes of users.")] = None
@@ -46,9 +46,7 @@ class RecordedFeedback(BaseModel):
     chosen: str | None = None
     rejected: str | None = None
     shown: bool = Field(description="False for as many thumbs up as down on the same answer.")
-    votes: dict[Literal["up", "down"], int] | None = Field(
-        None, description="Of a demonstration with one answer."
-    )
+    votes: dict[Thumb, int] | None = Field(None, description="Of a demonstration with one answer.")
 
     @classmethod
     def of(cls, item: Demonstration) -> RecordedFeedback:

@@ -14,12 +14,12 @@ class BodyLimit:
     """Middleware that counts a body during reading, and does not trust its Content-Length.
 
     Args:
-        app: the application behind it.
+        app: the application that reads the body.
         most: the limit in bytes.
         seconds: the longest time for the whole body.
     """
 
-    def __init__(self, app: ASGIApp, most: int, seconds: float = 60.0) -> None:
+    def __init__(self, app: ASGIApp, most: int, seconds: float) -> None:
         self._app, self._most, self._seconds = app, most, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -209,7 +209,11 @@ def test_limits_and_defaults_at_odds_are_refused_when_the_application_is_built()
 @pytest.mark.parametrize(
     "limits",
     [{"max_waiting": 0}, {"max_body_bytes": 0}, {"max_candidates": 1000}, {"max_tokens": 0}]
-    + [{"request_timeout": value} for value in (0, -1, float("nan"), float("inf"))],
+    + [
+        {name: value}
+        for name in ("request_timeout", "body_timeout")
+        for value in (0, -1, float("nan"), float("inf"))
+    ],
 )
 def test_limits_out_of_range(limits: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(limits))):

@@ -11,6 +11,7 @@ import pytest
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files import ReadReport, read_demonstrations
+from icdpo_chains.demonstrations.files.shapes import SHAPES, read_row
 
 ASK, GOOD, BAD = "Where is my parcel?", "On its way: it left on Monday.", "Dunno."
 Rows = Callable[[], "list[dict[str, Any]]"]
@@ -36,6 +37,9 @@ def chatml(*turns: str) -> str:
 
 
 PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
+    "better and worse": ("better and worse", {"prompt": ASK, "better": GOOD, "worse": BAD}),
+    "y_w and y_l": ("y_w and y_l", {"prompt": ASK, "y_w": GOOD, "y_l": BAD}),
+    "good and bad": ("good and bad", {"prompt": ASK, "good": GOOD, "bad": BAD}),
     "question": ("explicit", {"question": ASK, "chosen": GOOD, "rejected": BAD}),
     "alpaca": ("explicit", {"instruction": ASK, "input": "", "chosen": GOOD, "rejected": BAD}),
     "responses": ("explicit", {"instruction": ASK, "chosen_response": GOOD, "rejected_response": BAD}),
@@ -364,6 +368,12 @@ THUMBS: dict[str, tuple[dict[str, Any], str, Any, Any]] = {
         {"messages": [user(ASK), said(GOOD)], "label": True},
         {"messages": [user(ASK), said(BAD)], "label": False},
     ),
+    "rated conversation": (
+        {},
+        "",
+        {"messages": [user(ASK), said(GOOD)], "rating": 5},
+        {"messages": [user(ASK), said(BAD)], "rating": 1},
+    ),
 }
 
 
@@ -379,6 +389,16 @@ def test_thumbs_in_every_form_are_paired_by_their_prompt(tmp_path: Path, name: s
     alone, _, _ = read(tmp_path / "x.jsonl", rows, pair_thumbs=False)
     assert {(d.chosen, d.rejected) for d in alone} == {(GOOD, None), (None, BAD)}
     assert {d.metadata["thumb"] for d in alone} == {"up", "down"}
+
+
+def test_each_shape_is_reached_by_a_row() -> None:
+    # An earlier shape with the same columns would read the rows of a later one.
+    rows = [row for _, row in PAIRS.values()]
+    rows += [
+        {**shared, **({column: GOOD} if column else {}), **up} for shared, column, up, _ in THUMBS.values()
+    ]
+    reached = {read_row(row).shape.rpartition(": ")[2] for row in rows}
+    assert [shape.name for shape in SHAPES if shape.name not in reached] == []
 
 
 def test_a_lone_up_and_a_lone_down_are_kept(tmp_path: Path) -> None:
