@@ -113,6 +113,7 @@ def sharing_is_exact(
     model: Any,
     branches: Callable[[Any, Sequence[Prompt], Sequence[int], int], Branches] = SharedBranches,
     steps: Sequence[int] = (1, 2),
+    read: Callable[[Sequence[Sequence[int]]], list[Prompt]] | None = None,
 ) -> bool:
     """Whether a model gives the same logits when rows share their prompts; tested on a few tokens.
 
@@ -122,6 +123,7 @@ def sharing_is_exact(
         model: the language model.
         branches: builds the sharing rows.
         steps: the numbers of tokens to read in turn.
+        read: reads the prompts; by default one after the other, with the attention that shares prompts.
     """
     new = sum(steps)
     ids = trial_ids(model, new + 8)
@@ -129,22 +131,22 @@ def sharing_is_exact(
     follow = torch.stack([ids[i : i + new] for i in (8, 2, 5)])
     plain = torch.stack(
         [
-            plain_logits(model, torch.cat([ids[: lengths[owner]], row]))[-new:]
+            plain_logits(model, torch.cat([ids[: lengths[owner]], row]))[-new - 1 :]
             for owner, row in zip(rows, follow, strict=True)
         ]
     )
     try:
-        prompts = []
-        for length in lengths:
+        prompts = [] if read is None else read([ids[:length].tolist() for length in lengths])
+        for length in lengths if read is None else ():
             cache = DynamicCache(config=model.config)
             with shared_prompt_attention(model):
                 out = model(input_ids=ids[None, :length], past_key_values=cache, use_cache=True)
             prompts.append(Prompt(length, out.logits[0, -1], cache))
+        first = torch.stack([prompts[owner].logits.float() for owner in rows])[:, None]
         shared_rows = branches(model, prompts, [2, 1], new)
         # Copies: the rows may return each step's logits in the same memory.
-        shared = torch.cat(
-            [shared_rows.read(some).float().clone() for some in torch.split(follow, list(steps), 1)], 1
-        )
+        later = [shared_rows.read(some).float().clone() for some in torch.split(follow, list(steps), 1)]
+        shared = torch.cat([first, *later], 1)
     except Exception as error:  # an unknown architecture may raise anything
         if is_out_of_memory(error):
             raise

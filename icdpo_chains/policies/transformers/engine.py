@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.policies.branches import Branches
@@ -23,7 +19,7 @@ from icdpo_chains.policies.policy import ScoreRequest
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.score_chunks import score_chunks
 from icdpo_chains.policies.token_choice import ChooserOf, TokenChooser
-from icdpo_chains.policies.transformers.attention import UnsupportedAttentionError, shared_prompt_attention
+from icdpo_chains.policies.transformers.attention import UnsupportedAttentionError
 from icdpo_chains.policies.transformers.branches import (
     Prompt,
     SharedBranches,
@@ -33,7 +29,7 @@ from icdpo_chains.policies.transformers.branches import (
 from icdpo_chains.policies.transformers.cache import can_share
 from icdpo_chains.policies.transformers.cuda_graph import CaptureError
 from icdpo_chains.policies.transformers.packed_linears import PackedLinears
-from icdpo_chains.policies.transformers.prefix_cache import BLOCK, PrefixCache
+from icdpo_chains.policies.transformers.prompt_reader import PromptReader
 from icdpo_chains.policies.transformers.static_decoding import StaticBranches
 from icdpo_chains.policies.transformers.unshared_branches import (
     CopiedBranches,
@@ -62,22 +58,21 @@ class Engine:
         model: a `transformers` causal language model.
         most_packed: see `PackedLinears`.
         most_prefixes: see `PrefixCache`.
-        static: decode in steps of a fixed shape (see `StaticBranches`) and wait once for each (see
-            `DeviceTokenChooser`); by default on CUDA.
+        static: decode in steps of a fixed shape (see `StaticBranches`), wait once for each (see
+            `DeviceTokenChooser`), and read prompts together (see `PromptReader`); by default on CUDA.
     """
 
     def __init__(
         self, model: Any, most_packed: int | None, most_prefixes: int, static: bool | None = None
     ) -> None:
         self._model = model
-        self._prefixes = PrefixCache(most_prefixes)
         few = torch.zeros(1, 2, dtype=torch.long, device=model.device)
         self._linears = PackedLinears(model, most_packed, lambda: model(input_ids=few, use_cache=False))
-        self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._shares: bool | None = None  # not tried yet
         self._unshared: UnsharedBranches = CopiedBranches
         self._static = model.device.type == "cuda" if static is None else static
         self._static_tried = False
+        self._reader = PromptReader(model, most_prefixes, _MOST_LOGITS, together=self._static)
         self._chooser: ChooserOf = DeviceTokenChooser if self._static else TokenChooser
         # On a CPU, that saves a tenth of the time, and a score's last bits would depend on other questions.
         self._scores_together = model.device.type != "cpu"
@@ -89,7 +84,7 @@ class Engine:
 
     def release(self) -> None:
         """Drops states that can be computed again."""
-        self._prefixes.clear()
+        self._reader.release()
 
     def sample(
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
@@ -115,14 +110,10 @@ class Engine:
     def _sample(
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
     ) -> list[list[Sample]]:
-        prompts = [self._prefill(request.context) for request in requests]
+        prompts = self._prefill([request.context for request in requests])
         room = max(request.sampling.max_new_tokens for request in requests)
-        # Of the guided requests.
-        contrasts = {
-            i: self._prefill(request.contrast)
-            for i, request in enumerate(requests)
-            if request.sampling.guided
-        }
+        guided = [i for i, request in enumerate(requests) if request.sampling.guided]
+        contrasts = dict(zip(guided, self._prefill([requests[i].contrast for i in guided]), strict=True))
         together = [range(len(requests))]
         if not self._can_share([*prompts, *contrasts.values()], room):
             together = [range(i, i + 1) for i in together[0]]
@@ -185,7 +176,7 @@ class Engine:
         if not watched or not self._shares:
             return None
         room = max(request.sampling.max_new_tokens for request in watched)
-        prompts = [self._prefill(request.contrast) for request in watched]
+        prompts = self._prefill([request.contrast for request in watched])
         if not self._can_share(prompts, room):
             return None
         branches = self._branches(prompts, [request.n for request in watched], room)
@@ -202,7 +193,9 @@ class Engine:
         for chunk in score_chunks(requests, tokens, mixed=self._scores_together):
             check_cancelled()
             # A request that the previous chunk began is read already.
-            prompts = {i: prompts.get(i) or self._prefill(requests[i].context) for i, _ in chunk}
+            prompts = {i: prompts[i] for i, _ in chunk if i in prompts}  # the first, if any
+            new = [i for i, _ in chunk if i not in prompts]
+            prompts |= dict(zip(new, self._prefill([requests[i].context for i in new]), strict=True))
             longest = max(len(ids) for _, some in chunk for ids in some)
             if self._can_share(list(prompts.values()), longest):
                 rows = continuation_logprobs(
@@ -211,8 +204,7 @@ class Engine:
             else:  # the rows consume their prompt's cache
                 rows = []
                 for i, some in chunk:
-                    prompt = prompts.pop(i) if i in prompts else self._prefill(requests[i].context)
-                    rows += continuation_logprobs([prompt], [some], self._branches)
+                    rows += continuation_logprobs([prompts.pop(i)], [some], self._branches)
                 prompts = {}
             for (i, _), found in zip(chunk, rows, strict=True):
                 results[i] += found
@@ -266,30 +258,8 @@ class Engine:
             return SharedBranches(self._model, prompts, counts, room)
         return self._unshared(self._model, prompts[0], counts[0])
 
-    def _prefill(self, context: Sequence[int]) -> Prompt:
-        """Reads a context, without the beginning that the prefix cache holds."""
-        if not self._sharing() and self._unshared is UncachedBranches:
-            return Prompt(len(context), self._read(context, None), None, context)
-        cache = DynamicCache(config=self._model.config)
-        # A layer with a window does not hold its whole past, and a recurrent layer holds no tokens at all.
-        plain = len(cache.layers) > 0 and all(type(layer) is DynamicLayer for layer in cache.layers)
-        with self._reading(plain):
-            if not plain or self._prefixes.max_bytes == 0:
-                return Prompt(len(context), self._read(context, cache), cache)
-            for begin in range(self._prefixes.fill(cache, context), len(context), BLOCK):
-                logits = self._read(context[begin : begin + BLOCK], cache)
-        self._prefixes.keep(cache, context)
-        return Prompt(len(context), logits, cache)
-
-    def _reading(self, plain: bool) -> AbstractContextManager[None]:
-        """The attention that reads prompts: `shared_prompt_attention` if it is usable and faster."""
-        faster = self._model.device.type == "cpu" and self._model.dtype == torch.bfloat16
-        return shared_prompt_attention(self._model) if faster and plain and self._sharing() else nullcontext()
-
-    def _read(self, ids: Sequence[int], cache: Any) -> torch.Tensor:
-        """Feeds tokens; returns the logits [vocabulary] that follow the last one."""
-        tensor = torch.tensor([list(ids)], dtype=torch.long, device=self._model.device)
-        keep = {"logits_to_keep": 1} if self._takes_logits_to_keep else {}
-        use = {"use_cache": False} if cache is None else {"past_key_values": cache, "use_cache": True}
-        logits: torch.Tensor = self._model(input_ids=tensor, **use, **keep).logits
-        return logits[0, -1]
+    def _prefill(self, contexts: Sequence[Sequence[int]]) -> list[Prompt]:
+        shared = self._sharing()
+        if not shared and self._unshared is UncachedBranches:
+            return [self._reader.read_uncached(context) for context in contexts]
+        return self._reader.read(contexts, shared=shared)

@@ -237,7 +237,7 @@ def test_the_prefix_cache_makes_room() -> None:
     context = torch.randint(0, 256, (300,), generator=torch.Generator().manual_seed(1)).tolist()
     sampling = SamplingParams(max_new_tokens=6, seed=1)
     twins = policy.sample(context, 3, sampling)
-    prefixes = policy._engine._prefixes
+    prefixes = policy._engine._reader._prefixes
     assert prefixes.size > 0
     blocks = [weakref.ref(block) for block in prefixes._blocks.values()]
     left: list[int] = []
@@ -265,7 +265,7 @@ def test_a_prefix_that_can_not_be_kept_costs_no_answer(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("icdpo_chains.policies.transformers.prefix_cache._Block", fail)
     check([policy.sample(context, 3, sampling)], [twins])
-    assert policy._engine._prefixes.size == 0
+    assert policy._engine._reader._prefixes.size == 0
 
 
 def test_nothing_of_the_failed_portion_is_held(llama: TransformersPolicy) -> None:

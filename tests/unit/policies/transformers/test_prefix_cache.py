@@ -91,13 +91,13 @@ def test_the_last_token_is_always_read(long_policy: TransformersPolicy, length: 
 
 def test_the_memory_is_bounded_and_the_oldest_go_first(long_policy: TransformersPolicy) -> None:
     long_policy.sample(context(2 * BLOCK + 1), 1, SAMPLING)
-    block = long_policy._engine._prefixes.size // 2
+    block = long_policy._engine._reader._prefixes.size // 2
     small = TransformersPolicy(long_policy.model, long_policy.tokenizer, prefix_cache=3 * block)
     small.max_context = None
     first, second = context(2 * BLOCK + 1), context(2 * BLOCK + 1, seed=1)
     for ids in (first, second):
         small.sample(ids, 1, SAMPLING)
-        assert small._engine._prefixes.size <= 3 * block
+        assert small._engine._reader._prefixes.size <= 3 * block
     with counted(small) as read:
         small.sample(second, 1, SAMPLING)
         assert read == []  # one token, which is not counted
