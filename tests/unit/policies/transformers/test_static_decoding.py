@@ -28,6 +28,13 @@ def static(policy: TransformersPolicy) -> TransformersPolicy:
     return twin
 
 
+def tried(policy: TransformersPolicy) -> TransformersPolicy:
+    """The same, after the trials of steps of a fixed shape and of prompts in one pass."""
+    twin = static(policy)
+    twin.sample_batch([SampleRequest(CONTEXT, 1, SamplingParams(max_new_tokens=2))] * 2)
+    return twin
+
+
 def check(samples: list[Sample], twins: list[Sample]) -> None:
     for sample, twin in zip(samples, twins, strict=True):
         assert (sample.token_ids, sample.text) == (twin.token_ids, twin.text)
@@ -83,16 +90,15 @@ def test_finished_rows_leave_when_half_have_finished(llama: TransformersPolicy) 
         SampleRequest(CONTEXT[i:], 1, SamplingParams(max_new_tokens=k, min_new_tokens=k, seed=i))
         for i, k in enumerate(lengths)
     ]
-    ours = static(llama)
-    ours.sample(CONTEXT, 1, SamplingParams(max_new_tokens=2))  # tries whether steps can have a fixed shape
+    ours = tried(llama)
     shapes.clear()
     try:
         samples = ours.sample_batch(requests)
     finally:
         hook.remove()
     assert [len(own[0].token_ids) for own in samples] == list(lengths)
-    # Six rows until three have ended, three until two have.
-    assert shapes == [1] * 6 + [6] * 6 + [3] * 4 + [1] * 2
+    # The prompts in one pass, then six rows until three have ended, three until two have.
+    assert shapes == [6] + [6] * 6 + [3] * 4 + [1] * 2
 
 
 def test_a_step_waits_once(llama: TransformersPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,8 +113,7 @@ def test_a_step_waits_once(llama: TransformersPolicy, monkeypatch: pytest.Monkey
         SampleRequest(CONTEXT[3:], 1, SamplingParams(**same, temperature=0)),
         SampleRequest(CONTEXT, 2, SamplingParams(**same, decoding="guided"), contrast=CONTEXT[:20]),
     ]
-    ours = static(llama)
-    ours.sample(CONTEXT, 1, SamplingParams(max_new_tokens=2))  # tries whether steps can have a fixed shape
+    ours = tried(llama)
     read = static_decoding.StaticBranches.read
     seen: list[tuple[dict[str, int], int]] = []
 
@@ -137,13 +142,13 @@ def test_early_rejection_equals_the_twin(llama: TransformersPolicy) -> None:
 def test_what_is_cancelled_ends(llama: TransformersPolicy) -> None:
     cancelled = threading.Event()
     sampling = SamplingParams(max_new_tokens=12, min_new_tokens=12, seed=1)
-    ours = static(llama)
+    ours = tried(llama)
     expected = ours.sample(CONTEXT, 2, sampling)
     steps: list[int] = []
 
     def count(module: object, args: object, kwargs: dict[str, Any]) -> None:
         steps.append(len(kwargs["input_ids"]))
-        if len(steps) == 4:
+        if len(steps) == 3:
             cancelled.set()
 
     requests = [SampleRequest(CONTEXT, 1, sampling, cancelled), SampleRequest(CONTEXT, 2, sampling)]
