@@ -44,6 +44,10 @@ def import_files(
     threshold: Annotated[
         float | None, typer.Option(help="The least rating of a good answer; lower ones are bad.")
     ] = None,
+    verdict: Annotated[
+        str | None,
+        typer.Option(help="The verdicts for the first and the second of two answers, such as 0,1 or A,B."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Store nothing: show the shape, the counts and the first one.")
     ] = False,
@@ -58,7 +62,7 @@ def import_files(
     holds are not added twice. Unusable rows are refused and listed; a file of an unknown shape is refused
     once, and the others are read. The exit code is 1 if a file holds no usable row.
     """
-    imports = _opened(files, columns, all_pairs, threshold, paired=dry_run)
+    imports = _opened(files, columns, all_pairs, threshold, _verdict(verdict), paired=dry_run)
     try:
         if dry_run:
             for item in imports:
@@ -78,11 +82,21 @@ def import_files(
         raise typer.Exit(1)
 
 
+def _verdict(given: str | None) -> tuple[str, str] | None:
+    if given is None:
+        return None
+    first, comma, second = given.partition(",")
+    if not comma or not first.strip() or not second.strip() or first.strip() == second.strip():
+        raise typer.BadParameter(f"{given!r} is not of the form FIRST,SECOND", param_hint="--verdict")
+    return first.strip(), second.strip()
+
+
 def _opened(
     files: list[str],
     columns: str | None,
     all_pairs: bool,
     threshold: float | None,
+    verdict: tuple[str, str] | None,
     *,
     paired: bool,
 ) -> list[FileImport]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +41,8 @@ def csv_rows(source: ByteSource, delimiter: str = ",") -> Iterator[tuple[int, An
     first, delimiter = _delimiter(source.peek(_HEAD), delimiter)
     if first:
         next(lines)
-    records = csv.reader(lines, delimiter=delimiter, strict=True)
+    spaced = _is_spaced(source.peek(_HEAD), delimiter)
+    records = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=spaced)
     header: list[str] = []
     while True:
         line = lines.number + 1
@@ -105,12 +107,18 @@ def _delimiter(head: bytes, default: str) -> tuple[bool, str]:
     """Whether the file begins with a line such as `sep=;`, and the delimiter."""
     text = head.decode("utf-8-sig", "replace")
     line = text.split("\n", 1)[0].rstrip("\r")
-    if len(line) == 5 and line.startswith("sep="):
-        return True, line[4]
+    if named := re.fullmatch(r'"?sep=(.)"?', line):
+        return True, named[1]
     choices = dict.fromkeys((default, *_DELIMITERS))
     headers = {choice: _first_record(text, choice) for choice in choices}
     # In a tie, the delimiter of the file's suffix wins.
     return False, max(choices, key=lambda choice: (fitting(headers[choice]), len(headers[choice])))
+
+
+def _is_spaced(head: bytes, delimiter: str) -> bool:
+    """Whether a space follows each delimiter of the header, and so belongs to no cell."""
+    names = head.decode("utf-8-sig", "replace").lstrip("\r\n").split("\n", 1)[0].split(delimiter)[1:]
+    return bool(names) and all(name.startswith(" ") and name.strip() for name in names)
 
 
 def _first_record(text: str, delimiter: str) -> list[str]:

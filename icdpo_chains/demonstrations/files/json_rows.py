@@ -66,7 +66,7 @@ def _json_lines(source: ByteSource) -> Iterator[tuple[int, Any]]:
     while True:
         row: Any
         try:
-            text = next(lines).strip(_JSON_SPACE)
+            text = next(lines).strip(_JSON_SPACE + "\x1e")  # RFC 7464 begins each text with this mark
             if not text:
                 continue
             check_utf8(text)

@@ -12,7 +12,7 @@ from icdpo_chains.demonstrations.files.byte_source import ByteSource
 from icdpo_chains.demonstrations.files.json_rows import json_rows
 from icdpo_chains.demonstrations.files.read import RefusedRow, read_demonstrations
 from icdpo_chains.demonstrations.files.shapes import prompt_row, read_row
-from icdpo_chains.demonstrations.files.shapes.row import Vote
+from icdpo_chains.demonstrations.files.shapes.outcome import Vote
 from icdpo_chains.demonstrations.files.text_lines import TextLines, check_utf8
 from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message

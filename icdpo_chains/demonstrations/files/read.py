@@ -36,6 +36,7 @@ def read_demonstrations(
     all_pairs: bool = False,
     threshold: float | None = None,
     pair_thumbs: bool = True,
+    verdict: tuple[str, str] | None = None,
     report: ReadReport | None = None,
 ) -> Iterator[Demonstration]:
     """Reads a preference file lazily, one row at a time.
@@ -52,7 +53,7 @@ def read_demonstrations(
 
     Args:
         path: the file; or a directory, a pattern such as `"logs/*.csv"`, `-` for standard input, or the name
-            of a data set on the Hugging Face hub (needs the package `datasets`).
+            of a data set on the Hugging Face hub (needs the extra `datasets`).
         on_refused: called with each refused row; without it, each is logged as a warning.
         columns: the columns of files without a known shape: `{"prompt": "question", "chosen": "good",
             "rejected": "bad"}`. Other names are `system`, `completion` with `label` or `rating`, and
@@ -63,7 +64,11 @@ def read_demonstrations(
         threshold: the least rating of a good answer; lower ratings are bad. By default it follows from the
             range of the file's ratings.
         pair_thumbs: return ups and downs of one prompt as pairs after the file's last row; otherwise each one
-            alone, in order. Ratings always wait for the last row.
+            alone, in order. Ratings, verdicts that are numbers, and messages of trees always wait for the
+            last row.
+        verdict: the verdicts for the first and for the second of two answers, such as `("0", "1")`; all
+            others are ties. By default a verdict names the answer, or the numbers of the whole file show what
+            they mean.
         report: receives the counts of shapes and skipped rows.
 
     Yields:
@@ -72,7 +77,8 @@ def read_demonstrations(
     Raises:
         FileNotFoundError: there is no such file.
         UnknownFormatError: the format is unknown (raised by the call itself), or the columns of the first row
-            fit no known shape (raised during reading). A later row with other columns is refused. Among
+            fit no known shape, or the numbers of the whole file do not show what they mean (raised during
+            reading). A later row with other columns is refused. Among
             several files, only the unknown file is refused.
         OSError: the file can't be opened or read.
         InvalidInputError: the threshold is not finite.
@@ -86,6 +92,7 @@ def read_demonstrations(
         all_pairs=all_pairs,
         threshold=threshold,
         pair_thumbs=pair_thumbs,
+        verdict=verdict,
         report=ReadReport() if report is None else report,
     )
     return _read_all(sources, reader, on_refused or _log_refused)

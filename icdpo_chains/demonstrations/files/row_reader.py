@@ -8,8 +8,10 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.report import ReadReport, RefusedRow
 from icdpo_chains.demonstrations.files.shapes import Reading, read_row
-from icdpo_chains.demonstrations.files.shapes.row import Skipped, Vote
+from icdpo_chains.demonstrations.files.shapes.outcome import Ballot, Skipped, TreeMessage, Vote
 from icdpo_chains.demonstrations.files.shapes.thumbs import Scale
+from icdpo_chains.demonstrations.files.shapes.tree import tree_pairs
+from icdpo_chains.demonstrations.files.shapes.verdict_order import order_of
 from icdpo_chains.demonstrations.pairing import regrouped
 from icdpo_chains.errors import DemonstrationError, InvalidInputError, UnknownFormatError
 
@@ -27,6 +29,7 @@ class RowReader:
         all_pairs: bool,
         threshold: float | None,
         pair_thumbs: bool,
+        verdict: tuple[str, str] | None,
         report: ReadReport,
     ) -> None:
         self.report = report
@@ -35,6 +38,7 @@ class RowReader:
         self._all_pairs = all_pairs
         self._threshold = threshold
         self._pair_thumbs = pair_thumbs
+        self._verdict = None if verdict is None else (verdict[0].strip(), verdict[1].strip())
 
     def read(
         self, name: str, rows: Iterable[tuple[int, Any]], on_refused: Callable[[RefusedRow], None]
@@ -42,10 +46,13 @@ class RowReader:
         """Yields the demonstrations of a file.
 
         Raises:
-            UnknownFormatError: the columns of the first row fit no shape, or the scale of ratings is unknown.
+            UnknownFormatError: the columns of the first row fit no shape, or the whole file does not show
+                what its ratings or verdicts mean.
         """
         shape_known = False
         votes: list[tuple[int, Vote]] = []
+        ballots: list[Ballot] = []
+        messages: list[tuple[int, TreeMessage]] = []
         for line, row in rows:
             try:
                 if isinstance(row, DemonstrationError):
@@ -68,10 +75,16 @@ class RowReader:
                         yield outcome
                     elif isinstance(outcome, Skipped):
                         self.report.skipped[outcome.reason] += 1
+                    elif isinstance(outcome, Ballot):
+                        ballots.append(outcome)
+                    elif isinstance(outcome, TreeMessage):
+                        messages.append((line, outcome))
                     elif isinstance(outcome.value, bool) and not self._pair_thumbs:
                         yield from self._thumbs(name, [(line, outcome)], on_refused)
                     else:
                         votes.append((line, outcome))
+        yield from self._decided(ballots)
+        yield from self._of_trees(name, messages, on_refused)
         thumbs = self._thumbs(name, votes, on_refused)
         yield from _paired(thumbs) if self._pair_thumbs else thumbs
 
@@ -82,9 +95,37 @@ class RowReader:
                 return Reading("your function", (Skipped("left out by your function"),))
             return Reading("your function", (made,) if isinstance(made, Demonstration) else tuple(made))
         if self._columns is not None:
-            reading = read_row(_renamed(row, self._columns), all_pairs=self._all_pairs)
+            reading = read_row(_renamed(row, self._columns), all_pairs=self._all_pairs, verdict=self._verdict)
             return Reading(f"{reading.shape}, by --columns", reading.outcomes, reading.notes)
-        return read_row(row, all_pairs=self._all_pairs)
+        return read_row(row, all_pairs=self._all_pairs, verdict=self._verdict)
+
+    def _decided(self, ballots: list[Ballot]) -> Iterator[Demonstration]:
+        """Pairs of two answers, whose verdicts all ballots together explain."""
+        values: dict[tuple[str, tuple[str, str]], set[str]] = {}
+        for ballot in ballots:
+            values.setdefault((ballot.column, ballot.answers), set()).add(ballot.value)
+        orders: dict[tuple[str, tuple[str, str]], Mapping[str, int]] = {}
+        for ballot in ballots:
+            kind = (ballot.column, ballot.answers)
+            if kind not in orders:
+                orders[kind] = order_of(ballot, values[kind])
+        for ballot in ballots:
+            pair = ballot.decided(orders[ballot.column, ballot.answers])
+            if pair is None:
+                self.report.skipped["a tie"] += 1
+            else:
+                yield pair
+
+    def _of_trees(
+        self, name: str, messages: list[tuple[int, TreeMessage]], on_refused: Callable[[RefusedRow], None]
+    ) -> Iterator[Demonstration]:
+        """Pairs of replies in trees of messages."""
+        lines = {message.id: line for line, message in messages}
+        for found in tree_pairs([message for _, message in messages], all_pairs=self._all_pairs):
+            if isinstance(found, Demonstration):
+                yield found
+            else:
+                on_refused(RefusedRow(name, lines[found[0].id], found[1]))
 
     def _thumbs(
         self, name: str, votes: list[tuple[int, Vote]], on_refused: Callable[[RefusedRow], None]

@@ -21,7 +21,7 @@ __all__ = ["FORMATS", "Source", "sources_of"]
 
 FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".arrow", ".feather")
 _PACKED = (".gz", ".xz", ".bz2", ".zst")
-_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?:@[\w.-]+)?\Z")
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(?::[\w.-]+)?(?:@[\w.-]+)?\Z")
 _MOST_MEMBERS = 1_000
 _OTHERS = {
     ".xlsx": "an Excel workbook: save its sheet as CSV",
@@ -60,7 +60,8 @@ def sources_of(path: str | os.PathLike[str]) -> list[Source]:
     Args:
         path: a file; a directory, for its files of known formats, including subdirectories; a pattern with
             `*`, `?` or `[...]`; a zip archive; `-` for standard input; or the name of a data set on the
-            Hugging Face hub, `org/name` or `org/name@split`, if no file has that name.
+            Hugging Face hub, `org/name`, `org/name@split` or `org/name:configuration@split`, if no file has
+            that name.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -155,11 +156,12 @@ def _hub_rows(name: str) -> Iterator[Any]:
     except ImportError:
         raise UnknownFormatError(
             f"there is no file {name!r}, and a data set of that name on the Hugging Face hub needs the "
-            "package 'datasets': pip install datasets, or name a file"
+            "package 'datasets': pip install \"icdpo-chains[datasets]\", or name a file"
         ) from None
-    repository, _, split = name.partition("@")
+    whole, _, split = name.partition("@")
+    repository, _, configuration = whole.partition(":")
     try:
-        yield from load_dataset(repository, split=split or "train", streaming=True)
+        yield from load_dataset(repository, configuration or None, split=split or "train", streaming=True)
     except Exception as error:  # of many types: the network, the hub, the data set's own files
         raise UnknownFormatError(
             f"there is no file {name!r}, and the data set of that name can't be loaded from the Hugging Face "

@@ -16,7 +16,14 @@ from typing import Any
 
 from icdpo_chains.messages import Message
 
-__all__ = ["dialogue_of", "text_of_html", "unescaped", "value_of", "without_end"]
+__all__ = [
+    "dialogue_of",
+    "text_of_html",
+    "unescaped",
+    "value_of",
+    "without_control_end",
+    "without_end",
+]
 
 _ROLES = {
     "human": "user",
@@ -27,6 +34,8 @@ _ROLES = {
     "assistant": "assistant",
     "ai": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
+    "input": "input",
     "model": "assistant",
     "[/inst]": "assistant",
     "response": "assistant",
@@ -34,9 +43,15 @@ _ROLES = {
     "tool": "tool",
 }
 _END = re.compile(
-    r"(?:<\|(?:im_end|eot_id|endoftext|end_of_text|end|eom_id)\|>|</s>|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>)\s*\Z"
+    r"(?:<\|(?:im_end|eot_id|eot|endoftext|end_of_text|end|eom_id|END_OF_TURN_TOKEN)\|>|</s>|<end_of_turn>|<eos>"
+    r"|<｜end▁of▁sentence｜>)\s*\Z"
 )
-_BEGIN = re.compile(r"\A\s*(?:<\|begin_of_text\|>|<s>|<bos>|<\|endoftext\|>)?\s*")
+_CONTROL_END = re.compile(
+    r"(?:<\|(?:im_end|eot_id|endoftext|end_of_text)\|>|<end_of_turn>|<｜end▁of▁sentence｜>)\s*\Z"
+)
+_BEGIN = re.compile(
+    r"\A\s*(?:<\|begin_of_text\|>|<s>|<bos>|<\|endoftext\|>|<｜begin▁of▁sentence｜>|<BOS_TOKEN>)?\s*"
+)
 _SYSTEM = re.compile(r"\A\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
 _LONGEST, _DEEPEST = 1 << 20, 50
 
@@ -55,16 +70,26 @@ class _Style:
 
 _STYLES = (
     _Style(re.compile(r"(?:\A|\n\n)(Human|Assistant):"), alone=False),
+    _Style(re.compile(r"(?:\A|\n)(Human|Assistant):"), alone=False),
     _Style(re.compile(r"(?:\A|\n\n?)(User|Assistant|System):"), alone=False),
-    _Style(re.compile(r"(?:\A|\n\n?)(USER|ASSISTANT|SYSTEM):"), alone=False),
+    _Style(re.compile(r"(?:\A|\s)(USER|ASSISTANT|SYSTEM):"), alone=False),
     _Style(re.compile(r"<\|im_start\|>(system|user|assistant|tool)\n?")),
     _Style(re.compile(r"<\|start_header_id\|>(system|user|assistant|tool)<\|end_header_id\|>")),
+    _Style(re.compile(r"<\|header_start\|>(system|user|assistant|tool)<\|header_end\|>")),
+    _Style(re.compile(r"<\|start_of_role\|>(system|user|assistant|tool)<\|end_of_role\|>")),
+    _Style(re.compile(r"<｜(User|Assistant)｜>")),
+    _Style(re.compile(r"<\|START_OF_TURN_TOKEN\|><\|(SYSTEM|USER|CHATBOT)_TOKEN\|>")),
     _Style(re.compile(r"<\|(system|user|assistant)\|>")),
     _Style(re.compile(r"<start_of_turn>(user|model)\n?")),
     _Style(re.compile(r"(\[/?INST\])")),
     _Style(re.compile(r"<\|(prompter|assistant)\|>")),
-    _Style(re.compile(r"(?:\A|\n)### (Instruction|Response):\n?"), alone=False),
+    _Style(re.compile(r"(?:\A|\n)### (Instruction|Input|Response):\n?"), alone=False),
 )
+_PREFACE = re.compile(
+    r"\ABelow is an instruction that describes a task[^\n]*\n\s*(?=### Instruction:)"
+    r"|\AA chat between a curious (?:user|human) and an artificial intelligence assistant\.[^\n]*?\s(?=USER:)"
+)
+"""What Alpaca's and Vicuna's templates write before the first turn."""
 
 
 def dialogue_of(text: str) -> tuple[Message, ...] | None:
@@ -72,7 +97,7 @@ def dialogue_of(text: str) -> tuple[Message, ...] | None:
 
     White space around a turn and the strings that end it are removed.
     """
-    body = _BEGIN.sub("", text, count=1)
+    body = _PREFACE.sub("", _BEGIN.sub("", text, count=1), count=1)
     for style in _STYLES:
         if not style.mark.match(body):
             continue
@@ -86,7 +111,12 @@ def dialogue_of(text: str) -> tuple[Message, ...] | None:
             if system:
                 turns.append(Message("system", system[1].strip()))
                 turn = turn[system.end() :]
-            turns.append(Message(role, without_end(turn).strip()))  # type: ignore[arg-type]
+            said = without_end(turn).strip()
+            if role == "input":  # Alpaca's second part of a question
+                if turns and turns[-1].role == "user":
+                    turns[-1] = Message("user", f"{turns[-1].content}\n\n{said}")
+                continue
+            turns.append(Message(role, said))  # type: ignore[arg-type]
         return tuple(turns)
     return None
 
@@ -96,6 +126,11 @@ def without_end(text: str) -> str:
     while found := _END.search(text[-64:]):
         text = text[: max(len(text) - 64, 0) + found.start()]
     return text
+
+
+def without_control_end(text: str) -> str:
+    """Returns a text without a control string of a chat format at its end; other text is unchanged."""
+    return _CONTROL_END.sub("", text) if _CONTROL_END.search(text[-64:]) else text
 
 
 def value_of(text: str) -> Any:

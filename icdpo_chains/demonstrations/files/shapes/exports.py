@@ -12,6 +12,7 @@ from typing import Any
 
 from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
 from icdpo_chains.demonstrations.files.shapes.row import Row, normal
+from icdpo_chains.demonstrations.files.shapes.values import is_message_list
 from icdpo_chains.demonstrations.files.shapes.verdicts import has_two_answers
 
 __all__ = ["EXPORTS", "unwrapped"]
@@ -190,15 +191,27 @@ def _viewer(row: Row) -> Flat | None:
     return dict(inner) if isinstance(inner, Mapping) and row.has("row_idx") else None
 
 
+_INNER = (
+    *("messages", "output", "input", "question", "answer"),
+    *("generations", "choices", "message", "text"),
+)
+
+
 def _plain(value: Any) -> Any:
     """Returns an input or an output: parses JSON in a string, and opens objects of one level."""
     if isinstance(value, str):
         parsed = value_of(value)
         value = parsed if isinstance(parsed, (Mapping, list)) else value
-    for _ in range(3):
-        if not isinstance(value, Mapping) or "role" in value or "content" in value:
+    for _ in range(6):
+        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], (list, Mapping)):
+            # A batch of one; a single message stays a list of messages.
+            if is_message_list(value) or is_message_list(value[0]):
+                break
+            value = value[0]
+            continue
+        if not isinstance(value, Mapping) or "role" in value or "content" in value or is_message_list(value):
             break
-        inner = [value[k] for k in ("messages", "output", "input", "question", "answer") if value.get(k)]
+        inner = [value[k] for k in _INNER if value.get(k)]
         if not inner and len(value) == 1:
             inner = list(value.values())
         if not inner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,13 +11,13 @@ from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes.dialogue import text_of_html
+from icdpo_chains.demonstrations.files.shapes.outcome import Outcome, Skipped
 from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of
-from icdpo_chains.demonstrations.files.shapes.row import Outcome, Row, Skipped, normal
+from icdpo_chains.demonstrations.files.shapes.row import Row, normal
 from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined
 from icdpo_chains.errors import DemonstrationError
-from icdpo_chains.messages import Message
 
-__all__ = ["LISTS", "TREE", "AnswerList", "Tree"]
+__all__ = ["LISTS", "AnswerList"]
 
 _COLUMNS = (
     *("answers", "completions", "responses", "generations", "candidates", "outputs", "replies", "options"),
@@ -30,7 +31,11 @@ _HIGH = (
 )
 _PARALLEL_LOW = ("ranks", "rank", "ranking", "rankings")
 _PARALLEL_HIGH = ("scores", "ratings", "rewards", "score", "rating", "votes", "labels")
-_POINTER = ("best", "best_index", "chosen", "chosen_index", "choice", "selected", "label", "preferred")
+_POINTER = (
+    *("best", "best_index", "chosen", "chosen_index", "choice", "selected", "label", "preferred"),
+    *("best_response", "best_answer", "preferred_index", "winner", "winner_index"),
+)
+_FRAGMENT = re.compile(r"\s*<(?:p|pre|div|ul|ol|blockquote|h[1-6]|code|a|br|hr|table)\b[^>]*>", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,12 @@ class AnswerList:
 
     def complete(self, row: Row) -> bool:
         """Whether there is a list, and the position of the best answer if the shape needs one."""
-        if self.pointed and (row.first("rejected") or not _points(row.peek(row.first(*_POINTER) or ""))):
+        name = self._list(row)
+        if name is None or not has_prompt(row, filled=True):
             return False
-        return self._list(row) is not None and has_prompt(row, filled=True)
+        pointer = row.peek(row.first(*_POINTER) or "")
+        named = isinstance(pointer, str) and pointer in map(_item_text, row.peek(name))
+        return not self.pointed or (row.first("rejected") is None and (_points(pointer) or named))
 
     def read(self, row: Row, *, all_pairs: bool = False) -> list[Outcome]:
         """Returns the pair of the best and the worst answer, or all pairs that differ in rank.
@@ -68,7 +76,7 @@ class AnswerList:
         prompt, marked = prompt_of(row)
         worth = _worth(row, items)
         texts = [_item_text(item) for item in items]
-        if any(isinstance(item, Mapping) and "pm_score" in item for item in items):  # Stack Exchange
+        if _are_html(prompt, texts):  # Stack Exchange
             prompt = text_of_html(prompt) if isinstance(prompt, str) else prompt
             texts = [text_of_html(text) if isinstance(text, str) else text for text in texts]
         read = [answer_from(text, f"answer {i + 1}", marked=marked) for i, text in enumerate(texts)]
@@ -103,53 +111,6 @@ class AnswerList:
         return None
 
 
-@dataclass(frozen=True)
-class Tree:
-    """Open Assistant's trees: a message with replies, which have ranks and their own replies."""
-
-    name: str = "Open Assistant tree"
-    columns: str = "prompt (text, role, replies with rank, ...)"
-
-    def fits(self, row: Row) -> bool:
-        """Whether the row has the columns."""
-        return self.complete(row)
-
-    def complete(self, row: Row) -> bool:
-        """Whether the prompt has replies."""
-        prompt = row.peek("prompt")
-        return isinstance(prompt, Mapping) and "text" in prompt and isinstance(prompt.get("replies"), list)
-
-    def read(self, row: Row, *, all_pairs: bool = False) -> list[Outcome]:
-        """Returns a pair (or all pairs) for each prompter's message with ranked replies."""
-        found: list[Outcome] = []
-        waiting: list[tuple[tuple[Message, ...], Any]] = [((), row.take("prompt"))]
-        metadata = row.metadata()
-        while waiting:
-            before, node = waiting.pop()
-            if not isinstance(node, Mapping) or not isinstance(node.get("text"), str):
-                raise DemonstrationError("a message of the tree has no text")
-            role = "user" if node.get("role") in ("prompter", "user", "human") else "assistant"
-            path = (*before, Message(role, node["text"]))  # type: ignore[arg-type]
-            replies = [reply for reply in node.get("replies") or [] if isinstance(reply, Mapping)]
-            waiting += [(path, reply) for reply in reversed(replies)]
-            ranked = [
-                r
-                for r in replies
-                if isinstance(r.get("rank"), (int, float)) and isinstance(r.get("text"), str)
-            ]
-            ranked.sort(key=lambda reply: reply["rank"])
-            if role != "user" or len(ranked) < 2:
-                continue
-            prompt = path[0].content if len(path) == 1 else path
-            pairs = list(combinations(ranked, 2)) if all_pairs else [(ranked[0], ranked[-1])]
-            found += [
-                Demonstration(prompt, one["text"], other["text"], metadata)
-                for one, other in pairs
-                if one["rank"] < other["rank"]
-            ]
-        return found or [Skipped("no message with two ranked replies")]
-
-
 def _worth(row: Row, items: list[Any]) -> list[float]:
     """Returns the worth of each answer (higher is better) from ranks or scores."""
     beside: tuple[tuple[tuple[str, ...], float], ...] = ((_PARALLEL_LOW, -1.0), (_PARALLEL_HIGH, 1.0))
@@ -159,6 +120,9 @@ def _worth(row: Row, items: list[Any]) -> list[float]:
             values = [_key(item, name) for item in items]
             if all(_is_number(value) for value in values):
                 return [sign * float(value) for value in values]
+    means = [_mean_rating(_key(item, "annotations")) for item in items]
+    if None not in means:
+        return [mean for mean in means if mean is not None]
     for names, sign in beside:
         for name in names:
             values = row.peek(name)
@@ -167,6 +131,8 @@ def _worth(row: Row, items: list[Any]) -> list[float]:
                 return [sign * float(value) for value in values]
     pointer = row.first(*_POINTER)
     best = row.peek(pointer) if pointer else None
+    if isinstance(best, str) and [_item_text(item) for item in items].count(best) == 1:
+        best = [_item_text(item) for item in items].index(best)
     if isinstance(best, int) and _points(best) and best < len(items):
         row.take(pointer or "")
         return [float(i == best) for i in range(len(items))]
@@ -181,12 +147,32 @@ def _key(item: Any, name: str) -> Any:
     return next((value for key, value in item.items() if isinstance(key, str) and normal(key) == name), None)
 
 
+def _mean_rating(annotations: Any) -> float | None:
+    """UltraFeedback's `annotations`: an object with a `Rating` for each aspect."""
+    if not isinstance(annotations, Mapping) or not annotations:
+        return None
+    ratings = [_key(aspect, "rating") for aspect in annotations.values()]
+    if not all(map(_is_number, ratings)):
+        return None
+    return sum(map(float, ratings)) / len(ratings)
+
+
+def _are_html(prompt: Any, texts: list[Any]) -> bool:
+    """Whether the question and all answers are fragments of HTML."""
+    return all(isinstance(text, str) and _FRAGMENT.match(text) for text in (prompt, *texts))
+
+
 def _points(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool):
+        return False
+    try:
+        return isinstance(value, (int, float, str)) and math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def _item_text(item: Any) -> Any:
@@ -199,7 +185,6 @@ def _item_text(item: Any) -> Any:
     return item
 
 
-TREE = Tree()
 LISTS: tuple[AnswerList, ...] = (
     AnswerList(
         "a list of answers and the position of the best",

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files.shapes.outcome import Outcome
+from icdpo_chains.demonstrations.files.shapes.pointers import ANSWER_WORDS, pointed_at
 from icdpo_chains.demonstrations.files.shapes.prompts import TURNS, has_prompt, prompt_of, with_system
-from icdpo_chains.demonstrations.files.shapes.row import Outcome, Row, normal
+from icdpo_chains.demonstrations.files.shapes.row import Row
 from icdpo_chains.demonstrations.files.shapes.values import Turns, answer_from, joined, prompt_from
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 __all__ = ["PAIRS", "Pair"]
 
-_WORDS = ("response", "answer", "output", "completion", "text", "messages", "message", "reply")
-_LISTS = ("answers", "responses", "completions", "outputs", "candidates", "generations", "options")
-_LONGEST_NAME = 100
+_SHORTEST_PROMPT = 8
+"""A shorter prompt could begin both answers by chance."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ class Pair:
             return chosen is not None and rejected is not None
         return (chosen is not None or rejected is not None) and has_prompt(row, filled=True)
 
+    def halved(self, row: Row) -> bool:
+        """Whether one of the two answers is missing."""
+        return self.alone and None in (row.first(*self.chosen), row.first(*self.rejected))
+
     def read(self, row: Row) -> list[Outcome]:
         """Returns one demonstration, or several for several rejected answers.
 
@@ -66,7 +71,7 @@ class Pair:
         """
         names = {"chosen": row.first(*self.chosen), "rejected": row.first(*self.rejected)}
         values = {side: None if name is None else row.take(name) for side, name in names.items()}
-        values = _pointed_at(row, values)
+        values = pointed_at(row, values)
         if self.prompt == "inside":
             _check_dialogues(values)
         prompt, marked = (None, False) if self.prompt == "inside" else prompt_of(row)
@@ -74,6 +79,7 @@ class Pair:
             prompt, values["chosen"] = _split(prompt)
         elif isinstance(prompt, tuple) and prompt[-1].role == "assistant":
             prompt = _without_answer(prompt, values["chosen"])
+        values = _without_prompt(prompt, values)
         chosen = _alternatives(values["chosen"])
         rejected = [value for value in _alternatives(values["rejected"]) if not _blank(value)]
         sides = [(one, other) for one in chosen[:1] or [None] for other in rejected or [None]]
@@ -100,11 +106,25 @@ class Pair:
 
 def _names(stems: tuple[str, ...]) -> tuple[str, ...]:
     """`chosen`, `chosen_response`, `response_chosen`, ..."""
-    words = [f"{stem}_{word}" for stem in stems for word in _WORDS]
-    return (*stems, *words, *(f"{word}_{stem}" for stem in stems for word in _WORDS[:-2]))
+    words = [f"{stem}_{word}" for stem in stems for word in ANSWER_WORDS]
+    return (*stems, *words, *(f"{word}_{stem}" for stem in stems for word in ANSWER_WORDS[:-2]))
 
 
 _CHOSEN, _REJECTED = _names(("chosen",)), _names(("rejected",))
+
+# Words of several shapes: a file may write "accepted" beside "rejected".
+_ANY_CHOSEN = _names(
+    (
+        *("chosen", "preferred", "winner", "winning", "better", "best", "good"),
+        *("positive", "pos", "accepted", "liked"),
+    )
+)
+_ANY_REJECTED = _names(
+    (
+        *("rejected", "dispreferred", "non_preferred", "unpreferred", "loser", "losing", "worse", "worst"),
+        *("bad", "negative", "neg", "disliked"),
+    )
+)
 
 PAIRS = (
     Pair(
@@ -150,8 +170,8 @@ PAIRS = (
     Pair(
         "good and bad",
         "prompt; good; bad",
-        _names(("good", "positive", "accepted", "liked")),
-        _names(("bad", "negative", "rejected", "disliked")),
+        _names(("good", "positive", "pos", "accepted", "liked")),
+        _names(("bad", "negative", "neg", "rejected", "disliked")),
     ),
     Pair("Stack Exchange pairs", "question; response_j; response_k", ("response_j",), ("response_k",)),
     Pair(
@@ -159,6 +179,12 @@ PAIRS = (
         "prompt; y_w; y_l",
         ("y_w", "response_w", "chosen_y"),
         ("y_l", "response_l", "rejected_y"),
+    ),
+    Pair(
+        "mixed names",
+        "prompt; one of chosen, accepted, preferred, winner, ...; one of rejected, negative, loser, ...",
+        _ANY_CHOSEN,
+        _ANY_REJECTED,
     ),
 )
 
@@ -176,50 +202,6 @@ def _blank(value: Any) -> bool:
     return isinstance(value, str) and not value.strip()
 
 
-def _pointed_at(row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the answers of columns that name them by a model, a letter or a position."""
-    given = {side: value for side, value in values.items() if value is not None}
-    targets = {side: target for side, value in given.items() if (target := _named(row, value))}
-    if targets and targets.keys() == given.keys():
-        for column, _ in targets.values():
-            row.take(column)
-        return {**values, **{side: answer for side, (_, answer) in targets.items()}}
-    if any(isinstance(value, int) for value in given.values()):
-        raise DemonstrationError(
-            f"the row names its answers by {', '.join(map(repr, given.values()))}, and no column holds them"
-        )
-    return dict(values)
-
-
-def _named(row: Row, value: Any) -> tuple[str, Any] | None:
-    """Returns the column and the answer for the name in a short text or a number."""
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        return None
-    if isinstance(value, str) and not 0 < len(value) <= _LONGEST_NAME:
-        return None
-    for name in row.names:
-        held = row.peek(name)
-        if isinstance(held, Mapping) and str(value) in held and name != "metadata":
-            return name, held[str(value)]
-        if name in _LISTS and isinstance(held, list):
-            if isinstance(value, int):
-                return (name, held[value]) if 0 <= value < len(held) else None
-            for item in held:
-                if isinstance(item, Mapping) and value in (
-                    item.get("model"),
-                    item.get("id"),
-                    item.get("name"),
-                ):
-                    return name, item
-    wanted = normal(str(value))
-    columns = [wanted, *(f"{word}_{wanted}" for word in _WORDS), *(f"{word}{wanted}" for word in _WORDS)]
-    for column in columns:
-        held = row.peek(column)
-        if wanted and held is not None and not isinstance(held, (int, float)) and held is not value:
-            return column, held
-    return None
-
-
 def _ends_with_answer(row: Row) -> bool:
     messages = row.peek(row.first(*TURNS) or "")
     last = messages[-1] if isinstance(messages, list) and messages else None
@@ -235,6 +217,16 @@ def _split(prompt: Any) -> tuple[Any, Any]:
             "a column 'chosen'"
         )
     return prompt[:-1], prompt[-1].content
+
+
+def _without_prompt(prompt: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns answers without the prompt, if both are texts that repeat it before the answer."""
+    texts = list(values.values())
+    if not isinstance(prompt, str) or len(prompt) < _SHORTEST_PROMPT:
+        return dict(values)
+    if not all(isinstance(t, str) and t.startswith(prompt) and t[len(prompt) :][:1].isspace() for t in texts):
+        return dict(values)
+    return {side: text[len(prompt) :].strip() for side, text in values.items()}
 
 
 def _without_answer(prompt: Turns, chosen: Any) -> Turns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from icdpo_chains.demonstrations.files.shapes.row import Row
@@ -13,11 +14,27 @@ __all__ = ["PROMPT", "TURNS", "has_prompt", "prompt_of", "with_system"]
 PROMPT = (
     *("prompt", "question", "query", "instruction", "user_prompt", "user_message", "user_input"),
     *("user_query", "input", "inputs", "request", "user", "prompt_text", "input_text", "full_prompt"),
+    *("human", "human_message", "task", "problem"),
 )
-TURNS = ("messages", "conversations", "conversation", "dialogue", "dialog", "prompt_messages", "turns")
+TURNS = (
+    *("messages", "conversations", "conversation", "dialogue", "dialog", "prompt_messages", "turns"),
+    "contents",
+)
 _LAST = ("context", "history", "post")
 """Next to another column, the context or the history of the question; alone, the question."""
 _TURN: tuple[Role, Role] = ("user", "assistant")
+_EXCHANGES: Mapping[frozenset[str], tuple[str, str]] = {
+    frozenset(keys): keys
+    for keys in (
+        ("user", "assistant"),
+        ("human", "ai"),
+        ("human", "assistant"),
+        ("prompt", "response"),
+        ("question", "answer"),
+        ("input", "output"),
+    )
+}
+"""A question and its answer in one object of a history."""
 _SYSTEM = ("system", "system_prompt", "system_message")
 
 
@@ -78,6 +95,14 @@ def _history(value: Any) -> tuple[Message, ...]:
         for pair in value
     ):
         return tuple(Message(role, text) for pair in value for role, text in zip(_TURN, pair, strict=True))
+    if isinstance(value, list) and value and all(isinstance(turn, Mapping) for turn in value):
+        sides = next((keys for keys in _EXCHANGES if all(keys <= turn.keys() for turn in value)), None)
+        if sides is not None:
+            return tuple(
+                Message(role, str(turn[key]))
+                for turn in value
+                for role, key in zip(_TURN, _EXCHANGES[sides], strict=True)
+            )
     if isinstance(value, list) and value and all(isinstance(text, str) for text in value):
         return tuple(Message("assistant" if i % 2 else "user", text) for i, text in enumerate(value))
     if not value or (isinstance(value, str) and not value.strip()):

@@ -1,50 +1,16 @@
-"""`Row`: a row's values by case-insensitive column names; `Outcome`: the result of a row."""
+"""`Row`: a row's values by case-insensitive column names."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date, time
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
-from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.files.shapes.values import Prompt
-
-__all__ = ["Outcome", "Row", "Skipped", "Vote", "normal"]
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A valid row without a preference, such as a tie."""
-
-    reason: str
-
-
-@dataclass(frozen=True)
-class Vote:
-    """A person's opinion of one answer.
-
-    Attributes:
-        prompt: the question.
-        answer: the answer.
-        value: a thumb up (`True`) or down (`False`), or a rating; the scale of ratings follows from the whole
-            file.
-        column: the column of the value.
-        metadata: the other columns.
-    """
-
-    prompt: Prompt
-    answer: str
-    value: bool | float
-    column: str
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-
-Outcome: TypeAlias = "Demonstration | Vote | Skipped"
+__all__ = ["Row", "normal"]
 
 
 @lru_cache(maxsize=4096)

@@ -13,19 +13,21 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
 from icdpo_chains.demonstrations.files.shapes.exports import EXPORTS, unwrapped
-from icdpo_chains.demonstrations.files.shapes.lists import LISTS, TREE, AnswerList, Tree
+from icdpo_chains.demonstrations.files.shapes.lists import LISTS, AnswerList
+from icdpo_chains.demonstrations.files.shapes.outcome import Outcome
 from icdpo_chains.demonstrations.files.shapes.pairs import PAIRS, Pair
 from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of
-from icdpo_chains.demonstrations.files.shapes.row import Outcome, Row, normal
+from icdpo_chains.demonstrations.files.shapes.row import Row, normal
 from icdpo_chains.demonstrations.files.shapes.thumbs import THUMBS, Thumbs
+from icdpo_chains.demonstrations.files.shapes.tree import TREE, TREE_MESSAGES, Tree, TreeMessages
 from icdpo_chains.demonstrations.files.shapes.verdicts import VERDICTS, Verdict
 from icdpo_chains.errors import DemonstrationError, InvalidInputError, UnknownFormatError
 
 __all__ = ["SHAPES", "Reading", "check_columns", "fitting", "prompt_row", "read_row", "recognized"]
 
-Shape = Pair | Verdict | AnswerList | Tree | Thumbs
+Shape = Pair | Verdict | AnswerList | Tree | TreeMessages | Thumbs
 
-SHAPES: tuple[Shape, ...] = (TREE, *LISTS[:1], *VERDICTS, *PAIRS, *LISTS[1:], *THUMBS)
+SHAPES: tuple[Shape, ...] = (TREE, TREE_MESSAGES, *LISTS[:1], *VERDICTS, *PAIRS, *LISTS[1:], *THUMBS)
 """All shapes; the first one whose columns are present and not null applies."""
 
 _NESTED = frozenset(
@@ -76,7 +78,7 @@ class Reading:
     notes: tuple[str, ...] = ()
 
 
-def read_row(row: object, *, all_pairs: bool = False) -> Reading:
+def read_row(row: object, *, all_pairs: bool = False, verdict: tuple[str, str] | None = None) -> Reading:
     """Reads one row of a preference file in any known shape.
 
     Text is kept exactly, with two exceptions. In a prompt with the marks of turns, the marks are removed, and
@@ -86,6 +88,7 @@ def read_row(row: object, *, all_pairs: bool = False) -> Reading:
     Args:
         row: the row's values by column.
         all_pairs: return all pairs of a ranked list, instead of the best against the worst.
+        verdict: the verdicts for the first and for the second of two answers; other verdicts are ties.
 
     Raises:
         UnknownFormatError: the columns fit no shape.
@@ -102,11 +105,17 @@ def read_row(row: object, *, all_pairs: bool = False) -> Reading:
         fits = _fits(tuple(flat.names))
         if not fits and not TREE.complete(flat):
             raise UnknownFormatError(_unknown(row))
-        shape = next((shape for shape in (TREE, *fits) if shape.complete(flat)), None)
+        complete = [shape for shape in (TREE, *fits) if shape.complete(flat)]
+        whole = [shape for shape in complete if isinstance(shape, Pair) and not shape.halved(flat)]
+        shape = next(iter(complete), None)
+        if isinstance(shape, Pair) and shape.halved(flat) and whole:
+            shape = whole[0]
         if shape is None:
             raise DemonstrationError(_incomplete(flat, fits[0]))
         if isinstance(shape, (AnswerList, Tree)):
             outcomes = shape.read(flat, all_pairs=all_pairs)
+        elif isinstance(shape, Verdict):
+            outcomes = shape.read(flat, verdict=verdict)
         else:
             outcomes = shape.read(flat)
     except (InvalidInputError, TypeError) as error:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from icdpo_chains.demonstrations.files.shapes.outcome import Outcome, Skipped, Vote
 from icdpo_chains.demonstrations.files.shapes.prompts import PROMPT, TURNS, prompt_of
-from icdpo_chains.demonstrations.files.shapes.row import Outcome, Row, Skipped, Vote
+from icdpo_chains.demonstrations.files.shapes.row import Row
 from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined
 from icdpo_chains.errors import DemonstrationError
 
@@ -17,9 +18,11 @@ __all__ = ["THUMBS", "Scale", "Thumbs"]
 _ANSWER = (
     *("completion", "response", "answer", "output", "reply", "generation", "assistant", "model_output"),
     *("bot_response", "model_response", "ai_response", "prediction", "generated_text", "outputs", "result"),
+    *("bot_message", "ai_message", "assistant_message", "assistant_response", "model_answer", "ai", "bot"),
 )
 _LABEL = (
     *("label", "thumbs", "thumb", "feedback", "user_feedback", "vote", "reaction", "liked", "kto_tag"),
+    *("is_liked", "human_label", "user_label", "thumb_rating"),
     *("is_good", "good", "helpful", "is_helpful", "is_positive", "sentiment", "upvoted", "accepted"),
     *("is_correct", "desirable", "is_desirable", "thumbs_up", "thumb_up", "verdict", "annotation"),
 )
@@ -48,7 +51,7 @@ _SIGNS = {
     "👎": False,
     "+1": True,
     "-1": False,
-    "❤️": True,
+    "❤": True,
     "✅": True,
     "❌": False,
     "+": True,
@@ -136,10 +139,11 @@ def thumb_of(value: Any, column: str) -> bool | float | None:
             return float(value)
         return None
     if isinstance(value, str):
-        text = value.strip()
-        if text.rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff") in _SIGNS:
-            return _SIGNS[text.rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")]
-        word = text.lower().replace("-", "_").replace(" ", "_").strip(":_")
+        text = value.strip().strip(":").strip()  # ":+1:" is a chat's name of a sign
+        sign = text.rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff\ufe0f")
+        if sign in _SIGNS:
+            return _SIGNS[sign]
+        word = text.lower().replace("-", "_").replace(" ", "_")
         try:
             return float(text)
         except ValueError:
@@ -176,7 +180,8 @@ class Scale:
         """Returns the scale of a file's ratings, derived from their range.
 
         -1 to 1, and 0 to 1: above and below the middle. To 5: from 4 up (Helpsteer's 0 to 4: from 3) and to 2
-        (to 1) down. To 10, and to 100: from 7 (70) and to 4 (40).
+        (to 1) down. To 10, and to 100: from 7 (70) and to 4 (40). A file whose greatest rating is below those
+        has another scale, or no good rating: 3 is the best of three and the middle of five.
 
         Args:
             column: the column of the ratings.
@@ -200,11 +205,13 @@ class Scale:
             return cls(math.nextafter(0.5, 1), math.nextafter(0.5, 0))
         if column == "helpfulness" and whole and low >= 0 and high <= 4:
             return cls(3.0, 1.0)
-        if rated and low >= 0 and 1 < high <= 5:
-            return cls(4.0, 2.0) if low >= 1 or high == 5 else cls(3.0, 1.0)
-        if rated and whole and low >= 0 and 5 < high <= 10:
+        if rated and low >= 1 and 4 <= high <= 5:
+            return cls(4.0, 2.0)
+        if rated and 0 <= low < 1 and 3 <= high <= 5:
+            return cls(4.0, 2.0) if high > 4 else cls(3.0, 1.0)
+        if rated and whole and low >= 0 and 7 < high <= 10:  # 7 is also the end of a scale
             return cls(7.0, 4.0)
-        if rated and whole and low >= 0 and 10 < high <= 100:
+        if rated and whole and low >= 0 and 70 <= high <= 100:
             return cls(70.0, 40.0)
         raise DemonstrationError(
             f"the numbers in the column {column!r} go from {low:g} to {high:g}, and it is unknown which are "

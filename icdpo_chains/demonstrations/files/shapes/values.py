@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from icdpo_chains.demonstrations.files.shapes.dialogue import dialogue_of, value_of, without_end
+from icdpo_chains.demonstrations.files.shapes.dialogue import (
+    dialogue_of,
+    value_of,
+    without_control_end,
+    without_end,
+)
 from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message, as_conversation
 from icdpo_chains.tool_calls.tool_call import as_tool_calls
@@ -37,12 +42,18 @@ _TEXTS = (
 )
 
 
+_MESSAGE_KEYS = (
+    *({"role", "content"}, {"from", "value"}),
+    {"role", "parts"},  # Gemini
+    *({"type", "content"}, {"type", "data"}, {"kwargs"}),  # LangChain
+)
+
+
 def is_message_list(value: object) -> bool:
     """Whether `value` is one message, or a list of at least one, in either form of messages."""
     items = value if isinstance(value, list) else [value]
     return bool(items) and all(
-        isinstance(item, Mapping) and ({"role", "content"} <= item.keys() or {"from", "value"} <= item.keys())
-        for item in items
+        isinstance(item, Mapping) and any(keys <= item.keys() for keys in _MESSAGE_KEYS) for item in items
     )
 
 
@@ -91,7 +102,11 @@ def answer_from(value: Any, name: str, *, marked: bool = False) -> tuple[Turns, 
             return answer_from(parsed, name)
         turns = dialogue_of(value)
         if turns is None:
-            return (), without_end(value).strip() if marked else value
+            return (), without_end(value).strip() if marked else without_control_end(value)
+    elif isinstance(value, Mapping) and isinstance(value.get("choices"), list) and value["choices"]:
+        choice = value["choices"][0]  # a response of OpenAI's protocol
+        said = choice.get("message") or choice.get("text") if isinstance(choice, Mapping) else None
+        return answer_from(said, name, marked=marked)
     elif isinstance(value, Mapping) and not _holds_messages(value):
         return (), _only_text(value, name)
     else:
@@ -176,23 +191,28 @@ def _turns(value: Any, name: str) -> Turns:
 def _message(item: object, what: str) -> Message:
     if not isinstance(item, Mapping):
         raise DemonstrationError(f"{what} must be an object, not {type(item).__name__}: {item!r:.60}")
-    if item.get("from") is not None:
-        role, content = item["from"], item.get("value")
+    given: Mapping[str, Any] = item
+    if isinstance(given.get("kwargs"), Mapping):  # LangChain's serialized message
+        given = given["kwargs"]
+    elif isinstance(given.get("data"), Mapping) and "role" not in given:
+        given = {"type": given.get("type"), **given["data"]}
+    if given.get("from") is not None:
+        role, content = given["from"], given.get("value")
     else:
-        role, content = item.get("role"), item.get("content")
+        role, content = given.get("role", given.get("type")), given.get("content", given.get("parts"))
     if isinstance(role, str):
         role = _ROLES.get(role.lower().replace("-", "_"), role.lower())
     if isinstance(content, Sequence) and not isinstance(content, str):
         content = _parts(content, what)
-    calls = as_tool_calls(item.get("tool_calls"), what) if role == "assistant" else ()
+    calls = as_tool_calls(given.get("tool_calls"), what) if role == "assistant" else ()
     if content is None and calls:
         content = ""
     if not isinstance(role, str) or not isinstance(content, str):
         raise DemonstrationError(
             f"{what} needs 'role' and 'content', or 'from' and 'value', as strings; it has: "
-            + (", ".join(f"{key!r} ({type(part).__name__})" for key, part in item.items()) or "nothing")
+            + (", ".join(f"{key!r} ({type(part).__name__})" for key, part in given.items()) or "nothing")
         )
-    named = {key: item[key] for key in ("tool_call_id", "name") if role == "tool" and item.get(key)}
+    named = {key: given[key] for key in ("tool_call_id", "name") if role == "tool" and given.get(key)}
     return Message(role, content, calls, **named)  # type: ignore[arg-type]  # which checks the role
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
+from icdpo_chains.demonstrations.files.shapes.outcome import Ballot, Outcome, Skipped
 from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of, with_system
-from icdpo_chains.demonstrations.files.shapes.row import Outcome, Row, Skipped
+from icdpo_chains.demonstrations.files.shapes.row import Row
 from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined
 from icdpo_chains.errors import DemonstrationError
 
@@ -41,7 +42,12 @@ _TIES = frozenset(
     )
 )
 _SIDES = {"left": 0, "first": 0, "right": 1, "second": 1}
-_NAMED = re.compile(r"(?:[a-z_]*?_)?([a-z]+|\d+)\Z")
+_NAMED = re.compile(
+    r"(?:(?:response|answer|output|completion|candidate|conversation|generation|reply|text|option|human_ref|ref"
+    r"|summary|model|model_output|assistant|message|result|chatbot|bot|agent|side|system|chosen|winner)_?)?"
+    r"([a-z]|\d|left|right|first|second)(?:_(?:response|answer|output|option|model|side))?\Z"
+)
+"""A verdict that names an answer: `model_a`, `Response 1`, `left`; not "better than b"."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +59,15 @@ class Verdict:
         columns: a description of the columns, for the documentation.
         answers: the possible pairs of columns with the answers.
         verdict: the possible names of the column with the verdict.
-        decide: returns the position of the better answer, 0 or 1, or `None` for a tie.
+        decide: returns the position of the better answer, 0 or 1, or `None` for a tie; by default the verdict
+            names the answer, or is a number that only the whole file explains, see `Ballot`.
     """
 
     name: str
     columns: str
     answers: tuple[tuple[str, str], ...] = _ANSWERS
     verdict: tuple[str, ...] = _COLUMNS
-    decide: Callable[[Row, str, tuple[str, str]], int | None] = lambda row, name, answers: _by_name(
-        row, name, answers
-    )
+    decide: Callable[[Row, str, tuple[str, str]], int | None] | None = None
 
     def fits(self, row: Row) -> bool:
         """Whether the row has the columns."""
@@ -77,17 +82,29 @@ class Verdict:
             and not (verdict in ("chosen", "winner") and row.first("rejected", "loser") is not None)
         )
 
-    def read(self, row: Row) -> list[Outcome]:
-        """Returns a demonstration, or the reason for a tie.
+    def read(self, row: Row, *, verdict: tuple[str, str] | None = None) -> list[Outcome]:
+        """Returns a demonstration, the reason for a tie, or a ballot that waits for the other rows.
+
+        Args:
+            row: the row.
+            verdict: the verdicts for the first and for the second answer, if the caller names them.
 
         Raises:
             DemonstrationError: the verdict names neither answer, or a value is invalid.
         """
         answers, column = self._pair(row) or ("", ""), row.first(*self.verdict) or ""
-        best = self.decide(row, column, answers)
-        if best is None:
+        decided: int | str | None
+        if self.decide is not None:
+            decided = self.decide(row, column, answers)
+        elif verdict is not None:
+            value = _verdict_text(row.peek(column))
+            decided = verdict.index(value) if value in verdict else None
+        else:
+            decided = _by_name(row, column, answers)
+        if decided is None:
             return [Skipped("a tie")]
         row.take(column)
+        best = decided if isinstance(decided, int) else 0
         values = [_single(row.take(name)) for name in answers]
         prompt, marked = prompt_of(row) if has_prompt(row, filled=True) else (None, False)
         if isinstance(prompt, str):
@@ -100,7 +117,10 @@ class Verdict:
         chosen, rejected = read["chosen"][1], read["rejected"][1]
         if chosen.strip() == rejected.strip():
             return [Skipped("the two answers are the same")]
-        return [Demonstration(whole, chosen, rejected, row.metadata(chosen, rejected))]
+        pair = Demonstration(whole, chosen, rejected, row.metadata(chosen, rejected))
+        if isinstance(decided, str):
+            return [Ballot(pair, decided, column, answers, _ends(answers))]
+        return [pair]
 
     def _pair(self, row: Row) -> tuple[str, str] | None:
         for one, other in self.answers:
@@ -115,43 +135,51 @@ def has_two_answers(names: Iterable[str]) -> bool:
     return any(row.has(one) and row.has(other) for one, other in _ANSWERS)
 
 
-def _by_name(row: Row, column: str, answers: tuple[str, str]) -> int | None:
+def _by_name(row: Row, column: str, answers: tuple[str, str]) -> int | str | None:
     """Reads a verdict that names the answer by its letter or number, its column, its model, or its text."""
     value = row.peek(column)
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, Mapping):  # Argilla's and Label Studio's flat exports
         value = value.get("selected", value.get("value", value.get("choice")))
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
+    text = _verdict_text(value)
     for position, name in enumerate(answers):
         if isinstance(value, str) and len(value) > 1 and value == row.peek(name):
             return position
-    ends = [re.search(r"_?([a-z]+|\d)\Z", name)[1] for name in answers]  # type: ignore[index]
-    ends = next(
-        (list(pair) for pair in _ENDS if all(n.endswith(e) for n, e in zip(answers, pair, strict=True))), ends
-    )
+    ends = _ends(answers)
     for position, end in enumerate(ends):
         model = row.peek(f"model_{end}")
         if isinstance(value, str) and isinstance(model, str) and value == model:
             return position
-    if not isinstance(value, bool) and isinstance(value, (str, int)):
-        word = re.sub(r"[\W_]+", "_", str(value)).strip("_").lower()
+    if text is not None and re.fullmatch(r"-?\d+(?:\.\d+)?", text):
+        return text
+    if text is not None:
+        word = re.sub(r"[\W_]+", "_", text).strip("_").lower()
         if word in _TIES:
             return None
         found = _NAMED.match(word)
-        last = found[1] if found else word
-        joined_end = re.sub(r"\A[a-z]+(?=\d)", "", last)
-        for end in (last, joined_end):
-            if end in ends:
-                return ends.index(end)
-        if last in _SIDES and ends[0] not in ("x",):
-            return _SIDES[last]
-        if ends[0].isalpha() and last in ("0", "1") and word == last:
-            return int(last)
+        if found and found[1] in ends:
+            return ends.index(found[1])
+        if found and found[1] in _SIDES and ends != ("x", "y"):
+            return _SIDES[found[1]]
     raise DemonstrationError(
-        f"the verdict {value!r:.40} in the column {column!r} names neither {answers[0]!r} nor {answers[1]!r}"
+        f"the verdict {value!r:.40} in the column {column!r} names neither {answers[0]!r} nor {answers[1]!r}:"
+        " name the verdicts for the two, for instance --verdict A,B"
     )
+
+
+def _verdict_text(value: Any) -> str | None:
+    """A verdict as text, numbers without a fraction of zero; `None` for other values."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        return str(value).lower() if isinstance(value, bool) else None
+    return re.sub(r"\.0+\Z", "", str(value).strip())
+
+
+def _ends(answers: tuple[str, str]) -> tuple[str, str]:
+    """What tells the names of two answers apart: `("a", "b")`, `("0", "1")`, ..."""
+    return next(pair for pair in _ENDS if all(n.endswith(e) for n, e in zip(answers, pair, strict=True)))
 
 
 def _shp(row: Row, column: str, answers: tuple[str, str]) -> int | None:

@@ -537,16 +537,21 @@ def test_a_dash_is_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_data_set_of_the_hub_is_streamed_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
 
-    def load_dataset(name: str, **options: Any) -> list[dict[str, Any]]:
-        asked.append((name, options["split"]))
+    def load_dataset(name: str, configuration: str | None, **options: Any) -> list[dict[str, Any]]:
+        asked.append((name, configuration, options["split"]))
         return [GOOD]
 
     monkeypatch.setitem(sys.modules, "datasets", types.SimpleNamespace(load_dataset=load_dataset))
     assert len(list(read_demonstrations("some-org/some-data"))) == 1
     assert len(list(read_demonstrations("some-org/some-data@test"))) == 1
-    assert asked == [("some-org/some-data", "train"), ("some-org/some-data", "test")]
+    assert len(list(read_demonstrations("some-org/some-data:en@test"))) == 1
+    assert asked == [
+        ("some-org/some-data", None, "train"),
+        ("some-org/some-data", None, "test"),
+        ("some-org/some-data", "en", "test"),
+    ]
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UnknownFormatError, match="pip install datasets"):
+    with pytest.raises(UnknownFormatError, match=r"pip install \"icdpo-chains\[datasets\]\""):
         list(read_demonstrations("some-org/some-data"))
 
 
@@ -770,3 +775,21 @@ def test_an_error_of_the_callback_is_the_callers(tmp_path: Path) -> None:
 
     with pytest.raises(LookupError):
         list(read_demonstrations(path, on_refused=stop))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"sep=;"\r\nprompt;chosen;rejected\r\na;b;c\r\n',
+        "prompt, chosen, rejected\na, b, c\n",
+        'prompt, chosen, rejected\na, "b", c\n',
+    ],
+)
+def test_a_quoted_separator_line_and_spaces_after_delimiters(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.csv").write_text(text, newline="")
+    assert list(read_demonstrations(tmp_path / "x.csv")) == [Demonstration("a", "b", "c")]
+
+
+def test_marks_between_json_texts_are_no_part_of_them(tmp_path: Path) -> None:
+    (tmp_path / "x.jsonl").write_bytes(b"\x1e" + LINE + b"\x1e" + LINE)
+    assert len(list(read_demonstrations(tmp_path / "x.jsonl"))) == 2

@@ -12,6 +12,7 @@ import pytest
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files import ReadReport, read_demonstrations
 from icdpo_chains.demonstrations.files.shapes import SHAPES, read_row
+from icdpo_chains.errors import UnknownFormatError
 
 ASK, GOOD, BAD = "Where is my parcel?", "On its way: it left on Monday.", "Dunno."
 Rows = Callable[[], "list[dict[str, Any]]"]
@@ -132,6 +133,73 @@ PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
             "rejected": f"[{user(ASK)}\n {said(BAD)}]",
         },
     ),
+    "deepseek": (
+        "explicit",
+        {
+            "prompt": f"<｜begin▁of▁sentence｜><｜User｜>{ASK}<｜Assistant｜>",
+            "chosen": f"{GOOD}<｜end▁of▁sentence｜>",
+            "rejected": BAD,
+        },
+    ),
+    "granite": (
+        "explicit",
+        {
+            "prompt": f"<|start_of_role|>user<|end_of_role|>{ASK}<|end_of_text|>\n"
+            "<|start_of_role|>assistant<|end_of_role|>",
+            "chosen": GOOD,
+            "rejected": BAD,
+        },
+    ),
+    "alpaca's template": (
+        "explicit",
+        {
+            "prompt": "Below is an instruction that describes a task. Write a response.\n\n"
+            f"### Instruction:\n{ASK}\n\n### Response:\n",
+            "chosen": GOOD,
+            "rejected": BAD,
+        },
+    ),
+    "vicuna's template": (
+        "explicit",
+        {
+            "prompt": "A chat between a curious user and an artificial intelligence assistant. The assistant "
+            f"gives helpful answers. USER: {ASK} ASSISTANT:",
+            "chosen": GOOD,
+            "rejected": BAD,
+        },
+    ),
+    "transcript of single lines": (
+        "implicit",
+        {"chosen": f"Human: {ASK}\nAssistant: {GOOD}", "rejected": f"Human: {ASK}\nAssistant: {BAD}"},
+    ),
+    "control strings in the answers alone": (
+        "explicit",
+        {"prompt": ASK, "chosen": f"{GOOD}<|im_end|>", "rejected": f"{BAD}<|eot_id|>\n"},
+    ),
+    "prompt repeated in the answers": (
+        "explicit",
+        {"prompt": ASK, "chosen": f"{ASK} {GOOD}", "rejected": f"{ASK}\n\n{BAD}"},
+    ),
+    "gemini": (
+        "explicit",
+        {"contents": [{"role": "user", "parts": [{"text": ASK}]}], "chosen": GOOD, "rejected": BAD},
+    ),
+    "langchain": (
+        "explicit",
+        {
+            "messages": [{"type": "human", "data": {"content": ASK}}],
+            "chosen": {"type": "ai", "content": GOOD},
+            "rejected": [{"id": ["langchain", "AIMessage"], "kwargs": {"type": "ai", "content": BAD}}],
+        },
+    ),
+    "accepted and rejected": ("good and bad", {"question": ASK, "accepted": GOOD, "rejected": BAD}),
+    "preferred and rejected": ("preferred output", {"prompt": ASK, "preferred": GOOD, "rejected": BAD}),
+    "positive and negative": ("good and bad", {"query": ASK, "pos": [GOOD], "neg": [BAD]}),
+    "chosen and loser": ("mixed names", {"prompt": ASK, "chosen": GOOD, "loser": BAD}),
+    "names in another case": (
+        "explicit",
+        {"prompt": ASK, "chosen": "A", "rejected": "B", "answers": {"a": GOOD, "b": BAD}},
+    ),
     "preferred": ("preferred output", {"prompt": ASK, "preferred": GOOD, "other": BAD}),
     "winner": ("winner and loser", {"prompt": ASK, "winner": GOOD, "loser": BAD}),
     "good": ("good and bad", {"prompt": ASK, "good": GOOD, "bad": BAD}),
@@ -249,6 +317,37 @@ PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
             ],
         },
     ),
+    "ranks and scores as text": (
+        "ranked or rated",
+        {"prompt": ASK, "responses": [{"text": BAD, "rank": "2"}, {"text": GOOD, "rank": "1"}]},
+    ),
+    "ultrafeedback's annotations": (
+        "ranked or rated",
+        {
+            "instruction": ASK,
+            "completions": [
+                {
+                    "response": BAD,
+                    "annotations": {"helpfulness": {"Rating": "1"}, "honesty": {"Rating": "3"}},
+                },
+                {
+                    "response": GOOD,
+                    "annotations": {"helpfulness": {"Rating": "5"}, "honesty": {"Rating": "2"}},
+                },
+            ],
+        },
+    ),
+    "stack exchange's bodies": (
+        "ranked or rated",
+        {
+            "question": f"<p>{ASK}</p>",
+            "answers": [{"body": f"<p>{BAD}</p>", "score": 1}, {"body": f"<p>{GOOD}</p>", "score": 9}],
+        },
+    ),
+    "best answer by its text": (
+        "a list of answers",
+        {"prompt": ASK, "responses": [BAD, GOOD], "best_response": GOOD},
+    ),
     "distilabel": ("ranked or rated", {"instruction": ASK, "generations": [BAD, GOOD], "ratings": [1, 5]}),
     "ranks": ("ranked or rated", {"prompt": ASK, "responses": [BAD, GOOD], "ranks": [2, 1]}),
     "open assistant": (
@@ -343,6 +442,20 @@ THUMBS: dict[str, tuple[dict[str, Any], str, Any, Any]] = {
     "stars": ({"userMessage": ASK}, "botResponse", {"stars": "4"}, {"stars": "1"}),
     "score": ({"query": ASK}, "response", {"score": 0.9}, {"score": 0.2}),
     "helpfulness": ({"prompt": ASK}, "response", {"helpfulness": 3}, {"helpfulness": 1}),
+    "signs of a chat": ({"prompt": ASK}, "response", {"reaction": ":+1:"}, {"reaction": ":-1:"}),
+    "bot": ({"human": ASK}, "bot_message", {"is_liked": True}, {"is_liked": False}),
+    "openai's response": (
+        {"request": {"messages": [user(ASK)]}},
+        "",
+        {"response": {"choices": [{"message": said(GOOD)}]}, "feedback": "up"},
+        {"response": {"choices": [{"message": said(BAD)}]}, "feedback": "down"},
+    ),
+    "langsmith with langchain's messages": (
+        {"inputs": {"messages": [[{"kwargs": {"type": "human", "content": ASK}}]]}},
+        "",
+        {"outputs": {"generations": [[{"text": GOOD}]]}, "feedback_stats": {"user": {"avg": 1.0}}},
+        {"outputs": {"generations": [[{"text": BAD}]]}, "feedback_stats": {"user": {"avg": 0.0}}},
+    ),
     "counts": ({"question": ASK}, "answer", {"upvotes": 3, "downvotes": 1}, {"upvotes": 0, "downvotes": 1}),
     "langsmith": (
         {},
@@ -433,8 +546,8 @@ def test_what_states_no_preference_is_skipped_and_counted(tmp_path: Path, row: d
     ("row", "reason"),
     [
         ({"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": "c"}, "names neither"),
-        ({"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": 2}, "names neither"),
-        ({"prompt": ASK, "response_1": GOOD, "response_2": BAD, "preference": 0}, "names neither"),
+        ({"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": "better than b"}, "names neither"),
+        ({"prompt": ASK, "chosen": "m-1", "rejected": "m-2", "answers": [GOOD, BAD]}, "no such name"),
         ({"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": True}, "names neither"),
         ({"prompt": ASK, "chosen": 0, "rejected": 1}, "no column holds them"),
         ({"prompt": ASK, "answers": [GOOD, BAD]}, "no ranks and no scores"),
@@ -462,7 +575,13 @@ def test_a_system_or_a_context_column_is_a_system_message(
 
 @pytest.mark.parametrize(
     "history",
-    [[["Hi", "Hello"]], [user("Hi"), said("Hello")], ["Hi", "Hello"], "\n\nHuman: Hi\n\nAssistant: Hello"],
+    [
+        [["Hi", "Hello"]],
+        [{"user": "Hi", "assistant": "Hello"}],
+        [user("Hi"), said("Hello")],
+        ["Hi", "Hello"],
+        "\n\nHuman: Hi\n\nAssistant: Hello",
+    ],
 )
 def test_a_history_comes_before_the_question(tmp_path: Path, history: Any) -> None:
     found, _, _ = read(
@@ -496,3 +615,125 @@ def test_entities_are_undone_with_a_note(tmp_path: Path) -> None:
     found, report, _ = read(tmp_path / "x.jsonl", [row])
     assert (found[0].prompt, found[0].chosen, found[0].rejected) == ("Is 1 < 2?", "Yes…", "<p>No!</p>")
     assert sum(report.notes.values()) == 1
+
+
+def compared(ends: str, column: str, values: list[Any]) -> list[dict[str, Any]]:
+    """Rows with two answers, "first" and "second", and these verdicts."""
+    one, other = ends
+    return [
+        {"prompt": f"{i}?", f"response_{one}": "first", f"response_{other}": "second", column: value}
+        for i, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "column", "values", "better"),
+    [
+        ("ab", "winner", [0, 1, 0], ["first", "second", "first"]),
+        ("ab", "winner", [1, 2, 1], ["first", "second", "first"]),
+        ("ab", "chosen", [0], ["first"]),
+        ("ab", "preference", [1.0, 2.0], ["first", "second"]),
+        ("12", "preference", [1, 2], ["first", "second"]),
+        ("12", "preference", ["1"], ["first"]),
+        ("01", "better_response_id", [1, 1], ["second", "second"]),
+        ("01", "label", ["0", "1"], ["first", "second"]),
+    ],
+)
+def test_numbers_are_read_by_the_names_and_the_whole_file(
+    tmp_path: Path, ends: str, column: str, values: list[Any], better: list[str]
+) -> None:
+    found, _, refused = read(tmp_path / "x.jsonl", compared(ends, column, values))
+    assert refused == []
+    assert [d.chosen for d in found] == better
+    assert all({d.chosen, d.rejected} == {"first", "second"} for d in found)
+
+
+@pytest.mark.parametrize(
+    ("ends", "column", "values"),
+    [
+        ("ab", "winner", [1]),
+        ("ab", "winner", [2]),
+        ("ab", "winner", [0, 1, 2]),
+        ("ab", "winner", [-1, 1]),
+        ("ab", "label", [0, 1]),
+        ("ab", "preference", [0, 1, 2]),
+        ("ab", "preference", [1, 2, 3]),
+        ("12", "preference", [0, 1]),
+        ("12", "winner", [0, 1, 2]),
+        ("01", "winner", [1, 2]),
+        ("12", "label", [0.5, 1]),
+    ],
+)
+def test_numbers_that_could_mean_either_are_refused_with_the_option(
+    tmp_path: Path, ends: str, column: str, values: list[Any]
+) -> None:
+    rows = compared(ends, column, values)
+    with pytest.raises(UnknownFormatError, match=r"do not say which of 'response_.*--verdict 0,1"):
+        read(tmp_path / "x.jsonl", rows)
+    named = (str(max(values)), str(min(values)))
+    found, report, refused = read(tmp_path / "x.jsonl", rows, verdict=named)
+    expected = ["first" if v == max(values) else "second" for v in values if v in (max(values), min(values))]
+    assert [d.chosen for d in found] == expected
+    assert len(found) + report.skipped["a tie"] == len(values)
+    assert refused == []
+
+
+def test_named_verdicts_are_words_too(tmp_path: Path) -> None:
+    rows = compared("ab", "winner", ["the former", "The latter", "none of them"])
+    found, report, _ = read(tmp_path / "x.jsonl", rows, verdict=("the former", "The latter"))
+    assert [d.chosen for d in found] == ["first", "second"]
+    assert report.skipped["a tie"] == 1
+
+
+@pytest.mark.parametrize(
+    ("column", "values"), [("rating", [1, 2, 3]), ("stars", [1, 2]), ("rating", [1, 7]), ("rating", [5, 20])]
+)
+def test_a_scale_that_its_greatest_rating_does_not_show_is_refused(
+    tmp_path: Path, column: str, values: list[int]
+) -> None:
+    rows = [{"prompt": f"{i}?", "response": GOOD, column: value} for i, value in enumerate(values)]
+    with pytest.raises(UnknownFormatError, match="--threshold"):
+        read(tmp_path / "x.jsonl", rows)
+
+
+def tree_rows() -> list[dict[str, Any]]:
+    """Two questions of one conversation as flat rows, in no order; the answers have ranks."""
+
+    def row(own: str, parent: str | None, role: str, text: str, rank: Any = None, **more: Any) -> Any:
+        message = {"message_id": own, "parent_id": parent, "role": role, "text": text, "rank": rank}
+        return {**message, "lang": "en", "deleted": False, **more}
+
+    return [
+        row("g", "q", "assistant", GOOD, 0.0),
+        row("q", None, "prompter", ASK),
+        row("b", "q", "assistant", BAD, 2.0),
+        row("m", "q", "assistant", "Hm.", "1"),
+        row("x", "q", "assistant", "Buy pills!", None),
+        row("d", "q", "assistant", "Gone.", 9, deleted=True),
+        row("q2", "g", "prompter", "And when?"),
+        row("g2", "q2", "assistant", "Today.", 0),
+        row("b2", "q2", "assistant", "Later.", 1),
+        row("o", "lost", "prompter", "And?"),
+        row("o1", "o", "assistant", "One.", 0),
+        row("o2", "o", "assistant", "Two.", 1),
+    ]
+
+
+def test_messages_of_trees_one_a_row(tmp_path: Path) -> None:
+    found, report, refused = read(tmp_path / "x.jsonl", tree_rows())
+    assert [([m.content for m in d.messages], d.chosen, d.rejected) for d in found] == [
+        ([ASK], GOOD, BAD),
+        ([ASK, GOOD, "And when?"], "Today.", "Later."),
+    ]
+    assert found[0].metadata["lang"] == "en"
+    assert report.skipped == {"a deleted message": 1}
+    assert [(row.line, "lost" in row.reason) for row in refused] == [(10, True)]
+    all_pairs, _, _ = read(tmp_path / "x.jsonl", tree_rows(), all_pairs=True)
+    assert [(d.chosen, d.rejected) for d in all_pairs][:3] == [(GOOD, "Hm."), (GOOD, BAD), ("Hm.", BAD)]
+
+
+def test_messages_that_follow_from_themselves_are_refused(tmp_path: Path) -> None:
+    rows = [{**row, "parent_id": "b2"} if row["message_id"] == "q" else row for row in tree_rows()[:9]]
+    found, _, refused = read(tmp_path / "x.jsonl", rows)
+    assert found == []
+    assert len(refused) == 2
