@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.printable import printable
+from icdpo_chains.token_pieces import token_pieces
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
     from icdpo_chains.result import Candidate, ICDPOResult
 
-__all__ = ["candidates_table", "demonstrations_table", "stored_table", "token_pieces", "totals"]
+__all__ = ["candidates_table", "demonstrations_table", "stored_table", "totals"]
 
 # The share of the score, in nats, above (or below) which a token is coloured.
 _NOTABLE, _STRONG = 0.2, 1.0
@@ -118,28 +119,3 @@ def coloured(candidate: Candidate, tokenizer: Any) -> Text:
         style = "" if abs(score) < _NOTABLE else "green" if score > 0 else "red"
         text.append(printable(piece), f"bold {style}" if abs(score) >= _STRONG else style)
     return text
-
-
-def token_pieces(candidate: Candidate, tokenizer: Any) -> list[tuple[str, float]]:
-    """Returns the pieces of a candidate's text, each with its token's score.
-
-    A character of several tokens is one piece, with the last token's score.
-    """
-    pieces: list[tuple[str, float]] = []
-    decoded = ""
-    for count, score in enumerate(candidate.token_scores, start=1):
-        longer = tokenizer.decode(candidate.token_ids[:count], skip_special_tokens=True)
-        if longer.startswith(decoded) and not longer.endswith("\ufffd"):
-            pieces.append((longer[len(decoded) :], score))
-            decoded = longer
-    # The text may lack the prompt format's leading space, and everything from a stop string on.
-    begin = decoded.find(candidate.text)
-    if begin < 0:
-        return [(candidate.text, 0.0)]
-    end, at, kept = begin + len(candidate.text), 0, []
-    for piece, score in pieces:
-        inside = piece[max(begin - at, 0) : max(end - at, 0)]
-        at += len(piece)
-        if inside:
-            kept.append((inside, score))
-    return kept

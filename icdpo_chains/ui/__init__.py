@@ -7,12 +7,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from icdpo_chains.errors import ICDPOError
-from icdpo_chains.ui.backend import Backend
 
 if TYPE_CHECKING:
     import gradio as gr
 
-__all__ = ["Backend", "create_ui", "ui_extra"]
+    from icdpo_chains.ui.backend import Backend
+
+__all__ = ["create_ui", "ui_extra"]
 
 
 def create_ui(backend: Backend) -> gr.Blocks:

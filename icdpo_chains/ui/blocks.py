@@ -7,15 +7,23 @@ import gradio as gr
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.chat_tab import chat_tab
 from icdpo_chains.ui.demonstrations_tab import demonstrations_tab
+from icdpo_chains.ui.session import Session
+from icdpo_chains.ui.settings_tab import settings_tab
+from icdpo_chains.ui.teach_tab import teach_tab
 
 __all__ = ["build_blocks"]
 
 
 def build_blocks(backend: Backend) -> gr.Blocks:
     """Builds the page; see `create_ui`."""
-    with gr.Blocks(title="icdpo-chains", analytics_enabled=False) as blocks:
-        with gr.Tab("Chat"):
-            chat_tab(backend)
+    with gr.Blocks(title="icdpo-chains", analytics_enabled=False, fill_width=True) as blocks:
+        session = gr.State(Session())
+        with gr.Tab("Chat") as tab:
+            chat_tab(backend, session, tab)
+        with gr.Tab("Teach") as tab:
+            teach_tab(backend, session, tab)
         with gr.Tab("Demonstrations") as tab:
             demonstrations_tab(backend, tab)
+        with gr.Tab("Settings") as tab:
+            settings_tab(backend, session, tab)
     return blocks

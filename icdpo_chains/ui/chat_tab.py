@@ -1,25 +1,158 @@
-"""The tab Chat."""
+"""The tab Chat: a conversation, and beside it all candidates of the last answer."""
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import Any
 
 import gradio as gr
 
 from icdpo_chains.errors import ICDPOError
+from icdpo_chains.messages import Message
+from icdpo_chains.printable import printable
+from icdpo_chains.server.errors import APIError
+from icdpo_chains.ui import markup
+from icdpo_chains.ui.asking import Stopped, answering
 from icdpo_chains.ui.backend import Backend
+from icdpo_chains.ui.session import Session
+from icdpo_chains.ui.teaching import thumb
 
 __all__ = ["chat_tab"]
 
+_EXAMPLES = (
+    "I am nervous about my first day at a new job. Any advice?",
+    "How do I boil an egg?",
+    "My bicycle chain keeps falling off. What can I do?",
+)
 
-def chat_tab(backend: Backend) -> None:
-    """Builds the tab inside the page's `gr.Blocks`."""
+Updates = dict[Any, Any]
 
-    async def answer(question: str) -> str:
+
+def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
+    """Builds the tab inside the page's `gr.Blocks`.
+
+    Args:
+        backend: What all visitors of the page share.
+        session: The visitor's `Session`.
+        tab: The tab; it shows the present state whenever it is selected.
+    """
+    tokenizer = backend.icdpo.policy.tokenizer
+    with gr.Row():
+        with gr.Column(scale=2, min_width=320):
+            conversation = gr.Chatbot(
+                label="Conversation",
+                height=420,
+                render_markdown=False,
+                sanitize_html=True,
+                latex_delimiters=[],
+                allow_tags=False,
+                line_breaks=True,
+                buttons=["copy"],
+                placeholder="Ask something. The answer is the best of several candidates.",
+                elem_id="conversation",
+            )
+            question = gr.Textbox(
+                label="Question",
+                lines=2,
+                max_lines=8,
+                max_length=backend.limits.max_characters,
+                elem_id="question",
+            )
+            with gr.Row():
+                ask = gr.Button("Ask", variant="primary", min_width=90, elem_id="ask")
+                stop = gr.Button("Stop", min_width=90, interactive=False, elem_id="stop")
+                again = gr.Button("New conversation", min_width=150, elem_id="new-conversation")
+            bare = gr.Checkbox(label="Also answer without demonstrations", value=False, elem_id="bare")
+            gr.Examples([[example] for example in _EXAMPLES], [question], label="Examples")
+        with gr.Column(scale=3, min_width=320):
+            status = gr.HTML(elem_id="status", js_on_load=None)
+            without = gr.HTML(elem_id="without", js_on_load=None)
+            with gr.Accordion("Candidates", open=True):
+                candidates = gr.HTML(elem_id="candidates", js_on_load=None)
+            with gr.Accordion("Demonstrations that the model was shown", open=False):
+                shown = gr.HTML(elem_id="shown", js_on_load=None)
+    outputs = [conversation, question, status, without, candidates, shown, ask, stop]
+
+    def state(current: Session) -> Updates:
+        """Returns everything that depends on the last answer."""
+        exchange = current.last
+        if exchange is None:
+            empty = dict.fromkeys((candidates, shown, without), "")
+            return {**empty, status: "", conversation: _messages(current.turns)}
+        pair = ""
+        if exchange.bare is not None:
+            cards = (
+                markup.answer_card("Without demonstrations", exchange.bare),
+                markup.answer_card("With demonstrations", exchange.result.text),
+            )
+            pair = f'<div class="icdpo-pair">{"".join(cards)}</div>'
+        return {
+            conversation: _messages(current.turns),
+            candidates: markup.candidates_list(exchange.result, tokenizer),
+            shown: markup.demonstrations_list(exchange.result.demonstrations),
+            without: pair,
+            status: markup.totals(exchange.result),
+        }
+
+    async def answer(text: str, also_bare: bool, current: Session) -> AsyncGenerator[Updates, None]:
+        idle = {ask: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
         try:
-            return (await backend.icdpo.agenerate(question)).text
-        except ICDPOError as error:
-            return str(error)
+            prompt = current.asked(text)
+            yield {
+                question: "",
+                conversation: _messages(prompt),
+                ask: gr.Button(interactive=False),
+                stop: gr.Button(interactive=True),
+            }
+            async with aclosing(answering(backend, current, prompt, bare=also_bare)) as events:
+                async for event in events:
+                    if isinstance(event, str):
+                        yield {status: markup.notice(event)}
+                    else:
+                        current.answered(event)
+        except Stopped:
+            told = markup.notice("Stopped: the question is forgotten.")
+            yield {**idle, question: text, conversation: _messages(current.turns), status: told}
+        except (ICDPOError, APIError, TypeError, ValueError) as error:
+            told = markup.notice(str(error), error=True)
+            yield {**idle, question: text, conversation: _messages(current.turns), status: told}
+        else:
+            yield {**idle, **await asyncio.to_thread(state, current)}
 
-    question = gr.Textbox(label="Question", elem_id="question")
-    ask = gr.Button("Ask", variant="primary", elem_id="ask")
-    best = gr.Textbox(label="Answer", elem_id="answer", interactive=False)
-    gr.on([ask.click, question.submit], answer, question, best, api_visibility="private")
+    async def stopped(current: Session) -> None:
+        if current.running is not None:
+            current.running.cancel()
+
+    def begin_again(current: Session) -> Updates:
+        current.begin_again()
+        return {**state(current), question: ""}
+
+    def liked(current: Session, data: gr.LikeData) -> str:
+        try:
+            return markup.notice(thumb(backend, current, data.index, bool(data.liked)))
+        except (ICDPOError, TypeError, ValueError) as error:
+            return markup.notice(str(error), error=True)
+
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    gr.on(
+        [ask.click, question.submit],
+        answer,
+        [question, bare, session],
+        outputs,
+        concurrency_limit=None,
+        **private,
+    )
+    stop.click(stopped, session, None, concurrency_limit=None, **private)
+    again.click(begin_again, session, outputs, **private)
+    conversation.like(liked, session, status, **private)
+    tab.select(state, session, outputs, **private)
+
+
+def _messages(turns: Sequence[Message]) -> list[dict[str, str]]:
+    return [
+        {"role": turn.role, "content": printable(turn.content)}
+        for turn in turns
+        if turn.role in ("user", "assistant")
+    ]

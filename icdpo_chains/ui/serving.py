@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.resources
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from icdpo_chains.server.middleware.authentication import LoopbackOnly
-from icdpo_chains.ui.access import PageAccess
+from icdpo_chains.ui.access import OwnOrigin, PageAccess
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.blocks import build_blocks
 
@@ -19,6 +19,9 @@ __all__ = ["add_page"]
 
 _MOST_SESSIONS = 200
 _LARGEST_UPLOAD = "50mb"
+# The reader's own fonts: Gradio's would come from another host.
+_FONTS = ("system-ui", "sans-serif")
+_MONO_FONTS = ("ui-monospace", "monospace")
 
 
 def add_page(app: FastAPI, backend: Backend, *, path: str, api_key: str | None) -> None:
@@ -31,7 +34,7 @@ def add_page(app: FastAPI, backend: Backend, *, path: str, api_key: str | None) 
         api_key: The password of the page, for any user name. Without it, the page answers only requests to a
             loopback address.
     """
-    page: ASGIApp = _Page(_mounted(backend, path))
+    page: ASGIApp = OwnOrigin(_Page(_mounted(backend, path)))
     page = LoopbackOnly(page) if api_key is None else PageAccess(page, api_key.strip())
     app.add_middleware(_Beside, page=page, path=path.rstrip("/"))
 
@@ -53,9 +56,26 @@ def _mounted(backend: Backend, path: str) -> FastAPI:
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        css_paths=Path(__file__).with_name("page.css"),
+        theme=_theme(),
+        head=f"<style>{_styles()}</style>",  # css= would confine the rules to the inside of Gradio's margins
     )
     return outer
+
+
+def _styles() -> str:
+    return importlib.resources.files("icdpo_chains.ui").joinpath("page.css").read_text("utf-8")
+
+
+def _theme() -> gr.themes.Base:
+    theme = gr.themes.Default(primary_hue="blue", font=list(_FONTS), font_mono=list(_MONO_FONTS))
+    # Darker than Gradio's, for readers who need contrast.
+    return theme.set(
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+    )
 
 
 class _Page:

@@ -37,10 +37,11 @@ def ui(
     The key is the page's password. Any address but loopback needs one.
     """
     from icdpo_chains.server import create_app, server_extra
-    from icdpo_chains.ui import Backend, ui_extra
+    from icdpo_chains.ui import ui_extra
 
     with ui_extra(), server_extra():
         from icdpo_chains.server import uvicorn_server
+        from icdpo_chains.ui.backend import Backend
         from icdpo_chains.ui.serving import add_page
     key = read_api_key(api_key_file, host)
     # Bind before the model is loaded, so that a taken address fails at once.
@@ -51,5 +52,6 @@ def ui(
             store = options.open_store(settings.store, read_only=True, embedder=embedder)
         with checked():
             app = create_app(icdpo, api_key=key)
-            add_page(app, Backend(icdpo, store, settings), path="/", api_key=key)
+            backend = Backend(icdpo, store, settings, queue=app.state.service.queue)
+            add_page(app, backend, path="/", api_key=key)
         uvicorn_server.serve(app, bound, on_ready=lambda: say(f"the page is at {base_url(bound)}"))

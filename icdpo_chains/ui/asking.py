@@ -1,0 +1,128 @@
+"""`answering`: answers a visitor's question, and reports each stage on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.messages import Message
+from icdpo_chains.policies.policy import sampled
+from icdpo_chains.policies.sampling import SampleRequest
+from icdpo_chains.progress import Progress
+from icdpo_chains.prompts.contexts import Contexts
+from icdpo_chains.question import Question
+from icdpo_chains.reasoning.thoughts import ThoughtReader
+from icdpo_chains.ui.session import Exchange
+
+if TYPE_CHECKING:
+    from icdpo_chains.icdpo import ICDPO
+    from icdpo_chains.ui.backend import Backend
+    from icdpo_chains.ui.session import Session
+
+__all__ = ["Stopped", "answering", "bare_answer", "stage_line"]
+
+
+class Stopped(Exception):
+    """The visitor has stopped the answer."""
+
+
+async def answering(
+    backend: Backend, session: Session, prompt: Sequence[Message], *, bare: bool, seed: int | None = None
+) -> AsyncGenerator[str | Exchange, None]:
+    """Answers a question in the server's queue; yields a line for each stage, then the exchange.
+
+    Closing the generator cancels the answer; so does cancelling `session.running`.
+
+    Args:
+        backend: Answers the question.
+        session: The visitor's session, which has the settings.
+        prompt: The conversation up to the question.
+        bare: Whether to answer without demonstrations too.
+        seed: Overrides the seed of the settings.
+
+    Raises:
+        Stopped: The visitor has stopped the answer.
+        APIError: The queue is full, or the answer took too long.
+        ICDPOError, TypeError, ValueError: See `ICDPO.generate`.
+    """
+    if session.running is not None:
+        raise InvalidInputError("a question of this page is still being answered: wait for it, or stop it")
+    backend.check_length(prompt)
+    config = backend.configured(session.settings)
+    icdpo = await asyncio.to_thread(backend.icdpo_of, config)
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[str] = asyncio.Queue()
+
+    def told(line: str) -> None:
+        loop.call_soon_threadsafe(lines.put_nowait, line)
+
+    def work() -> Exchange:
+        result = icdpo.generate(
+            prompt, seed=seed, on_progress=lambda progress: told(stage_line(progress, icdpo.n))
+        )
+        if not bare:
+            return Exchange(tuple(prompt), result)
+        told("Answering without demonstrations ...")
+        return Exchange(tuple(prompt), result, bare_answer(icdpo, prompt, result.seed))
+
+    yield "Waiting for the model, then looking for demonstrations ..."
+    task = session.running = backend.queue.start(work)
+    try:
+        while not task.done():
+            line = asyncio.ensure_future(lines.get())
+            await asyncio.wait({line, task}, return_when=asyncio.FIRST_COMPLETED)
+            if line.done():
+                yield line.result()
+            line.cancel()
+        if task.cancelled():
+            raise Stopped
+        yield task.result()
+    finally:
+        session.running = None
+        task.cancel()
+
+
+def stage_line(progress: Progress, n: int) -> str:
+    """Returns what a completed stage found, and which stage follows.
+
+    Args:
+        progress: The completed stage.
+        n: The number of candidates.
+    """
+    seconds = f"{progress.seconds:.1f} s"
+    if progress.stage == "retrieved":
+        found = len(progress.demonstrations)
+        return f"Retrieved {found} demonstrations in {seconds}. Sampling {n} candidates ..."
+    if progress.stage == "sampled":
+        return f"Sampled {len(progress.answers)} candidates in {seconds}. Scoring them ..."
+    return f"Scored in {seconds}."
+
+
+def bare_answer(icdpo: ICDPO, prompt: Sequence[Message], seed: int | None) -> str:
+    """Returns the model's own answer: one sample, without demonstrations and instructions.
+
+    Args:
+        icdpo: Holds the model and the sampling parameters.
+        prompt: The conversation up to the question.
+        seed: The seed of the sample.
+
+    Raises:
+        ICDPOError: See `ICDPO.generate`.
+    """
+    tokenizer = icdpo.policy.tokenizer
+    context = tuple(icdpo.format.context(icdpo.conversation(prompt), [], None))
+    sampling = replace(
+        icdpo.sampling,
+        seed=seed,
+        stop=(*icdpo.format.stop, *icdpo.sampling.stop),
+        reasoning=ThoughtReader.after(context, tokenizer, icdpo.reasoning_tags),
+        decoding="sample",  # there is nothing to be guided by
+    )
+    request = SampleRequest(context, 1, sampling)
+    question = Question(request, Contexts(context, None, context, (), ()), (), icdpo.format, tokenizer)
+    (samples,) = sampled(icdpo.policy, [request])
+    (answer,) = question.draft(samples).answers
+    return answer.text

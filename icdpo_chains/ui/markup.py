@@ -1,0 +1,184 @@
+"""Results as HTML in which every text of a person or a model is escaped: the only place that writes HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from icdpo_chains.printable import printable
+from icdpo_chains.token_pieces import token_pieces
+from icdpo_chains.ui.token_colours import LEGEND, colour_of
+
+if TYPE_CHECKING:
+    from icdpo_chains.demonstrations.demonstration import Demonstration
+    from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+    from icdpo_chains.result import Candidate, ICDPOResult
+
+__all__ = [
+    "answer_card",
+    "candidates_list",
+    "comparison",
+    "demonstrations_list",
+    "escaped",
+    "legend",
+    "notice",
+    "totals",
+]
+
+_ENDED = {"length": "cut off at the longest length", "rejected": "fell behind and was dropped"}
+
+
+def escaped(text: str) -> str:
+    """Returns a text as HTML that shows the text, control characters included."""
+    return html.escape(printable(text), quote=True)
+
+
+def notice(text: str, *, error: bool = False) -> str:
+    """Returns a line of the page's own, such as a status or an error."""
+    kind = "error" if error else "status"
+    return f'<p class="icdpo-{kind}" role="status">{escaped(text)}</p>' if text else ""
+
+
+def legend(against: str) -> str:
+    """Returns the legend of the colours.
+
+    Args:
+        against: The other side of the score, `"rejected"` or `"base"`.
+    """
+    other = "the rejected answers" if against == "rejected" else "no demonstrations"
+    items = "".join(
+        f'<span class="icdpo-swatch"><span class="icdpo-token {name}">token</span> {escaped(meaning)}</span>'
+        for name, meaning in LEGEND
+    )
+    return (
+        '<div class="icdpo-legend"><p>Each token of a candidate has the colour of what it added to the '
+        f"score: how much likelier the good demonstrations made it than {other} did, in nats.</p>"
+        f"{items}</div>"
+    )
+
+
+def candidates_list(result: ICDPOResult, tokenizer: Any) -> str:
+    """Returns the candidates, best first, with coloured tokens.
+
+    Args:
+        result: The result.
+        tokenizer: The policy's tokenizer, which splits texts into tokens.
+    """
+    cards = "".join(
+        f'<li class="icdpo-card{" best" if place == 1 else ""}">{_head(place, candidate)}'
+        f"{_thought(candidate)}{_tokens(candidate, tokenizer)}</li>"
+        for place, candidate in enumerate(result.candidates, start=1)
+    )
+    return f'{legend(result.against)}<ol class="icdpo-candidates">{cards}</ol>'
+
+
+def answer_card(title: str, text: str, detail: str = "") -> str:
+    """Returns one answer under a title."""
+    return (
+        f'<div class="icdpo-card"><div class="icdpo-head"><b>{escaped(title)}</b> {escaped(detail)}</div>'
+        f"{_text(text)}</div>"
+    )
+
+
+def comparison(before: ICDPOResult, after: ICDPOResult) -> str:
+    """Returns the answers and the demonstrations of two results of one question, side by side."""
+    known = {found.demonstration.id for found in before.demonstrations}
+    new = [found for found in after.demonstrations if found.demonstration.id not in known]
+    shown = f"{len(new)} of its {len(after.demonstrations)} demonstrations were not shown before"
+    if before.text == after.text:
+        verdict = f"The answer is the same as before. {shown}."
+    else:
+        verdict = f"The answer is another one. {shown}."
+    cards = answer_card("Before", before.text, _score(before.best)) + answer_card(
+        "Now", after.text, _score(after.best)
+    )
+    fresh = (
+        f'<div class="icdpo-head"><b>Shown for the first time</b></div>{demonstrations_list(new)}'
+        if new
+        else ""
+    )
+    return f'{notice(verdict)}<div class="icdpo-pair">{cards}</div>{fresh}'
+
+
+def demonstrations_list(shown: Sequence[RetrievedDemonstration]) -> str:
+    """Returns the demonstrations that a model was shown, nearest first, and why."""
+    if not shown:
+        return notice("The model was shown no demonstration.")
+    items = "".join(
+        f'<li class="icdpo-card"><div class="icdpo-head">{escaped(_reason(place, found))}</div>'
+        f"{_demonstration(found.shown)}</li>"
+        for place, found in enumerate(shown, start=1)
+    )
+    return f'<ol class="icdpo-demonstrations">{items}</ol>'
+
+
+def totals(result: ICDPOResult) -> str:
+    """Returns one line: seconds by stage, tokens, the scorer and the seed."""
+    seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in result.timings.items())
+    score = f"score {'S^' if result.against == 'rejected' else 'S'} ({result.aggregate})"
+    tokens = f"{result.usage.prompt_tokens} tokens read, {result.usage.completion_tokens} sampled"
+    dropped = f"; {len(result.dropped)} demonstrations did not fit" if result.dropped else ""
+    return notice(f"{seconds}; {tokens}; {score}; {result.model}, seed {result.seed}{dropped}")
+
+
+def _head(place: int, candidate: Candidate) -> str:
+    ended = _ENDED.get(candidate.finish_reason or "", "")
+    parts = [_score(candidate), f"{candidate.num_tokens} tokens", *([ended] if ended else [])]
+    best = ' <span class="icdpo-best">the answer</span>' if place == 1 else ""
+    return f'<div class="icdpo-head"><b>{place}</b>{best} {escaped(", ".join(parts))}</div>'
+
+
+def _score(candidate: Candidate) -> str:
+    return f"score {candidate.score:.2f}" if math.isfinite(candidate.score) else "can't be scored"
+
+
+def _thought(candidate: Candidate) -> str:
+    if not candidate.reasoning:
+        return ""
+    return (
+        f"<details><summary>Thought ({candidate.reasoning_tokens} tokens, not scored)</summary>"
+        f"{_text(candidate.reasoning)}</details>"
+    )
+
+
+def _tokens(candidate: Candidate, tokenizer: Any) -> str:
+    parts = [
+        f'<span class="icdpo-token {colour}" title="{score:+.2f}">{escaped(piece)}</span>'
+        if (colour := colour_of(score))
+        else escaped(piece)
+        for piece, score in token_pieces(candidate, tokenizer)
+    ]
+    return f'<div class="icdpo-text" dir="auto">{"".join(parts)}</div>'
+
+
+def _text(text: str) -> str:
+    return f'<div class="icdpo-text" dir="auto">{escaped(text)}</div>'
+
+
+def _reason(place: int, found: RetrievedDemonstration) -> str:
+    if found.general:
+        return f"{place}. general: no demonstration is near enough to the question"
+    figures = [
+        f"{name} {value:.2f}"
+        for name, value in (("similarity", found.similarity), ("BM25", found.bm25_score))
+        if value is not None
+    ]
+    side = "" if found.side == "both" else f"only its {found.side} answer is shown"
+    reasons = ", ".join([*figures, *([side] if side else [])])
+    return f"{place}. {reasons}" if reasons else f"{place}."
+
+
+def _demonstration(item: Demonstration) -> str:
+    parts: Iterable[tuple[str, str | None]] = (
+        *((message.role, message.text) for message in item.messages),
+        ("chosen", item.chosen),
+        ("rejected", item.rejected),
+    )
+    rows = "".join(
+        f'<dt class="{name}">{escaped(name)}</dt><dd class="icdpo-text" dir="auto">{escaped(text)}</dd>'
+        for name, text in parts
+        if text is not None
+    )
+    return f"<dl>{rows}</dl>"
