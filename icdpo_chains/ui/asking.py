@@ -77,6 +77,8 @@ async def answering(
             if line.done():
                 yield line.result()
             line.cancel()
+        while not lines.empty():
+            yield lines.get_nowait()
         if task.cancelled():
             raise Stopped
         yield task.result()

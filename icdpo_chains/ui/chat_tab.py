@@ -146,6 +146,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
     )
     stop.click(stopped, session, None, concurrency_limit=None, **private)
     again.click(begin_again, session, outputs, **private)
+    conversation.clear(begin_again, session, outputs, **private)
     conversation.like(liked, session, status, **private)
     tab.select(state, session, outputs, **private)
 

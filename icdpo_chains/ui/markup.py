@@ -13,7 +13,7 @@ from icdpo_chains.ui.token_colours import LEGEND, colour_of
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
-    from icdpo_chains.demonstrations.retrieval import RetrievedDemonstration
+    from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
     from icdpo_chains.result import Candidate, ICDPOResult
 
 __all__ = [
@@ -125,7 +125,11 @@ def totals(result: ICDPOResult) -> str:
 
 def _head(place: int, candidate: Candidate) -> str:
     ended = _ENDED.get(candidate.finish_reason or "", "")
-    parts = [_score(candidate), f"{candidate.num_tokens} tokens", *([ended] if ended else [])]
+    parts = [
+        _score(candidate),
+        f"{candidate.num_tokens} token{'s' * (candidate.num_tokens != 1)}",
+        *([ended] if ended else []),
+    ]
     best = ' <span class="icdpo-best">the answer</span>' if place == 1 else ""
     return f'<div class="icdpo-head"><b>{place}</b>{best} {escaped(", ".join(parts))}</div>'
 

@@ -1,0 +1,104 @@
+"""Opinions become demonstrations, and can be undone."""
+
+import pytest
+
+from icdpo_chains import Demonstration
+from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.ui.backend import Backend
+from icdpo_chains.ui.session import Exchange, Session
+from icdpo_chains.ui.teaching import teach, thumb, undo
+
+EGG = "How do I boil an egg?"
+
+
+@pytest.fixture
+def taught(backend: Backend, session: Session) -> Session:
+    """A session with an answer."""
+    prompt = session.asked(EGG)
+    session.answered(Exchange(prompt, backend.icdpo.generate(prompt, seed=1)))
+    return session
+
+
+def stored(backend: Backend) -> list[tuple[str | None, str | None]]:
+    found = [item for item in backend.store if item.prompt == EGG]
+    return [(item.chosen, item.rejected) for item in found]
+
+
+def texts(session: Session) -> list[str]:
+    return [candidate.text for candidate in session.exchange().result.candidates]
+
+
+def test_thumbs(backend: Backend, taught: Session) -> None:
+    best, second, *_ = texts(taught)
+    assert "one answer" in teach(backend, taught, "good", 1)
+    assert stored(backend) == [(second, None)]
+    assert "a pair" in teach(backend, taught, "bad", 0)
+    assert stored(backend) == [(second, best)]
+    assert taught.turns[-1].content == best
+
+
+def test_another_candidate_instead(backend: Backend, taught: Session) -> None:
+    best, second, *_ = texts(taught)
+    teach(backend, taught, "instead", 1)
+    assert stored(backend) == [(second, best)]
+    assert taught.turns[-1].content == second
+
+
+def test_an_edited_candidate(backend: Backend, taught: Session) -> None:
+    second = texts(taught)[1]
+    teach(backend, taught, "edit", 1, "  Gently.\n")
+    assert stored(backend) == [("Gently.", second)]
+    assert taught.turns[-1].content == "Gently."
+
+
+def test_the_next_question_is_shown_what_was_taught(backend: Backend, taught: Session) -> None:
+    teach(backend, taught, "edit", 0, "Gently.")
+    shown = backend.icdpo.generate(EGG).demonstrations
+    assert Demonstration(EGG, "Gently.", texts(taught)[0]).id in [found.demonstration.id for found in shown]
+
+
+@pytest.mark.parametrize(
+    ("opinion", "place", "text", "message"),
+    [
+        ("good", 3, "", "there are 3 candidates"),
+        ("good", -1, "", "there are 3 candidates"),
+        ("instead", 0, "", "this candidate is the answer"),
+        ("edit", 0, " ", "the better answer is blank"),
+        ("edit", 0, None, "unchanged"),
+    ],
+    ids=["beyond", "none", "same", "blank", "unchanged"],
+)
+def test_what_teaches_nothing_is_refused(
+    backend: Backend, taught: Session, opinion: str, place: int, text: str | None, message: str
+) -> None:
+    before = len(backend.store)
+    with pytest.raises(InvalidInputError, match=message):
+        teach(backend, taught, opinion, place, texts(taught)[0] if text is None else text)  # type: ignore[arg-type]
+    assert len(backend.store) == before
+    assert taught.changes.last is None
+
+
+def test_thumbs_in_the_conversation(backend: Backend, taught: Session) -> None:
+    thumb(backend, taught, 1, up=False)
+    assert stored(backend) == [(None, texts(taught)[0])]
+    for turn in (0, 2, -1):
+        with pytest.raises(InvalidInputError, match="no answer of the conversation"):
+            thumb(backend, taught, turn, up=True)
+
+
+def test_undo(backend: Backend, taught: Session) -> None:
+    assert undo(backend, taught) == "There is nothing to undo."
+    before = [item.to_dict() for item in backend.store]
+    teach(backend, taught, "good", 1)
+    teach(backend, taught, "bad", 0)  # a pair with the thumb
+    assert undo(backend, taught) == "Undone: the thumb."
+    assert stored(backend) == [(texts(taught)[1], None)]
+    undo(backend, taught)
+    assert [item.to_dict() for item in backend.store] == before
+
+
+def test_a_change_of_somebody_else_stays(backend: Backend, taught: Session) -> None:
+    teach(backend, taught, "good", 1)
+    backend.store.add([Demonstration(EGG, "Mine.", "Yours.")])
+    assert "somebody else" in undo(backend, taught)
+    assert len(stored(backend)) == 2
