@@ -13,11 +13,37 @@ from hypothesis import strategies as st
 
 from icdpo_chains import FixedDemonstrations, errors
 from icdpo_chains.server import ServerLimits, create_app
+from icdpo_chains.server.errors import _KINDS, as_api_error
 from tests.unit.fake_core import DEMONSTRATIONS, KIND, make_core
 from tests.unit.server.client import QUESTION, events, make_client
 
 CHAT = "/v1/chat/completions"
 JSON = {"Content-Type": "application/json"}
+
+
+FAILURES = {
+    "EmbedderMismatchError",
+    "ICDPOError",
+    "PolicyError",
+    "StoreError",
+    "TokenizerMismatch",
+    "WeightsError",
+}
+"""The errors that only the operator can fix: clients get 500."""
+
+
+def test_each_error_of_the_core_has_a_status() -> None:
+    classes = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    assert sorted(kind.__name__ for kind in classes) == sorted(errors.__all__)
+    assert {kind.__name__ for kind in classes if as_api_error(kind("why")).status == 500} == FAILURES
+    # A base class before its subclass would hide the subclass's own status.
+    kinds = [kind for kind, *_ in _KINDS]
+    assert not any(issubclass(later, kind) for i, kind in enumerate(kinds) for later in kinds[i + 1 :])
+
+
+def test_the_tree_of_errors_names_each_class() -> None:
+    tree = str(errors.__doc__)
+    assert [name for name in errors.__all__ if f" {name} " not in tree.replace("\n", " \n")] == []
 
 
 def assert_openai_error(response: Any, status: int) -> dict[str, Any]:
