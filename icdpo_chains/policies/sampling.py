@@ -41,7 +41,8 @@ class SamplingParams:
         repetition_penalty: Above 1, makes tokens of the context and the answer less likely (arXiv 1909.05858,
             as in transformers).
         stop: Strings that end an answer; they are not part of it.
-        seed: Makes the candidates reproducible: candidate i depends on the seed and i alone, not on n.
+        seed: Makes the candidates reproducible: candidate i depends on the seed and i alone, not on n. (A GPU
+            rounds other batches differently, which may change a token.)
         decoding: `"sample"` samples from the model. `"guided"` samples from the contrast of the two contexts
             of the score at each token (arXiv 2509.26169); see `Guidance`.
         guidance: The weight beta of the contrast; 0 equals `"sample"`.
