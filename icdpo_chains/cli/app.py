@@ -46,9 +46,8 @@ import_files.register(app)
 distill.register(app)
 tune.register(app)
 ui.register(app)
-app.add_typer(demos.app, name="demos")
-app.add_typer(models.app, name="models")
-app.add_typer(eval_app, name="eval")
+for _name, _group in (("demos", demos.app), ("models", models.app), ("eval", eval_app)):
+    app.add_typer(_group, name=_name, short_help=_group.info.help)
 
 
 def _print_version(wanted: bool) -> None:

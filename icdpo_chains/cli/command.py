@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -37,10 +38,16 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
         run.__annotations__ = {
             parameter: known.annotation for parameter, known in signature.parameters.items()
         } | {"debug": _Debug}
-        app.command(name)(run)
+        app.command(name, short_help=_summary(function.__doc__ or ""))(run)
         return function
 
     return register
+
+
+def _summary(text: str) -> str:
+    """Returns the first sentence, which a list of commands shows whole; Click cuts what it chooses itself."""
+    paragraph = " ".join(text.strip().split("\n\n", 1)[0].split())
+    return re.split(r"(?<=[.:]) (?=[A-Z])", paragraph, maxsplit=1)[0]
 
 
 @contextmanager

@@ -67,6 +67,7 @@ class FileImport:
         columns: Mapping[str, str] | None = None,
         all_pairs: bool = False,
         threshold: float | None = None,
+        verdict: tuple[str, str] | None = None,
         pair_thumbs: bool = False,
     ) -> FileImport:
         """Returns the import of a file of a known format; of another format, one with a `failure`.
@@ -76,6 +77,7 @@ class FileImport:
             columns: the columns by their meaning.
             all_pairs: return all pairs of a ranked list.
             threshold: the least rating of a good answer.
+            verdict: the verdicts for the first and for the second of two answers.
             pair_thumbs: pair ups and downs while reading. A preview needs it; a store pairs by itself.
 
         Raises:
@@ -89,6 +91,7 @@ class FileImport:
                 columns=columns,
                 all_pairs=all_pairs,
                 threshold=threshold,
+                verdict=verdict,
                 pair_thumbs=pair_thumbs,
                 report=opened.shapes,
             )

@@ -110,7 +110,12 @@ def _opened(
         raise typer.BadParameter(str(error), param_hint="--columns") from None
     return [
         FileImport.opened(
-            name, columns=by_meaning, all_pairs=all_pairs, threshold=threshold, pair_thumbs=paired
+            name,
+            columns=by_meaning,
+            all_pairs=all_pairs,
+            threshold=threshold,
+            verdict=verdict,
+            pair_thumbs=paired,
         )
         for name in files
     ]

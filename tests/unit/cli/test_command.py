@@ -31,6 +31,15 @@ def test_every_command_explains_itself(icdpo: Any, command: list[str]) -> None:
     assert "--debug" in run.stdout
 
 
+@pytest.mark.parametrize(
+    "group", [[], ["demos"], ["models"], ["eval"]], ids=lambda group: "-".join(["icdpo", *group])
+)
+def test_no_summary_is_cut(icdpo: Any, group: list[str]) -> None:
+    run = icdpo(*group, "--help")
+    assert run.exit_code == 0
+    assert "..." not in run.stdout.partition("Commands:")[2]
+
+
 def test_the_version(icdpo: Any) -> None:
     assert icdpo("--version").stdout == f"icdpo-chains {__version__}\n"
 

@@ -125,6 +125,21 @@ def test_columns_and_a_threshold(icdpo: Any, tmp_path: Path) -> None:
     assert "nan" in icdpo("import", str(path), "--threshold", "nan").stderr
 
 
+def test_verdicts_by_their_values(icdpo: Any, tmp_path: Path) -> None:
+    path = tmp_path / "compared.jsonl"
+    row = '{"prompt": "Why?", "response_a": "So.", "response_b": "No.", "label": %d}\n'
+    path.write_text("".join(row % value for value in (0, 1, 2)))
+    refused = icdpo("import", str(path), "--dry-run")
+    assert refused.exit_code == 1
+    assert "--verdict" in refused.stderr
+    run = icdpo("import", str(path), "--dry-run", "--verdict", "1,0")
+    assert "2 pairs" in run.stdout
+    assert "a tie (1 rows)" in run.stdout
+    assert "rejected: So." in run.stdout  # of the first row, whose verdict is 0
+    for wrong in ("1", "1,1", ",0"):
+        assert icdpo("import", str(path), "--verdict", wrong).exit_code == 2
+
+
 def test_a_truncated_file_keeps_what_stands_before(icdpo: Any, tmp_path: Path) -> None:
     path = tmp_path / "cut.jsonl"
     path.write_text(json.dumps(ROWS[0]) + "\n" + json.dumps(ROWS[1])[:30])
