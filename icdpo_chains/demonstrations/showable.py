@@ -26,7 +26,7 @@ def showable(
     """
     if not demonstrations and required:
         raise NoDemonstrationsError(
-            "the retriever found no demonstration, and ICDPO needs at least one: add "
+            "the retriever found no demonstration with a chosen answer, and ICDPO needs at least one: add "
             "some to the store (`icdpo import FILE`), or exclude fewer"
         )
     if demonstrations and all(found.shown.chosen is None for found in demonstrations):

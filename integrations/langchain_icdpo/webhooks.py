@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files.shapes.thumbs import thumb_of
 from icdpo_chains.demonstrations.pairing import Thumb
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.errors import DemonstrationError, InvalidInputError
 from langchain_icdpo.feedback import demonstration_of_feedback, kept_in
 
 __all__ = ["record_webhook"]
@@ -29,9 +30,16 @@ class _Vote:
     score: float
     kept: Mapping[str, Any]
 
-    @property
-    def thumb(self) -> Thumb:
-        return "up" if self.score > _MIDDLE else "down"
+
+def _thumb(vote: _Vote, threshold: float | None) -> Thumb | None:
+    if threshold is not None:
+        return "up" if vote.score >= threshold else "down"
+    if not -1 <= vote.score <= 1:
+        raise InvalidInputError(
+            f"the score {vote.score:g} of {vote.key!r} is no thumb: give the least score of a good answer by "
+            "threshold="
+        )
+    return None if vote.score == _MIDDLE else "up" if vote.score > _MIDDLE else "down"
 
 
 def record_webhook(
@@ -39,17 +47,20 @@ def record_webhook(
     payload: Mapping[str, Any],
     *,
     key: str | None = None,
+    threshold: float | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> list[Demonstration]:
     """Records the thumbs of a payload; a repeated payload counts once.
 
-    A score above 0.5 is a thumb up, a score below 0.5 a thumb down. Runs without a score are ignored.
+    A score above 0.5 is a thumb up, a score below 0.5 a thumb down, and so are words such as "up" and "bad".
+    Runs without a score, and with other words, are ignored.
 
     Args:
         store: the target; see `record_feedback`.
         payload: the payload of a LangSmith rule (`runs`, each with `inputs`, `outputs` and `feedback_stats`),
             one such run, or a trace of Langfuse (`input`, `output` and `scores`).
         key: the name of the feedback to use; required if there are several names.
+        threshold: the least score of a good answer, for scores such as 1 to 5; by default 0.5 is the limit.
         metadata: values to store with each demonstration.
 
     Returns:
@@ -57,19 +68,24 @@ def record_webhook(
 
     Raises:
         InvalidInputError: the payload has another form, it has feedback of several names and `key` is
-            missing, or a run has no question or no answer. Nothing is stored in these cases.
+            missing, a score is not between -1 and 1 and there is no threshold, or a run has no question or no
+            answer. Nothing is stored in these cases.
         StoreError: the store can't be written.
     """
     votes = list(_votes(payload))
     names = sorted({vote.key for vote in votes})
     if key is None and len(names) > 1:
         raise InvalidInputError(f"the payload has feedback of several names: choose one of {names} by key=")
-    chosen = [vote for vote in votes if (key is None or vote.key == key) and vote.score != _MIDDLE]
+    chosen = [
+        (vote, thumb)
+        for vote in votes
+        if (key is None or vote.key == key) and (thumb := _thumb(vote, threshold)) is not None
+    ]
     items = [
         demonstration_of_feedback(
-            vote.run, thumb=vote.thumb, metadata={"key": vote.key, **vote.kept, **(metadata or {})}
+            vote.run, thumb=thumb, metadata={"key": vote.key, **vote.kept, **(metadata or {})}
         )
-        for vote in chosen
+        for vote, thumb in chosen
     ]
     return kept_in(store, items) if items else []
 
@@ -97,7 +113,12 @@ def _votes(payload: Mapping[str, Any]) -> Iterator[_Vote]:
 
 def _of_run(run: Mapping[str, Any], stats: Any) -> Iterator[_Vote]:
     for name, found in (stats if isinstance(stats, Mapping) else {}).items():
-        score = _number(found.get("avg") if isinstance(found, Mapping) else None)
+        if not isinstance(found, Mapping):
+            continue
+        score = _number(found.get("avg"))
+        words = found.get("values")
+        if score is None and isinstance(words, Mapping) and len(words) == 1:
+            score = _of_word(next(iter(words)))
         if score is not None:
             yield _Vote(run, name, score, {})
 
@@ -105,7 +126,11 @@ def _of_run(run: Mapping[str, Any], stats: Any) -> Iterator[_Vote]:
 def _of_trace(trace: Mapping[str, Any]) -> Iterator[_Vote]:
     run = {"id": trace.get("id"), "inputs": trace.get("input"), "outputs": trace.get("output")}
     for found in trace["scores"]:
-        score = _number(found.get("value") if isinstance(found, Mapping) else None)
+        if not isinstance(found, Mapping):
+            continue
+        score = _number(found.get("value"))
+        if score is None:
+            score = _of_word(found.get("stringValue") or found.get("value"))
         if score is not None:
             ids = {"score_id": found.get("id"), "comment": found.get("comment")}
             kept = {name: value for name, value in ids.items() if isinstance(value, str)}
@@ -115,6 +140,17 @@ def _of_trace(trace: Mapping[str, Any]) -> Iterator[_Vote]:
 def _check_run(run: Any) -> None:
     if not isinstance(run, Mapping):
         raise InvalidInputError(f"a run is a {type(run).__name__}, and must be an object: {run!r:.60}")
+
+
+def _of_word(value: Any) -> float | None:
+    """Returns 1 or 0 for a word such as "up" or "bad"."""
+    if not isinstance(value, str):
+        return None
+    try:
+        thumb = thumb_of(value, "score")
+    except DemonstrationError:
+        return None
+    return None if thumb is None else float(thumb)
 
 
 def _number(value: Any) -> float | None:

@@ -121,7 +121,7 @@ def test_what_can_not_be_used_leaves_nothing_behind(store: DemonstrationStore, s
 def test_scores_that_are_no_numbers_are_left_out(store: DemonstrationStore) -> None:
     sent = payload(
         run("a", "x", None),
-        run("b", "y", "good"),
+        run("b", "y", "lengthy"),
         run("c", "z", float("nan")),
         run("d", "v", 1, feedback_stats=3),
     )
@@ -132,3 +132,21 @@ def test_a_store_that_is_read_is_opened_for_writing_meanwhile(path: Path) -> Non
     with DemonstrationStore(path, embedder=FakeEmbedder(), read_only=True) as store:
         assert len(record_webhook(store, payload(run("a", "Six minutes.", 1)))) == 1
         assert len(store) == 1
+
+
+def test_words_are_thumbs(store: DemonstrationStore) -> None:
+    stats = {"user": {"n": 1, "avg": None, "values": {"thumbs_up": 1}}}
+    assert record_webhook(store, run("a", "Six minutes.", None, feedback_stats=stats))[0].chosen
+    scores = [{"name": "user", "value": None, "stringValue": "bad", "dataType": "CATEGORICAL"}]
+    trace = {"id": "t", "input": QUESTION, "output": "Until done.", "scores": scores}
+    assert record_webhook(store, trace)[0].rejected == "Until done."
+
+
+def test_scores_of_another_scale_need_a_threshold(store: DemonstrationStore) -> None:
+    """Two of five stars were a thumb up once."""
+    sent = payload(run("a", "Six minutes.", 5), run("b", "Until done.", 2))
+    with pytest.raises(InvalidInputError, match=r"the score 5 of 'user_score' is no thumb.*threshold="):
+        record_webhook(store, sent)
+    assert list(store) == []
+    record_webhook(store, sent, threshold=4)
+    assert [(item.chosen, item.rejected) for item in store] == [("Six minutes.", "Until done.")]

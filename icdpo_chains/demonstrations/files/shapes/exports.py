@@ -14,6 +14,7 @@ from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
 from icdpo_chains.demonstrations.files.shapes.row import Row, normal
 from icdpo_chains.demonstrations.files.shapes.values import is_message_list
 from icdpo_chains.demonstrations.files.shapes.verdicts import has_two_answers
+from icdpo_chains.errors import UnknownFormatError
 
 __all__ = ["EXPORTS", "unwrapped"]
 
@@ -191,6 +192,7 @@ def _viewer(row: Row) -> Flat | None:
     return dict(inner) if isinstance(inner, Mapping) and row.has("row_idx") else None
 
 
+_OF_USERS = ("user", "human", "feedback", "thumb")
 _INNER = (
     *("messages", "output", "input", "question", "answer"),
     *("generations", "choices", "message", "text"),
@@ -242,7 +244,13 @@ def _with_scores(flat: Flat, feedback: Any, row: Row, used: tuple[str, ...]) -> 
             value = next((inner[key] for key in keys if inner.get(key) is not None), None)
         if value is not None and not isinstance(value, (list, Mapping)):
             named.append((name, value))
-    named.sort(key=lambda pair: not any(word in pair[0].lower() for word in ("user", "feedback", "thumb")))
+    by_users = [pair for pair in named if any(word in pair[0].lower() for word in _OF_USERS)]
+    if len({name for name, _ in named}) > 1 and not by_users:
+        raise UnknownFormatError(
+            f"the feedback has several names, {', '.join(repr(name) for name, _ in named[:5])}, and none is a "
+            "user's: name the columns, such as --columns prompt=...,completion=...,rating=scores.NAME"
+        )
+    named = by_users or named
     flat |= {name: row.values[name] for name in row.values if normal(str(name)) not in used}
     if named:
         value = named[0][1]

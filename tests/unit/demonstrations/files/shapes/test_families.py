@@ -738,3 +738,17 @@ def test_messages_that_follow_from_themselves_are_refused(tmp_path: Path) -> Non
     found, _, refused = read(tmp_path / "x.jsonl", rows)
     assert found == []
     assert len(refused) == 2
+
+
+def test_feedback_of_several_names_is_the_users_or_refused(tmp_path: Path) -> None:
+    """The first name decided once, such as the latency of a run."""
+
+    def run(answer: str, **scores: float) -> dict[str, Any]:
+        stats = {name: {"n": 1, "avg": score} for name, score in scores.items()}
+        return {"inputs": {"question": ASK}, "outputs": {"output": answer}, "feedback_stats": stats}
+
+    rows = [run(GOOD, conciseness=0.0, user_score=1.0), run(BAD, conciseness=1.0, user_score=0.0)]
+    found, _, _ = read(tmp_path / "x.jsonl", rows)
+    assert [(d.chosen, d.rejected) for d in found] == [(GOOD, BAD)]
+    with pytest.raises(UnknownFormatError, match=r"several names, 'conciseness', 'correctness'.*--columns"):
+        read(tmp_path / "x.jsonl", [run(GOOD, conciseness=0.0, correctness=1.0)])
