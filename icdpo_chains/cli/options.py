@@ -244,12 +244,22 @@ def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None =
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.packaged_models import catalog
 
-    catalog.resolve(catalog.DEFAULT_EMBEDDER, on_progress=status.update)
+    local = config.vllm is None and config.engine == "transformers"
+    packaged = [catalog.DEFAULT_EMBEDDER, *([config.model or catalog.DEFAULT_MODEL] if local else [])]
+    for name in packaged:
+        if not catalog.is_cached(name):
+            catalog.resolve(name, on_progress=status.update)
 
-    with _without_garbage_collection(), ThreadPoolExecutor(1) as executor:
-        # Importing Chroma takes as long as reading the weights, which needs no interpreter.
+    with _without_garbage_collection(), ThreadPoolExecutor(2) as executor:
+        # Hashing and reading weights need no interpreter, so that imports can go on meanwhile.
+        checking = [executor.submit(catalog.resolve, name) for name in packaged]
         opening = executor.submit(open_store, config.store, read_only=True, embedder=embedder)
         try:
+            if local:
+                status.update("Importing torch and transformers ...")
+                import transformers.modeling_utils  # noqa: F401
+            for checked_model in checking:
+                checked_model.result()
             policy = load_policy(status, config)
         except BaseException:
             with contextlib.suppress(Exception):

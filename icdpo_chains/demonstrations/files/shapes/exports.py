@@ -247,8 +247,8 @@ def _with_scores(flat: Flat, feedback: Any, row: Row, used: tuple[str, ...]) -> 
     by_users = [pair for pair in named if any(word in pair[0].lower() for word in _OF_USERS)]
     if len({name for name, _ in named}) > 1 and not by_users:
         raise UnknownFormatError(
-            f"the feedback has several names, {', '.join(repr(name) for name, _ in named[:5])}, and none is a "
-            "user's: name the columns, such as --columns prompt=...,completion=...,rating=scores.N"
+            f"the feedback has several names, {', '.join(repr(name) for name, _ in named[:5])}, and none is "
+            "a user's: name the columns, such as --columns prompt=...,completion=...,rating=scores.N"
         )
     named = by_users or named
     flat |= {name: row.values[name] for name in row.values if normal(str(name)) not in used}
