@@ -55,6 +55,14 @@ class Question:
         stream = TokenStream(told)
         return replace(self, request=replace(self.request, stream=stream))
 
+    def watched(self, on_ended: Callable[[], None]) -> Question:
+        """Returns the question with a call for each candidate that has been sampled to its end.
+
+        Args:
+            on_ended: see `SampleRequest`.
+        """
+        return replace(self, request=replace(self.request, on_ended=on_ended))
+
     def draft(self, samples: Sequence[Sample]) -> Draft:
         """Returns the samples as unscored answers."""
         answers = tuple(map(self._answer, samples))

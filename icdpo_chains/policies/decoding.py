@@ -74,7 +74,9 @@ def decode(
             rows[row].append(token, ended=token in eos_token_ids)
         if halving is not None:
             halving.look(rows, [row for row in live if not rows[row].finished])
-        live = {row: place for row, place in live.items() if not rows[row].finished}
+        for row in [row for row in live if rows[row].finished]:
+            del live[row]
+            rows[row].tell_ended()
         if not live:
             break
         kept = None
@@ -174,6 +176,11 @@ class Row:
         self._cut_at_stop_string(text)
         if stream is not None and not self.ended:
             stream.grown(self.token_ids, text, stop)
+
+    def tell_ended(self) -> None:
+        """Tells the request that one more of its continuations has ended."""
+        if self.request.on_ended is not None:
+            self.request.on_ended()
 
     def thought_tokens(self) -> int | None:
         """Returns the number of the thought's tokens; `None` while the thought is unfinished."""

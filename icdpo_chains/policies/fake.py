@@ -101,6 +101,9 @@ class FakePolicy(ProcessLocal):
                 count = request.first + request.n
                 samples = self.sample(request.context, count, request.sampling)[request.first :]
                 self._stream(request, samples)
+                if request.on_ended is not None:
+                    for _ in samples:
+                        request.on_ended()
                 results.append(samples)
                 continue
             if self._respond is not None or self._responses is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -126,6 +126,8 @@ class SampleRequest:
             many are left. A policy that can't reject candidates samples all of them to the end.
         contrast: The other context of the score, which `finalists` and guided decoding need.
         stream: Receives the tokens of the only continuation as they are sampled. A policy may ignore it.
+        on_ended: Called in the policy's thread whenever a continuation has ended; it must return at once and
+            not raise. A policy may ignore it, or call it again if it samples again after a failure.
         first: The number of the first continuation: 4 with `n=4` asks for the last four of the eight that
             `n=8` gives from the same seed.
 
@@ -141,6 +143,7 @@ class SampleRequest:
     finalists: int | None = None
     contrast: Sequence[int] = ()
     stream: TokenStream | None = None
+    on_ended: Callable[[], None] | None = None
     first: int = 0
 
     def __post_init__(self) -> None:

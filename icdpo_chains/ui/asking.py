@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+import itertools
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.policy import sampled
 from icdpo_chains.policies.sampling import SampleRequest
-from icdpo_chains.progress import Progress
+from icdpo_chains.progress import Progress, Stages
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.question import Question
 from icdpo_chains.reasoning.thoughts import ThoughtReader
@@ -19,6 +20,7 @@ from icdpo_chains.ui.session import Exchange
 
 if TYPE_CHECKING:
     from icdpo_chains.icdpo import ICDPO
+    from icdpo_chains.result import ICDPOResult
     from icdpo_chains.ui.backend import Backend
     from icdpo_chains.ui.session import Session
 
@@ -60,9 +62,7 @@ async def answering(
         loop.call_soon_threadsafe(lines.put_nowait, line)
 
     def work() -> Exchange:
-        result = icdpo.generate(
-            prompt, seed=seed, on_progress=lambda progress: told(stage_line(progress, icdpo.n))
-        )
+        result = _answered(icdpo, prompt, seed, told)
         if not bare:
             return Exchange(tuple(prompt), result)
         told("Answering without demonstrations ...")
@@ -85,6 +85,26 @@ async def answering(
     finally:
         session.running = None
         task.cancel()
+
+
+def _answered(
+    icdpo: ICDPO, prompt: Sequence[Message], seed: int | None, told: Callable[[str], None]
+) -> ICDPOResult:
+    """Does what `ICDPO.generate` does, and counts the candidates as they end."""
+    stages = Stages(lambda progress: told(stage_line(progress, icdpo.n)))
+    ended = itertools.count(1)
+
+    def counted() -> None:
+        told(f"Sampled {min(next(ended), icdpo.n)} of {icdpo.n} candidates ...")
+
+    conversation = icdpo.conversation(prompt)
+    found = icdpo.retrieve(conversation)
+    stages.done("retrieved", demonstrations=tuple(found))
+    (draft,) = icdpo.sample_questions([icdpo.ask(conversation, found, seed=seed).watched(counted)])
+    stages.done("sampled", answers=draft.answers)
+    result = icdpo.select(draft)
+    stages.done("scored", candidates=result.candidates)
+    return replace(result, timings=stages.timings())
 
 
 def stage_line(progress: Progress, n: int) -> str:

@@ -13,10 +13,15 @@ from icdpo_chains.ui.teach_tab import teach_tab
 
 __all__ = ["build_blocks"]
 
+_HOURLY = (3600, 3600)
+"""Each hour, uploaded files that are older than an hour are deleted, in seconds."""
+
 
 def build_blocks(backend: Backend) -> gr.Blocks:
     """Builds the page; see `create_ui`."""
-    with gr.Blocks(title="icdpo-chains", analytics_enabled=False, fill_width=True) as blocks:
+    with gr.Blocks(
+        title="icdpo-chains", analytics_enabled=False, fill_width=True, delete_cache=_HOURLY
+    ) as blocks:
         session = gr.State(Session())
         with gr.Tab("Chat") as tab:
             chat_tab(backend, session, tab)

@@ -10,7 +10,11 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from icdpo_chains.config import ICDPOConfig
+from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.server.middleware.authentication import LoopbackOnly
+from icdpo_chains.server.middleware.body_limit import BodyLimit
+from icdpo_chains.server.service import Service
 from icdpo_chains.ui.access import OwnOrigin, PageAccess
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.blocks import build_blocks
@@ -18,23 +22,30 @@ from icdpo_chains.ui.blocks import build_blocks
 __all__ = ["add_page"]
 
 _MOST_SESSIONS = 200
-_LARGEST_UPLOAD = "50mb"
+_LARGEST_UPLOAD = 50 * 2**20
+_LARGEST_BODY = _LARGEST_UPLOAD + 2**20
 # The reader's own fonts: Gradio's would come from another host.
 _FONTS = ("system-ui", "sans-serif")
 _MONO_FONTS = ("ui-monospace", "monospace")
 
 
-def add_page(app: FastAPI, backend: Backend, *, path: str, api_key: str | None) -> None:
-    """Adds the page to an application.
+def add_page(
+    app: FastAPI, settings: ICDPOConfig, store: DemonstrationStore, *, path: str, api_key: str | None
+) -> None:
+    """Adds the page to an application, whose ICDPO, queue and limits the page shares.
 
     Args:
         app: The application of `create_app`.
-        backend: What all visitors of the page share.
+        settings: The settings from which its ICDPO was built.
+        store: The demonstrations of the ICDPO, which visitors may change.
         path: Where the page is, such as `"/ui"`; `"/"` hides the application's own endpoints.
         api_key: The password of the page, for any user name. Without it, the page answers only requests to a
             loopback address.
     """
-    page: ASGIApp = OwnOrigin(_Page(_mounted(backend, path)))
+    service: Service = app.state.service
+    backend = Backend(service.icdpo, store, settings, service.limits, service.queue)
+    page: ASGIApp = _Page(_mounted(backend, path))
+    page = OwnOrigin(BodyLimit(page, _LARGEST_BODY, service.limits.body_timeout))
     page = LoopbackOnly(page) if api_key is None else PageAccess(page, api_key.strip())
     app.add_middleware(_Beside, page=page, path=path.rstrip("/"))
 

@@ -34,6 +34,12 @@ def serve(
     demonstrations: Annotated[
         bool, typer.Option("--demonstrations", help="Let clients read and change the demonstrations.")
     ] = False,
+    ui: Annotated[
+        bool,
+        typer.Option(
+            "--ui", help="Show the page of `icdpo ui` at /ui; its visitors may teach and change all."
+        ),
+    ] = False,
     max_waiting: Annotated[
         int, typer.Option(help="The most questions in progress or waiting.")
     ] = ServerLimits.max_waiting,
@@ -68,7 +74,11 @@ def serve(
     with server_extra():
         from icdpo_chains.server import uvicorn_server
         from icdpo_chains.server.middleware.access_log import write_to_stderr
+    if ui:
+        from icdpo_chains.ui import ui_extra
 
+        with ui_extra():
+            from icdpo_chains.ui.serving import add_page
     with checked():
         limits = ServerLimits(
             max_waiting=max_waiting,
@@ -86,15 +96,20 @@ def serve(
         with working("Preparing ...") as status:
             embedder = options.embedder()  # readers and writers share it
             icdpo = options.build_icdpo(status, settings, embedder)
-            editable = None
-            if demonstrations:
-                store = options.open_store(settings.store, read_only=False, embedder=embedder)
-                editable = stack.enter_context(store)
+            store = None
+            if demonstrations or ui:
+                store = options.open_store(settings.store, read_only=not demonstrations, embedder=embedder)
+                stack.enter_context(store)
+            editable = store if demonstrations else None
         with checked():
             app = create_app(
                 icdpo, model_name=model_name, api_key=key, demonstrations=editable, limits=limits
             )
+            if store is not None and ui:
+                add_page(app, settings, store, path="/ui", api_key=key)
         if access_log != "off":
             write_to_stderr(as_json=access_log == "json")
         ready = f"{app.state.service.model_name} answers at {base_url(bound)}/v1"
+        if ui:
+            ready += f", the page is at {base_url(bound)}/ui/"
         uvicorn_server.serve(app, bound, on_ready=lambda: say(ready))

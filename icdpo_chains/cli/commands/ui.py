@@ -41,7 +41,6 @@ def ui(
 
     with ui_extra(), server_extra():
         from icdpo_chains.server import uvicorn_server
-        from icdpo_chains.ui.backend import Backend
         from icdpo_chains.ui.serving import add_page
     key = read_api_key(api_key_file, host)
     # Bind before the model is loaded, so that a taken address fails at once.
@@ -52,6 +51,5 @@ def ui(
             store = options.open_store(settings.store, read_only=True, embedder=embedder)
         with checked():
             app = create_app(icdpo, api_key=key)
-            backend = Backend(icdpo, store, settings, queue=app.state.service.queue)
-            add_page(app, backend, path="/", api_key=key)
+            add_page(app, settings, store, path="/", api_key=key)
         uvicorn_server.serve(app, bound, on_ready=lambda: say(f"the page is at {base_url(bound)}"))

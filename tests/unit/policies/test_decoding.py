@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -9,7 +10,9 @@ from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 
 
-def spell(texts: list[str], sampling: SamplingParams) -> list[Sample]:
+def spell(
+    texts: list[str], sampling: SamplingParams, on_ended: Callable[[], None] | None = None
+) -> list[Sample]:
     """Decodes with a model that spells out one text a row, then ends; checks what it is fed."""
     tokenizer = byte_tokenizer()
     scripts = [[*text.encode("utf-8"), None] for text in texts]
@@ -37,7 +40,7 @@ def spell(texts: list[str], sampling: SamplingParams) -> list[Sample]:
     (samples,) = decode(
         [first[0]],
         step,
-        [SampleRequest([1], len(texts), sampling)],
+        [SampleRequest([1], len(texts), sampling, on_ended=on_ended)],
         eos_token_ids={tokenizer.eos_token_id},
         tokenizer=tokenizer,
     )
@@ -51,6 +54,14 @@ def test_rows_that_end_leave_and_the_others_go_on() -> None:
     assert {sample.finish_reason for sample in samples} == {"stop"}
     for sample, text in zip(samples, texts, strict=True):
         assert len(sample.token_ids) == len(sample.logprobs) == len(text) + 1
+
+
+def test_each_row_that_ends_is_told() -> None:
+    """Whether it ends by itself, by a stop string, or at the longest length."""
+    ended: list[int] = []
+    texts = ["a", "abc", "abcdefgh", "ab.c"]
+    spell(texts, SamplingParams(max_new_tokens=5, stop=(".",)), lambda: ended.append(1))
+    assert len(ended) == len(texts)
 
 
 def test_the_length_limit_cuts() -> None:

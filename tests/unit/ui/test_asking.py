@@ -30,7 +30,7 @@ async def asked(backend: Backend, session: Session, question: str = EGG, **optio
 
 async def test_stages_are_reported_and_the_answer_comes_last(backend: Backend, session: Session) -> None:
     *lines, exchange = await asked(backend, session, seed=3)
-    assert [line.split(" in ")[0] for line in lines] == [
+    assert [line.split(" in ")[0] for line in lines if " of 3 " not in line] == [
         "Waiting for the model, then looking for demonstrations ...",
         "Retrieved 2 demonstrations",
         "Sampled 3 candidates",
@@ -41,6 +41,19 @@ async def test_stages_are_reported_and_the_answer_comes_last(backend: Backend, s
     assert exchange.result.seed == 3
     assert exchange.prompt == session.asked(EGG)
     assert session.running is None
+
+
+async def test_candidates_are_counted_as_they_end(backend: Backend, session: Session) -> None:
+    bigrams = ICDPO.from_config(backend.settings, policy=FakePolicy(), store=backend.store)
+    own = replace(backend, icdpo=bigrams)
+    *lines, exchange = await asked(own, session, seed=3)
+    assert [line for line in lines if " of 3 " in line] == [
+        f"Sampled {count} of 3 candidates ..." for count in (1, 2, 3)
+    ]
+    assert lines[-1].startswith("Scored")
+    # The slow twin: the page answers as `generate` does.
+    expected = bigrams.generate(EGG, seed=3)
+    assert replace(exchange.result, timings={}) == replace(expected, timings={})
 
 
 async def test_the_settings_of_the_visitor_apply(backend: Backend, session: Session) -> None:
