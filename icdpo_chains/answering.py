@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from icdpo_chains.draft import Draft
+from icdpo_chains.errors import PolicyMemoryError
 from icdpo_chains.messages import Conversation
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.sampling import SamplingParams
@@ -76,7 +77,10 @@ def score_each(
 def _together(
     call: Callable[[list[Any]], list[Draft]], each: Each, items: Sequence[Any | Exception]
 ) -> list[Draft | Exception]:
-    """Makes one call for all items that are not errors; if that fails, one call for each item."""
+    """Makes one call for all items that are not errors; if that fails, one call for each item.
+
+    If the memory can't hold one of them, the others are computed in halves, to stay together where they can.
+    """
     valid = [item for item in items if not isinstance(item, Exception)]
     if not valid:
         return list(items)
@@ -85,8 +89,14 @@ def _together(
     except Exception as error:
         if not each.keeps(error):
             raise
-        return each(lambda item: call([item])[0], items)
-    return [item if isinstance(item, Exception) else next(results) for item in items]
+        if not isinstance(error, PolicyMemoryError):
+            return each(lambda item: call([item])[0], items)
+        if len(items) == 1:
+            return [error]
+    else:
+        return [item if isinstance(item, Exception) else next(results) for item in items]
+    half = len(items) // 2
+    return [*_together(call, each, items[:half]), *_together(call, each, items[half:])]
 
 
 def answer_all(

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+import torch
 
 from icdpo_chains import ICDPO, FixedDemonstrations, ICDPOResult, Progress, SamplingParams
+from icdpo_chains.errors import PolicyMemoryError
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
@@ -79,6 +81,36 @@ def test_a_question_that_fails_while_sampling_leaves_the_others_their_answers(
     assert [isinstance(outcome, RuntimeError) for outcome in outcomes] == [False, True, False, False]
     with pytest.raises(RuntimeError, match="a fault"):
         icdpo.generate_batch(QUESTIONS, seed=4)
+
+
+def test_a_question_that_the_memory_can_not_hold_leaves_the_others_together(
+    icdpo: ICDPO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icdpo_chains.policies.transformers.portions.release_unused", lambda: None)
+    engine = icdpo.policy._engine  # type: ignore[attr-defined]
+    broken = tuple(icdpo.sample(QUESTIONS[1], icdpo.retrieve(QUESTIONS[1]), seed=1).contexts.chosen)
+    twins = icdpo.generate_batch(QUESTIONS * 2, seed=4)
+    run, sizes = engine.sample, []
+
+    def sample(requests: Sequence[SampleRequest], *others: object) -> list[list[Sample]]:
+        if any(tuple(request.context) == broken for request in requests):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        sizes.append(len(requests))
+        return run(requests, *others)
+
+    monkeypatch.setattr(engine, "sample", sample)
+    # A policy of its own: it learns how much the memory holds.
+    policy = TransformersPolicy(icdpo.policy.model, icdpo.policy.tokenizer)  # type: ignore[attr-defined]
+    policy._engine = engine
+    own = ICDPO(policy, icdpo.retriever, n=3, sampling=icdpo.sampling)
+    questions = [QUESTIONS[0], QUESTIONS[1], *QUESTIONS[2:], *[QUESTIONS[0], QUESTIONS[2]] * 2]
+    outcomes = own.generate_batch(questions, seed=4, return_exceptions=True)
+    assert [isinstance(outcome, PolicyMemoryError) for outcome in outcomes] == [False, True, *[False] * 6]
+    by_question = dict(zip(QUESTIONS, twins, strict=False))
+    for question, outcome in zip(questions, outcomes, strict=True):
+        if isinstance(outcome, ICDPOResult):
+            assert alike(outcome) == alike(by_question[question])
+    assert max(sizes[-3:]) == 4, "the half without the question is sampled together"
 
 
 def test_a_question_that_cannot_be_asked_leaves_the_others_together(

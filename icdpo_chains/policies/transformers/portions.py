@@ -128,6 +128,24 @@ class Portions:
     ) -> Iterator[tuple[Portion[R], list[T | PolicyMemoryError]]]:
         """Yields portions with their results; the parts of a request follow in their order."""
         waiting = deque([list(enumerate(requests))])
+        limits = _Limits(self._most)
+        try:
+            yield from self._until_done(waiting, limits, run, is_needed)
+        finally:
+            if self._most < limits.before:
+                _log.warning(
+                    "the memory is used up: %s computes in smaller portions from now on, with the same "
+                    "answers",
+                    self._name,
+                )
+
+    def _until_done(
+        self,
+        waiting: deque[Portion[R]],
+        limits: _Limits,
+        run: Callable[[Sequence[R]], list[T]],
+        is_needed: Callable[[int, R], bool],
+    ) -> Iterator[tuple[Portion[R], list[T | PolicyMemoryError]]]:
         while waiting:
             portion = [
                 (number, request) for number, request in waiting.popleft() if is_needed(number, request)
@@ -148,10 +166,16 @@ class Portions:
                 found = self._tried(run, parts)  # other computations may have released theirs
             if found is not None:
                 yield portion, list(found)
-            elif halves:
-                self._learn(load, [self._load([request for _, request in half]) for half in halves])
+                continue
+            numbers = {number for number, _ in portion}
+            if halves:
+                largest = max(self._load([request for _, request in half]).share for half in halves)
+                limits.failed(numbers, min(_TOLERANCE * largest, 0.99 * load.share))
                 waiting.extendleft(reversed(halves))
             else:
+                limits.too_long(numbers)
+            self._most = limits.least
+            if not halves:
                 yield portion, [self._error(parts[0], load)]
 
     def _tried(self, run: Callable[[Sequence[R]], list[T]], requests: Sequence[R]) -> list[T] | None:
@@ -170,16 +194,6 @@ class Portions:
     def _fits(self, requests: Sequence[Request]) -> bool:
         return self._load(requests).share <= self._most
 
-    def _learn(self, failed: Load, halves: Sequence[Load]) -> None:
-        largest = max(half.share for half in halves)
-        self._most = min(_TOLERANCE * largest, 0.99 * failed.share)
-        _log.warning(
-            "the memory of %s is used up: %s computes in smaller portions from now on, which gives the same "
-            "answers",
-            failed.device,
-            self._name,
-        )
-
     def _error(self, request: Request, load: Load) -> PolicyMemoryError:
         if isinstance(request, SampleRequest):
             what, new = "one candidate", request.sampling.max_new_tokens
@@ -192,6 +206,36 @@ class Portions:
             f"the memory of {load.device} can't hold {what} of {self._name} with {len(request.context)} "
             f"tokens of context and {new} new ones{sizes}: lower max_tokens, shorten the context (fewer "
             "demonstrations), load the model with quantization='4bit', or use a smaller model"
+        )
+
+
+class _Limits:
+    """What the failures of a call say about the size of portions.
+
+    A request of which not even one row fits fails in portions of any size: such failures say nothing.
+
+    Args:
+        before: the limit before the call, as a share of the free memory.
+    """
+
+    def __init__(self, before: float) -> None:
+        self.before = before
+        self._failures: list[tuple[set[int], float]] = []
+        self._too_long: set[int] = set()
+
+    def failed(self, numbers: set[int], limit: float) -> None:
+        """Records that a portion of these requests failed, and the limit of its halves."""
+        self._failures.append((numbers, limit))
+
+    def too_long(self, numbers: set[int]) -> None:
+        """Records that not even one row of these requests fits."""
+        self._too_long |= numbers
+
+    @property
+    def least(self) -> float:
+        """The limit after the call."""
+        return min(
+            [self.before, *(limit for numbers, limit in self._failures if not numbers & self._too_long)]
         )
 
 

@@ -117,7 +117,7 @@ def test_a_device_for_a_few_rows_gives_the_same_answers(
         check(policy.sample_batch(REQUESTS), twins)
         check_scores(policy.logprobs_batch(SCORES), scored)
     assert seen.failures > 0
-    assert caplog.text.count("the memory of cpu is used up") == seen.failures
+    assert 1 <= caplog.text.count("computes in smaller portions from now on") <= 2, "one line for each call"
 
 
 def test_the_limit_is_remembered(llama: TransformersPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +194,31 @@ def test_what_is_too_long_is_an_error_and_leaves_the_others_their_answers() -> N
     assert [result.text for result in icdpo.generate_batch(questions, seed=4)] == [
         result.text for result in twins
     ]
+
+
+def test_a_question_that_is_too_long_makes_no_later_portion_smaller(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The estimate promised that it would fit: it says nothing about the others."""
+    monkeypatch.setattr(memory_estimate, "free_bytes", lambda device: 2**40)
+    policy = tiny_policy("llama")
+    policy.sample([5], 1, SamplingParams(max_new_tokens=1))
+    with device(policy, lambda number, ids: ids.shape[1] == len(CONTEXT)) as seen:
+        policy._sample_together([REQUESTS[1], REQUESTS[0], REQUESTS[3], REQUESTS[2]])
+        with pytest.raises(PolicyMemoryError):
+            policy.logprobs_batch(SCORES)
+        seen.rows.clear()
+        policy.sample_batch([REQUESTS[1], REQUESTS[3], REQUESTS[2]])
+        assert max(seen.rows) == 8
+    assert "from now on" not in caplog.text
+    # A lack of memory for many rows at once is learned, also beside it.
+    with device(policy, lambda number, ids: ids.shape[1] == len(CONTEXT) or len(ids) > 4) as seen:
+        policy._sample_together([REQUESTS[1], REQUESTS[0], REQUESTS[3]])
+        policy._sample_together([REQUESTS[2]])
+        failures = seen.failures
+        policy._sample_together([REQUESTS[2]])
+        assert seen.failures == failures
+    assert caplog.text.count("from now on") == 1
 
 
 def test_the_others_of_a_batch_are_not_computed_again() -> None:
