@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from icdpo_chains.progress import OnProgress, Progress
+    from icdpo_chains.result import ICDPOResult
 
 __all__ = [
     "console",
+    "cut_off_line",
     "error_line",
     "on_stage",
     "say",
@@ -49,6 +51,12 @@ def write_piece(text: str) -> None:
 def write_json(value: Any) -> None:
     """Writes JSON in ASCII, which is valid in every encoding of a pipe."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n")
+
+
+def cut_off_line(result: ICDPOResult, max_tokens: int) -> None:
+    """Says on standard error that an answer ended at `--max-tokens`, if it did."""
+    if result.best.finish_reason == "length":
+        error_line(f"the answer is cut off at --max-tokens {max_tokens}: allow more")
 
 
 def error_line(message: str) -> None:

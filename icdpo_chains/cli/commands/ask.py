@@ -8,7 +8,7 @@ import typer
 
 from icdpo_chains.cli import options
 from icdpo_chains.cli.config_options import command_with_settings
-from icdpo_chains.cli.console import console, error_line, on_stage, working, write_json, write_text
+from icdpo_chains.cli.console import console, cut_off_line, on_stage, working, write_json, write_text
 from icdpo_chains.messages import Message, as_conversation
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def ask(
         write_json(result.to_dict())
         return
     write_text(result.text)
-    if result.best.finish_reason == "length":
-        error_line(f"the answer is cut off at --max-tokens {settings.sampling.max_tokens}: allow more")
+    cut_off_line(result, settings.sampling.max_tokens)
     if verbose:
         from icdpo_chains.cli.tables import candidates_table, demonstrations_table, totals
 

@@ -12,7 +12,7 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.chat_session import ChatSession
 from icdpo_chains.cli.config_options import command_with_settings
-from icdpo_chains.cli.console import console, error_line, on_stage, working, write_piece
+from icdpo_chains.cli.console import console, cut_off_line, error_line, on_stage, working, write_piece
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.messages import Message
 
@@ -58,7 +58,7 @@ def chat(
                 sys.stderr.write(f"{told}\n")
                 continue
             asked = session.asked(line) if interactive else [*session.turns, Message("user", line)]
-            answer = _answer(icdpo, asked)
+            answer = _answer(icdpo, asked, settings.sampling.max_tokens)
         except ICDPOError as error:
             # Keep the conversation so far, so that the user can rephrase the question.
             failed = True
@@ -73,9 +73,9 @@ def chat(
         raise typer.Exit(1)
 
 
-def _answer(icdpo: ICDPO, asked: Sequence[Message]) -> str:
+def _answer(icdpo: ICDPO, asked: Sequence[Message], max_tokens: int) -> str:
     """Writes the answer piece by piece, and returns it."""
-    answer = ""
+    answer, result = "", None
     with ExitStack() as stack:
         status = stack.enter_context(working("Retrieving demonstrations ..."))
         chunks = stack.enter_context(closing(icdpo.stream(asked, on_progress=on_stage(status))))
@@ -85,9 +85,12 @@ def _answer(icdpo: ICDPO, asked: Sequence[Message]) -> str:
                     status.stop()  # otherwise it redraws its line within the answer
                 write_piece(chunk.text)
                 answer += chunk.text
+                result = chunk.result or result
         finally:
             if answer:
                 write_piece("\n")
+    if result is not None:
+        cut_off_line(result, max_tokens)
     return answer
 
 

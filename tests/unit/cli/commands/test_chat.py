@@ -34,6 +34,12 @@ def test_each_line_is_a_turn_and_the_conversation_is_kept(icdpo: Any, asked: lis
     assert asked[1] == [*asked[0], Message("assistant", KIND), Message("user", "And my cat.")]
 
 
+def test_an_answer_that_ends_at_the_limit_says_so(icdpo: Any) -> None:
+    run = icdpo("chat", "-n", "2", "--max-tokens", "5", stdin="My dog is ill.\n")
+    assert run.stderr == "icdpo: the answer is cut off at --max-tokens 5: allow more\n"
+    assert icdpo("chat", "-n", "2", stdin="My dog is ill.\n").stderr == ""
+
+
 def test_a_turn_that_fails_is_forgotten_and_the_conversation_goes_on(icdpo: Any, asked: list[Any]) -> None:
     run = icdpo(
         "chat", "-n", "2", stdin="bad \udcff turn\nMy dog is ill.\n".encode("utf-8", "surrogateescape")
@@ -76,7 +82,7 @@ def test_ctrl_c_in_an_answer_takes_it_back_and_ends_its_line(
 
     monkeypatch.setattr(chat, "write_piece", write)
     with pytest.raises(KeyboardInterrupt):
-        chat._answer(cast(ICDPO, Interrupted()), [Message("user", "My dog is ill.")])
+        chat._answer(cast(ICDPO, Interrupted()), [Message("user", "My dog is ill.")], 9)
     assert capsys.readouterr().out == "I am \n"
     assert closed
 
