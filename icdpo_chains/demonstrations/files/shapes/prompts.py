@@ -20,8 +20,17 @@ TURNS = (
     *("messages", "conversations", "conversation", "dialogue", "dialog", "prompt_messages", "turns"),
     "contents",
 )
-_LAST = ("context", "history", "post")
+_HISTORY = (
+    *("history", "chat_history", "conversation_history", "dialogue_history", "message_history"),
+    *("previous_turns", "previous_messages", "previous_conversation"),
+)
+_CONTEXT = (
+    *("context", "contexts", "passage", "passages", "document", "documents", "background"),
+    *("retrieved_contexts", "retrieved_documents"),
+)
+_LAST = ("context", *_HISTORY, "post")
 """Next to another column, the context or the history of the question; alone, the question."""
+_TEXTS = ("text", "content", "page_content", "body", "passage", "value")
 _TURN: tuple[Role, Role] = ("user", "assistant")
 _EXCHANGES: Mapping[frozenset[str], tuple[str, str]] = {
     frozenset(keys): keys
@@ -35,7 +44,10 @@ _EXCHANGES: Mapping[frozenset[str], tuple[str, str]] = {
     )
 }
 """A question and its answer in one object of a history."""
-_SYSTEM = ("system", "system_prompt", "system_message")
+_SYSTEM = (
+    *("system", "system_prompt", "system_message", "system_text", "system_instruction"),
+    *("system_instructions", "sys", "sys_prompt"),
+)
 
 
 def has_prompt(row: Row, *, filled: bool = False) -> bool:
@@ -63,15 +75,14 @@ def prompt_of(row: Row) -> tuple[Prompt | None, bool]:
     before: tuple[Message, ...] = ()
     context: str | None = None
     if name not in _LAST:
-        history = row.peek("history")
+        history = row.first(*_HISTORY)
         if history is not None:
-            before = _history(history)
-            row.take("history")
+            before = _history(row.take(history))
         if is_message_list(row.peek("context")):
             turns, _ = prompt_from(row.take("context"), "context")
             before += as_conversation(turns) if isinstance(turns, str) else turns
         else:
-            context = row.take_text("context")
+            context = _taken(row, _CONTEXT)
     if before:
         prompt = (*before, *as_conversation(prompt))
     return with_system(prompt, row, context), marked
@@ -81,11 +92,32 @@ def with_system(prompt: Prompt, row: Row, context: str | None = None) -> Prompt:
     """Puts the row's system message before a prompt without one, and adds the context to it."""
     turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
     has_system = bool(turns) and turns[0].role == "system"
-    system = None if has_system else row.take_text(*_SYSTEM)
+    system = None if has_system else _taken(row, _SYSTEM)
     parts = [part for part in (turns[0].content if has_system else system, context) if part]
     if not parts or (has_system and not context):
         return prompt
     return (Message("system", "\n\n".join(parts)), *(turns[1:] if has_system else turns))
+
+
+def _taken(row: Row, names: tuple[str, ...]) -> str | None:
+    """Returns the first of these columns with a text: a text, an object with a text, or a list of them."""
+    for name in names:
+        text = _text_of(row.peek(name))
+        if text is not None:
+            row.take(name)
+            return text
+    return None
+
+
+def _text_of(value: Any) -> str | None:
+    if isinstance(value, list):
+        parts = [text for item in value if (text := _text_of(item)) is not None]
+        return "\n\n".join(parts) or None
+    if isinstance(value, Mapping):
+        found = next((value[key] for key in _TEXTS if isinstance(value.get(key), str)), None)
+        title = value.get("title")
+        return f"{title}\n{found}" if found and isinstance(title, str) and title else found
+    return value if isinstance(value, str) and value.strip() else None
 
 
 def _history(value: Any) -> tuple[Message, ...]:

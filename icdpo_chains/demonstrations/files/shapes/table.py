@@ -53,7 +53,8 @@ _NESTED = frozenset(
             "pw",
             "history",
         ),
-        *("info", "context", "choose_best"),
+        *("info", "context", "choose_best", "contexts", "documents", "passages", "system", "chat_history"),
+        *("conversation_history", "message_history", "previous_turns", "previous_messages"),
     )
 )
 """Columns that may hold lists or objects as text; in other columns, such text stays text."""

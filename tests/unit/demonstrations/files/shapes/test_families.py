@@ -563,7 +563,20 @@ def test_what_is_not_understood_is_refused(tmp_path: Path, row: dict[str, Any], 
 
 
 @pytest.mark.parametrize(
-    "row", [{"system": "Be kind."}, {"system_prompt": "Be kind."}, {"context": "Be kind."}]
+    "row",
+    [
+        {"system": "Be kind."},
+        {"system_prompt": "Be kind."},
+        {"sys": "Be kind."},
+        {"system": {"content": "Be kind."}},
+        {"context": "Be kind."},
+        {"context": ["Be kind."]},
+        {"contexts": [{"page_content": "Be kind."}]},
+        {"passage": "Be kind."},
+        {"documents": ["Be kind."]},
+        {"background": "Be kind."},
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("prompt", [ASK, [user(ASK)]])
 def test_a_system_or_a_context_column_is_a_system_message(
@@ -584,9 +597,10 @@ def test_a_system_or_a_context_column_is_a_system_message(
         "\n\nHuman: Hi\n\nAssistant: Hello",
     ],
 )
-def test_a_history_comes_before_the_question(tmp_path: Path, history: Any) -> None:
+@pytest.mark.parametrize("column", ["history", "chatHistory", "conversation_history", "previous_turns"])
+def test_a_history_comes_before_the_question(tmp_path: Path, column: str, history: Any) -> None:
     found, _, _ = read(
-        tmp_path / "x.jsonl", [{"history": history, "prompt": ASK, "chosen": GOOD, "rejected": BAD}]
+        tmp_path / "x.jsonl", [{column: history, "prompt": ASK, "chosen": GOOD, "rejected": BAD}]
     )
     assert [m.content for m in found[0].messages] == ["Hi", "Hello", ASK]
 
