@@ -8,7 +8,7 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.report import ReadReport, RefusedRow
 from icdpo_chains.demonstrations.files.shapes import Reading, read_row
-from icdpo_chains.demonstrations.files.shapes.outcome import Ballot, Skipped, TreeMessage, Vote
+from icdpo_chains.demonstrations.files.shapes.outcome import Ballot, Pointed, Skipped, TreeMessage, Vote
 from icdpo_chains.demonstrations.files.shapes.thumbs import Scale
 from icdpo_chains.demonstrations.files.shapes.tree import tree_pairs
 from icdpo_chains.demonstrations.files.shapes.verdict_order import order_of
@@ -52,6 +52,7 @@ class RowReader:
         shape_known = False
         votes: list[tuple[int, Vote]] = []
         ballots: list[Ballot] = []
+        pointed: list[Pointed] = []
         messages: list[tuple[int, TreeMessage]] = []
         for line, row in rows:
             try:
@@ -77,6 +78,8 @@ class RowReader:
                         self.report.skipped[outcome.reason] += 1
                     elif isinstance(outcome, Ballot):
                         ballots.append(outcome)
+                    elif isinstance(outcome, Pointed):
+                        pointed.append(outcome)
                     elif isinstance(outcome, TreeMessage):
                         messages.append((line, outcome))
                     elif isinstance(outcome.value, bool) and not self._pair_thumbs:
@@ -84,6 +87,7 @@ class RowReader:
                     else:
                         votes.append((line, outcome))
         yield from self._decided(ballots)
+        yield from self._of_positions(pointed)
         yield from self._of_trees(name, messages, on_refused)
         thumbs = self._thumbs(name, votes, on_refused)
         yield from _paired(thumbs) if self._pair_thumbs else thumbs
@@ -115,6 +119,18 @@ class RowReader:
                 self.report.skipped["a tie"] += 1
             else:
                 yield pair
+
+    def _of_positions(self, pointed: list[Pointed]) -> Iterator[Demonstration]:
+        """Pairs of lists with the position of the best answer: from 0, unless a position shows otherwise."""
+        from_one = any(one.position == one.count for one in pointed)
+        if from_one and any(one.position == 0 for one in pointed):
+            raise UnknownFormatError(
+                "the positions of the best answers go from 0 to the number of answers: count all from 0"
+            )
+        for one in pointed:
+            pairs = one.from_one if from_one else one.from_zero
+            self.report.skipped["a tie"] += not pairs
+            yield from pairs
 
     def _of_trees(
         self, name: str, messages: list[tuple[int, TreeMessage]], on_refused: Callable[[RefusedRow], None]

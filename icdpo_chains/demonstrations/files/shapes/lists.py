@@ -11,7 +11,7 @@ from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes.dialogue import text_of_html
-from icdpo_chains.demonstrations.files.shapes.outcome import Outcome, Skipped
+from icdpo_chains.demonstrations.files.shapes.outcome import Outcome, Pointed, Skipped
 from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of
 from icdpo_chains.demonstrations.files.shapes.row import Row, normal
 from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined
@@ -80,23 +80,35 @@ class AnswerList:
             prompt = text_of_html(prompt) if isinstance(prompt, str) else prompt
             texts = [text_of_html(text) if isinstance(text, str) else text for text in texts]
         read = [answer_from(text, f"answer {i + 1}", marked=marked) for i, text in enumerate(texts)]
-        order = sorted(range(len(read)), key=lambda i: -worth[i])
-        pairs = [(order[0], order[-1])]
-        if all_pairs or self.pointed:
-            pairs = list(combinations(order, 2))
-        pairs = [(i, j) for i, j in pairs if worth[i] > worth[j] and read[i][1].strip() != read[j][1].strip()]
-        if not pairs:
-            return [Skipped("a tie")]
+        pointer = None if worth is not None else _position(row, items)
         metadata = row.metadata()
-        return [
-            Demonstration(
-                joined(prompt, {"chosen": read[i][0], "rejected": read[j][0]}),
-                read[i][1],
-                read[j][1],
-                metadata,
+
+        def best_against_others(worth: list[float], every: bool) -> tuple[Demonstration, ...]:
+            order = sorted(range(len(read)), key=lambda i: -worth[i])
+            pairs = list(combinations(order, 2)) if every else [(order[0], order[-1])]
+            return tuple(
+                Demonstration(
+                    joined(prompt, {"chosen": read[i][0], "rejected": read[j][0]}),
+                    read[i][1],
+                    read[j][1],
+                    metadata,
+                )
+                for i, j in pairs
+                if worth[i] > worth[j] and read[i][1].strip() != read[j][1].strip()
             )
-            for i, j in pairs
+
+        if worth is not None or pointer is None:
+            return list(best_against_others(worth or [], all_pairs)) or [Skipped("a tie")]
+        (position, known), count = pointer, len(items)
+        by_base = [
+            best_against_others([float(i == position - base) for i in range(count)], True)
+            if 0 <= position - base < count
+            else ()
+            for base in (0, 1)
         ]
+        if known:
+            return list(by_base[0]) or [Skipped("a tie")]
+        return [Pointed(position, count, by_base[0], by_base[1])]
 
     @staticmethod
     def _list(row: Row) -> str | None:
@@ -111,8 +123,8 @@ class AnswerList:
         return None
 
 
-def _worth(row: Row, items: list[Any]) -> list[float]:
-    """Returns the worth of each answer (higher is better) from ranks or scores."""
+def _worth(row: Row, items: list[Any]) -> list[float] | None:
+    """Returns the worth of each answer (higher is better) from ranks or scores; `None` without them."""
     beside: tuple[tuple[tuple[str, ...], float], ...] = ((_PARALLEL_LOW, -1.0), (_PARALLEL_HIGH, 1.0))
     inside: tuple[tuple[tuple[str, ...], float], ...] = ((_LOW, -1.0), (_HIGH, 1.0))
     for names, sign in inside:
@@ -129,13 +141,24 @@ def _worth(row: Row, items: list[Any]) -> list[float]:
             if isinstance(values, list) and len(values) == len(items) and all(map(_is_number, values)):
                 row.take(name)
                 return [sign * float(value) for value in values]
-    pointer = row.first(*_POINTER)
-    best = row.peek(pointer) if pointer else None
-    if isinstance(best, str) and [_item_text(item) for item in items].count(best) == 1:
-        best = [_item_text(item) for item in items].index(best)
-    if isinstance(best, int) and _points(best) and best < len(items):
-        row.take(pointer or "")
-        return [float(i == best) for i in range(len(items))]
+    return None
+
+
+def _position(row: Row, items: list[Any]) -> tuple[int, bool]:
+    """Returns the position of the best answer, and whether it certainly counts from 0.
+
+    Raises:
+        DemonstrationError: no column has it.
+    """
+    pointer = row.first(*_POINTER) or ""
+    best = row.peek(pointer)
+    texts = [_item_text(item) for item in items]
+    if isinstance(best, str) and texts.count(best) == 1:
+        row.take(pointer)
+        return texts.index(best), True
+    if isinstance(best, int) and _points(best) and best <= len(items):
+        row.take(pointer)
+        return best, False
     raise DemonstrationError(
         f"the list of {len(items)} answers has no ranks and no scores: each needs a number 'rank' or 'score'"
     )

@@ -10,7 +10,7 @@ from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes.values import Prompt
 from icdpo_chains.messages import Message
 
-__all__ = ["Ballot", "Outcome", "Skipped", "TreeMessage", "Vote"]
+__all__ = ["Ballot", "Outcome", "Pointed", "Skipped", "TreeMessage", "Vote"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,23 @@ class Ballot:
 
 
 @dataclass(frozen=True)
+class Pointed:
+    """A list of answers and the position of the best one; the whole file shows from where positions count.
+
+    Attributes:
+        position: the position.
+        count: the number of answers.
+        from_zero: the pairs if positions count from 0; none if there is no such answer.
+        from_one: the pairs if positions count from 1.
+    """
+
+    position: int
+    count: int
+    from_zero: tuple[Demonstration, ...]
+    from_one: tuple[Demonstration, ...]
+
+
+@dataclass(frozen=True)
 class TreeMessage:
     """A message of a tree; the others of its tree are in other rows.
 
@@ -90,4 +107,4 @@ class TreeMessage:
     metadata: Mapping[str, Any]
 
 
-Outcome: TypeAlias = "Demonstration | Vote | Ballot | TreeMessage | Skipped"
+Outcome: TypeAlias = "Demonstration | Vote | Ballot | Pointed | TreeMessage | Skipped"

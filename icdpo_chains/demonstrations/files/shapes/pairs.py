@@ -32,6 +32,8 @@ class Pair:
         alone: whether one of the two answers may be missing.
         prompt: `"column"` (a prompt column), `"inside"` (each answer contains the turns before it), or
             `"answered"` (messages that end with the chosen answer).
+        whole: whether a row with one of the two answers is another shape's.
+        unless: a row with one of these columns is another shape's.
     """
 
     name: str
@@ -40,12 +42,16 @@ class Pair:
     rejected: tuple[str, ...]
     alone: bool = False
     prompt: str = "column"
+    whole: bool = False
+    unless: tuple[str, ...] = ()
 
     def fits(self, row: Row) -> bool:
         """Whether the row has the columns."""
         chosen, rejected = row.has(*self.chosen), row.has(*self.rejected)
         if self.prompt == "answered":
             return rejected and not chosen and row.has(*TURNS)
+        if row.has(*self.unless):
+            return False
         sides = (chosen or rejected) if self.alone else (chosen and rejected)
         return sides and (self.prompt == "inside" or has_prompt(row))
 
@@ -56,6 +62,8 @@ class Pair:
             return rejected is not None and _ends_with_answer(row)
         if self.prompt == "inside":
             return chosen is not None and rejected is not None
+        if self.whole and (None in (chosen, rejected) or _blank(row.peek(chosen or ""))):
+            return False
         return (chosen is not None or rejected is not None) and has_prompt(row, filled=True)
 
     def halved(self, row: Row) -> bool:
@@ -116,13 +124,13 @@ _CHOSEN, _REJECTED = _names(("chosen",)), _names(("rejected",))
 _ANY_CHOSEN = _names(
     (
         *("chosen", "preferred", "winner", "winning", "better", "best", "good"),
-        *("positive", "pos", "accepted", "liked"),
+        *("positive", "pos", "accepted", "liked", "correct", "safe"),
     )
 )
 _ANY_REJECTED = _names(
     (
         *("rejected", "dispreferred", "non_preferred", "unpreferred", "loser", "losing", "worse", "worst"),
-        *("bad", "negative", "neg", "disliked"),
+        *("bad", "negative", "neg", "disliked", "incorrect", "unsafe", "incorrect_answers"),
     )
 )
 
@@ -132,6 +140,7 @@ PAIRS = (
         "prompt, answer, correction",
         chosen=("correction", "corrected", *_names(("corrected", "edited"))[2:]),
         rejected=("answer", "response", "output", "completion", "original"),
+        whole=True,
     ),
     Pair(
         "messages with the answer",
@@ -179,6 +188,14 @@ PAIRS = (
         "prompt; y_w; y_l",
         ("y_w", "response_w", "chosen_y"),
         ("y_l", "response_l", "rejected_y"),
+    ),
+    Pair(
+        "answer and rejected",
+        "prompt; response, answer, output or completion; rejected_response (ms-swift), rejected",
+        chosen=("response", "answer", "output", "completion"),
+        rejected=_REJECTED,
+        whole=True,
+        unless=_CHOSEN,
     ),
     Pair(
         "mixed names",

@@ -35,14 +35,14 @@ _UP = frozenset(
     (
         *("up", "thumbs_up", "thumbsup", "thumb_up", "positive", "good", "like", "liked"),
         *("yes", "true", "desirable", "accepted", "accept", "helpful", "correct", "upvote"),
-        *("upvoted", "pass", "great", "chosen", "satisfied", "1", "y"),
+        *("upvoted", "pass", "great", "chosen", "satisfied", "1", "y", "pos", "win", "preferred"),
     )
 )
 _DOWN = frozenset(
     (
         *("down", "thumbs_down", "thumbsdown", "thumb_down", "negative", "bad", "dislike", "disliked"),
         *("no", "false", "undesirable", "rejected", "reject", "unhelpful", "not_helpful", "incorrect"),
-        *("downvote", "downvoted", "fail", "poor", "wrong", "unsatisfied", "0", "n"),
+        *("downvote", "downvoted", "fail", "poor", "wrong", "unsatisfied", "0", "n", "neg", "lose", "loss"),
     )
 )
 _NEUTRAL = frozenset((*("neutral", "none", "unsure", "mixed", "skip", "skipped", "unknown", "no_feedback"),))
@@ -84,6 +84,8 @@ class Thumbs:
 
     def complete(self, row: Row) -> bool:
         """Whether the columns are not null; a missing label means a row without feedback, see `read`."""
+        if self.label is _LABEL and row.first(*_RATING) is not None and not self._states(row):
+            return False  # a comment or a topic beside the rating
         if self.dialogue:
             return row.first(*TURNS) is not None and row.first(*_ANSWER) is None
         return row.first(*_ANSWER) is not None and row.first(*PROMPT, *TURNS, "context") is not None
@@ -116,6 +118,14 @@ class Thumbs:
         if column is None:
             return None, ""
         return thumb_of(row.take(column), column), column
+
+    def _states(self, row: Row) -> bool:
+        """Whether the label is a thumb."""
+        column = row.first(*self.label)
+        try:
+            return column is not None and thumb_of(row.peek(column), column) is not None
+        except DemonstrationError:
+            return False
 
     def _label(self, row: Row, has: Any) -> bool:
         return bool(has(*self.label))

@@ -192,6 +192,9 @@ PAIRS: dict[str, tuple[str, dict[str, Any]]] = {
             "rejected": [{"id": ["langchain", "AIMessage"], "kwargs": {"type": "ai", "content": BAD}}],
         },
     ),
+    "swift's response": ("answer and", {"query": ASK, "response": GOOD, "rejected_response": BAD}),
+    "output and rejected": ("answer and", {"instruction": ASK, "output": GOOD, "rejected": BAD}),
+    "correct and incorrect": ("mixed names", {"question": ASK, "correct": GOOD, "incorrect": BAD}),
     "accepted and rejected": ("good and bad", {"question": ASK, "accepted": GOOD, "rejected": BAD}),
     "preferred and rejected": ("preferred output", {"prompt": ASK, "preferred": GOOD, "rejected": BAD}),
     "positive and negative": ("good and bad", {"query": ASK, "pos": [GOOD], "neg": [BAD]}),
@@ -442,6 +445,13 @@ THUMBS: dict[str, tuple[dict[str, Any], str, Any, Any]] = {
     "stars": ({"userMessage": ASK}, "botResponse", {"stars": "4"}, {"stars": "1"}),
     "score": ({"query": ASK}, "response", {"score": 0.9}, {"score": 0.2}),
     "helpfulness": ({"prompt": ASK}, "response", {"helpfulness": 3}, {"helpfulness": 1}),
+    "beside an empty correction": (
+        {"prompt": ASK, "correction": None},
+        "response",
+        {"thumbs": "up"},
+        {"thumbs": "down"},
+    ),
+    "beside a comment": ({"prompt": ASK, "feedback": "well"}, "response", {"rating": 5}, {"rating": 1}),
     "signs of a chat": ({"prompt": ASK}, "response", {"reaction": ":+1:"}, {"reaction": ":-1:"}),
     "bot": ({"human": ASK}, "bot_message", {"is_liked": True}, {"is_liked": False}),
     "openai's response": (
@@ -766,3 +776,20 @@ def test_feedback_of_several_names_is_the_users_or_refused(tmp_path: Path) -> No
     assert [(d.chosen, d.rejected) for d in found] == [(GOOD, BAD)]
     with pytest.raises(UnknownFormatError, match=r"several names, 'conciseness', 'correctness'.*--columns"):
         read(tmp_path / "x.jsonl", [run(GOOD, conciseness=0.0, correctness=1.0)])
+
+
+@pytest.mark.parametrize(
+    ("positions", "best"),
+    [([0, 1], ["first", "second"]), ([1, 2], ["first", "second"]), ([1], ["second"])],
+)
+def test_positions_count_from_0_unless_one_shows_otherwise(
+    tmp_path: Path, positions: list[int], best: list[str]
+) -> None:
+    rows = [
+        {"prompt": f"{i}?", "responses": ["first", "second"], "chosen": position}
+        for i, position in enumerate(positions)
+    ]
+    found, _, _ = read(tmp_path / "x.jsonl", rows)
+    assert [d.chosen for d in found] == best
+    with pytest.raises(UnknownFormatError, match="count all from 0"):
+        read(tmp_path / "x.jsonl", [{**rows[0], "chosen": position} for position in (0, 2)])
