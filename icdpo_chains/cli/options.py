@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -22,13 +17,9 @@ from icdpo_chains.policies.engines import EngineName
 from icdpo_chains.policies.transformers.loading import weight_options
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
     from icdpo_chains.config import ICDPOConfig
     from icdpo_chains.demonstrations.embedding import Embedder
     from icdpo_chains.demonstrations.store import DemonstrationStore
-    from icdpo_chains.icdpo import ICDPO
-    from icdpo_chains.policies.policy import Policy
     from icdpo_chains.policies.sampling import SamplingParams
 
 __all__ = [
@@ -55,9 +46,7 @@ __all__ = [
     "Quantization",
     "Store",
     "Substitute",
-    "build_icdpo",
     "embedder",
-    "load_policy",
     "model_config",
     "open_store",
     "read_input",
@@ -236,86 +225,8 @@ def model_config(
         return ICDPOConfig().changed({"model": model, "dtype": dtype, "device": device, "engine": engine})
 
 
-def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None = None) -> ICDPO:
-    """Loads models and store, with a status line."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from icdpo_chains.demonstrations.embedding import SentenceTransformerEmbedder
-    from icdpo_chains.icdpo import ICDPO
-    from icdpo_chains.packaged_models import catalog
-
-    local = config.vllm is None and config.engine == "transformers"
-    packaged = [catalog.DEFAULT_EMBEDDER, *([config.model or catalog.DEFAULT_MODEL] if local else [])]
-    for name in packaged:
-        if not catalog.is_cached(name):
-            catalog.resolve(name, on_progress=status.update)
-
-    with _without_garbage_collection(), ThreadPoolExecutor(2) as executor:
-        # Hashing and reading weights need no interpreter, so that imports can go on meanwhile.
-        checking = [executor.submit(catalog.resolve, name) for name in packaged]
-        opening = executor.submit(open_store, config.store, read_only=True, embedder=embedder)
-        try:
-            if local:
-                status.update("Importing torch and transformers ...")
-                import transformers.modeling_utils  # noqa: F401
-            for checked_model in checking:
-                checked_model.result()
-            policy = load_policy(status, config)
-        except BaseException:
-            with contextlib.suppress(Exception):
-                opening.result().close()
-            raise
-        store = opening.result()
-        if isinstance(store.embedder, SentenceTransformerEmbedder):
-            store.embedder.load()  # which the first question would load otherwise
-        return ICDPO.from_config(config, policy=policy, store=store)
-
-
-def load_policy(status: Status, config: ICDPOConfig) -> Policy:
-    """Loads the model of a config, fetching it first if necessary, or connects to its server."""
-    from icdpo_chains.packaged_models import catalog
-
-    if config.vllm is not None:
-        status.update(f"Connecting to {config.vllm} ...")
-        return config.build_policy()
-    if config.engine == "transformers":
-        catalog.resolve(config.model or catalog.DEFAULT_MODEL, on_progress=status.update)
-    status.update("Loading the model ...")
-    if config.engine == "transformers" and str(config.model).lower().endswith(".gguf"):
-        from importlib.util import find_spec
-
-        if find_spec("llama_cpp") is not None:
-            status.console.print(
-                "llama-cpp-python is installed: --engine llama.cpp keeps the weights of this file quantized",
-                style="dim",
-            )
-    # A download of gigabytes needs its own progress bars, which would collide with ours.
-    bars = config.model is not None and not catalog.is_cached(config.model) and sys.stderr.isatty()
-    if bars:
-        status.stop()
-        os.environ.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)
-    from transformers.utils import logging
-
-    policy = config.build_policy()
-    if bars:
-        logging.disable_progress_bar()
-        status.start()
-    return policy
-
-
 def embedder() -> Embedder:
     """Returns the embedder for several stores, or for a store in memory."""
     from icdpo_chains.demonstrations.embedding import SentenceTransformerEmbedder
 
     return SentenceTransformerEmbedder()
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Importing torch creates a million permanent objects: garbage collection meanwhile costs a second."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()

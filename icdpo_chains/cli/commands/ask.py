@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import console, cut_off_line, on_stage, working, write_json, write_text
 from icdpo_chains.messages import Message, as_conversation
@@ -38,7 +38,7 @@ def ask(
     prompt.append(Message("user", text))
     as_conversation(prompt)  # a blank question fails before a model is loaded
     with working("Preparing ...") as status:
-        icdpo = options.build_icdpo(status, settings)
+        icdpo = loading.build_icdpo(status, settings)
         status.update("Retrieving demonstrations ...")
         result = icdpo.generate(prompt, on_progress=on_stage(status))
     if as_json:

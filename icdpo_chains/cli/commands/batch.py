@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked
 from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import console, error_line, working, write_json
@@ -72,7 +72,7 @@ def batch(
         progress = _Progress(status)
 
         def build(config: ICDPOConfig) -> ICDPO:
-            icdpo = options.build_icdpo(status, config)
+            icdpo = loading.build_icdpo(status, config)
             status.update("Answering ...")
             return icdpo
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.chat_session import ChatSession
 from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import console, cut_off_line, error_line, on_stage, working, write_piece
@@ -41,7 +41,7 @@ def chat(
     """
     with working("Preparing ...") as status:
         embedder = options.embedder()  # readers and writers share it
-        icdpo = options.build_icdpo(status, settings, embedder)
+        icdpo = loading.build_icdpo(status, settings, embedder)
     session = ChatSession(
         lambda: options.open_store(settings.store, read_only=False, embedder=embedder), system
     )

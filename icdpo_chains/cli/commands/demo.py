@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, on_stage, working
 from icdpo_chains.printable import printable
@@ -71,7 +71,7 @@ def demo(
         from icdpo_chains.icdpo import ICDPO
 
         embedder = options.embedder()
-        policy = options.load_policy(status, options.model_config(model))
+        policy = loading.load_policy(status, options.model_config(model))
         with DemonstrationStore.ephemeral(embedder=embedder) as store:
             store.add(shown)
             status.update("Answering without demonstrations ...")

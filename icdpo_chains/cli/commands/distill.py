@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, error_line, working, write_json
 from icdpo_chains.errors import InvalidInputError
@@ -79,7 +79,7 @@ def distill(
     try:
         with working("Preparing ...") as status:
             chat_model = load_chat_model(teacher)
-            policy = options.load_policy(status, chosen)
+            policy = loading.load_policy(status, chosen)
 
             def show(done: Distilled) -> None:
                 last[:] = [done]

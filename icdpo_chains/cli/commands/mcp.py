@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading
 from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import error_line, working
@@ -47,7 +47,7 @@ def mcp(
 
     def load() -> ICDPO:
         with working("Preparing ...") as status:
-            return options.build_icdpo(status, settings)
+            return loading.build_icdpo(status, settings)
 
     if transport == "stdio":
         with transports.protocol_output() as output:

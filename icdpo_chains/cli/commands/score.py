@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.config_options import SAMPLING, command_with_settings
 from icdpo_chains.cli.console import console, on_stage, working, write_json
 from icdpo_chains.errors import InvalidInputError
@@ -44,7 +44,7 @@ def score(
         raise typer.BadParameter("give the answers to rank, after the question or with --file")
     as_conversation(question)  # a blank question fails before a model is loaded
     with working("Preparing ...") as status:
-        icdpo = options.build_icdpo(status, settings)
+        icdpo = loading.build_icdpo(status, settings)
         result = icdpo.score(question, answers, on_progress=on_stage(status))
     if as_json:
         write_json(result.to_dict())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.command import checked
 from icdpo_chains.cli.config_options import command_with_settings
@@ -95,7 +95,7 @@ def serve(
         bound = stack.enter_context(contextlib.closing(bind(host, port)))
         with working("Preparing ...") as status:
             embedder = options.embedder()  # readers and writers share it
-            icdpo = options.build_icdpo(status, settings, embedder)
+            icdpo = loading.build_icdpo(status, settings, embedder)
             store = None
             if demonstrations or ui:
                 store = options.open_store(settings.store, read_only=not demonstrations, embedder=embedder)

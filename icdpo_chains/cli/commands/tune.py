@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, working, write_json
 from icdpo_chains.errors import InvalidInputError
@@ -85,7 +85,7 @@ def tune(
         {"store": store if store is None or is_server(store) else str(Path(store).expanduser().resolve())}
     )
     with working("Preparing ...") as status:
-        policy = options.load_policy(status, base)
+        policy = loading.load_policy(status, base)
         found = tuning.tune(
             policy,
             rows,

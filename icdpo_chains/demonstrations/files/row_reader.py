@@ -129,7 +129,8 @@ class RowReader:
             )
         for one in pointed:
             pairs = one.from_one if from_one else one.from_zero
-            self.report.skipped["a tie"] += not pairs
+            if not pairs:
+                self.report.skipped["a tie"] += 1
             yield from pairs
 
     def _of_trees(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from icdpo_chains import ICDPO, Demonstration, DemonstrationStore, FakeEmbedder, FakePolicy
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading
 from icdpo_chains.cli.app import app
 
 KIND, RUDE = "I am sorry. Shall we talk?", "Whatever. Your own fault."
@@ -36,5 +36,5 @@ def build_icdpo(status: Any, config: Any) -> ICDPO:
 
 
 if __name__ == "__main__":
-    options.build_icdpo = build_icdpo
+    loading.build_icdpo = build_icdpo
     app()

@@ -106,7 +106,7 @@ def parsed(monkeypatch: pytest.MonkeyPatch, line: str) -> tuple[str, ICDPOConfig
         found.append(argument)
         return argument
 
-    monkeypatch.setattr("icdpo_chains.cli.options.build_icdpo", stop)
+    monkeypatch.setattr("icdpo_chains.cli.loading.build_icdpo", stop)
     monkeypatch.setattr("icdpo_chains.cli.options.read_input", keep)
     command, *words = shlex.split(line)
     assert command == "icdpo"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, error_line, working, write_json
 from icdpo_chains.errors import InvalidInputError
@@ -102,7 +102,7 @@ def accuracy(
     outcomes: list[PairMargins | None] = []
     interrupted = False
     with working("Preparing ...") as status:
-        policy = options.load_policy(status, chosen)
+        policy = loading.load_policy(status, chosen)
         status.update("Embedding the prompts ...")
         store = DemonstrationStore.ephemeral(embedder=options.embedder())
         store.add(rows)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.commands.eval.accuracy import read_pairs
 from icdpo_chains.cli.console import console, working
@@ -79,7 +79,7 @@ def generate(
 
         pairs = read_pairs(files)
         parts = divide(pairs, prompts, seed=seed)
-        policy = options.load_policy(status, options.model_config(model, dtype=dtype, device=device))
+        policy = loading.load_policy(status, options.model_config(model, dtype=dtype, device=device))
         experiment = Experiment(
             policy,  # type: ignore[arg-type]  # the command line can only name a TransformersPolicy
             parts,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import command
 from icdpo_chains.cli.commands.eval.generate import VARIANT_ANSWERS, answer_file
 from icdpo_chains.cli.console import console, working
@@ -120,7 +120,7 @@ def _reward(
     from icdpo_chains.evaluation.judges.reward_model import RewardModel
 
     model = options.model_config(settings["model"], dtype=dtype or settings["dtype"], device=device)
-    policy = options.load_policy(status, model)
+    policy = loading.load_policy(status, model)
     found = RewardModel.load(run / "judge", policy)  # type: ignore[arg-type]  # a TransformersPolicy
     return found, f"Bradley-Terry head on {policy.name}, {len(found.trained_on)} pairs"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icdpo_chains.cli import options
+from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, working
 from icdpo_chains.printable import printable
@@ -87,7 +87,7 @@ def rules(
         from icdpo_chains.evaluation.rules.answering import answer_rules
         from icdpo_chains.evaluation.rules.report import report_rules
 
-        policy = options.load_policy(status, options.model_config(model, dtype=dtype, device=device))
+        policy = loading.load_policy(status, options.model_config(model, dtype=dtype, device=device))
         # The rules are independent of each other, so that a later run may add rules or prompts.
         settings = {
             "model": policy.name,
