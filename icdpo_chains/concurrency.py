@@ -33,7 +33,7 @@ def check_cancelled() -> None:
 class Owner:
     """Remembers the process that built an object; the object does not work in forked processes.
 
-    The threads of the libraries behind a model or a store do not exist in a forked process: a call that waits
+    The threads of the libraries of a model or a store do not exist in a forked process: a call that waits
     for them would never return.
     """
 

@@ -81,7 +81,7 @@ class InstructionsConfig(BaseModel):
     rejected: str = Instructions.rejected
 
 
-# The settings of weights that transformers holds.
+# The settings of the weights in transformers.
 _WEIGHTS = ("dtype", "device", "device_map", "max_memory", "quantization", "attn_implementation", "adapter")
 
 
@@ -94,7 +94,7 @@ class ICDPOConfig(BaseModel):
         dtype: The dtype of the weights, such as `"float32"`.
         device: The device of the model, such as `"cuda"`.
         device_map: The devices of the model's layers, such as `"auto"`, in place of `device`.
-        max_memory: With a device map, the most memory of each device, such as `{"0": "20GiB"}`.
+        max_memory: With a device map, the maximum memory of each device, such as `{"0": "20GiB"}`.
         quantization: `"4bit"` or `"8bit"`, by bitsandbytes.
         attn_implementation: The attention that reads prompts, such as `"eager"`.
         adapter: The directory or hub name of a LoRA adapter for the model.
@@ -158,7 +158,7 @@ class ICDPOConfig(BaseModel):
         for name, key in (("vllm", environment.VLLM_KEY), ("store", environment.CHROMA_TOKEN)):
             if has_credentials(getattr(self, name) or ""):
                 raise ValueError(
-                    f"{name} holds a user name or a password, which would stand in files and logs: leave "
+                    f"{name} contains a user name or a password, which would end up in files and logs: leave "
                     f"them out of the URL, and give the key in the environment ({key})"
                 )
         theirs = [name for name in ("revision", *_WEIGHTS) if getattr(self, name) is not None]
@@ -187,7 +187,7 @@ class ICDPOConfig(BaseModel):
         """Reads a file. A relative `store` is relative to the file.
 
         Raises:
-            InvalidInputError: The file holds no JSON object of these settings; the message names the file,
+            InvalidInputError: The file has no JSON object of these settings; the message names the file,
                 the field and the value.
             OSError: The file can't be read.
         """
@@ -199,7 +199,7 @@ class ICDPOConfig(BaseModel):
         except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"{path} is not JSON: {error}") from None
         if not isinstance(fields, dict):
-            raise InvalidInputError(f"{path} must hold a JSON object of settings, not {fields!r:.60}")
+            raise InvalidInputError(f"{path} must contain a JSON object of settings, not {fields!r:.60}")
         try:
             config = cls.model_validate_json(json.dumps(fields))
         except ValidationError as error:

@@ -64,7 +64,7 @@ class ICDPOSettings(PicklableSettings):
         dtype: The dtype of the weights, such as `"float32"`.
         device: The device of the model, such as `"cuda"`.
         device_map: The devices of the model's layers, such as `"auto"`, in place of `device`.
-        max_memory: With a device map, the most memory of each device, such as `{"0": "20GiB"}`.
+        max_memory: With a device map, the maximum memory of each device, such as `{"0": "20GiB"}`.
         quantization: `"4bit"` or `"8bit"`, by bitsandbytes.
         attn_implementation: The attention that reads prompts, such as `"eager"`.
         adapter: The directory or hub name of a LoRA adapter for the model.

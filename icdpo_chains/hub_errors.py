@@ -1,4 +1,4 @@
-"""`hub_problem`: tells a wrong name, a missing right and an unreachable hub apart."""
+"""`hub_problem`: distinguishes a wrong name, a missing right and an unreachable hub."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class ICDPO(Pipeline):
             store: Replaces the store that the config names.
 
         Raises:
-            InvalidInputError: The file holds no valid config.
+            InvalidInputError: The file has no valid config.
             OSError: The file can't be read.
             PolicyError, StoreError, WeightsError: See `from_defaults`.
         """
@@ -197,7 +197,7 @@ class ICDPO(Pipeline):
     def stream(self, prompt: Conversation, **options: Any) -> Generator[AnswerChunk, None, None]:
         """Answers a question in pieces; takes the options of `generate`.
 
-        With `n=1`, the text arrives as it is sampled: no chunk holds half a character or a part of a stop
+        With `n=1`, the text arrives as it is sampled: no chunk contains half a character or a part of a stop
         string. With more candidates, or with a policy that can't stream, the answer arrives whole. The last
         chunk has the result. Closing the iterator cancels the answer.
         """

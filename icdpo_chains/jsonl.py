@@ -23,7 +23,7 @@ _SETTINGS = "settings"
 class ResumableFile(AbstractContextManager["ResumableFile"]):
     """A JSONL file of records; each record is complete or absent.
 
-    The first line holds the run's settings, so that a run never continues with other settings. Reopening the
+    The first line has the run's settings, so that a run never continues with other settings. Reopening the
     file removes a last line that a stop cut off. One process writes at a time.
 
     Args:
@@ -76,7 +76,7 @@ class ResumableFile(AbstractContextManager["ResumableFile"]):
             ValueError: the file has a record with this key.
         """
         if key in self.records:
-            raise ValueError(f"{self.path} already holds a record {key!r}")
+            raise ValueError(f"{self.path} already contains a record {key!r}")
         plain = json.loads(_line({"key": key, **record}))
         self._write(plain)
         self.records[key] = plain
@@ -135,7 +135,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     except UnicodeDecodeError:
         lines = []
     if not lines or set(lines[0][1]) != {_SETTINGS} or not isinstance(lines[0][1][_SETTINGS], dict):
-        raise InvalidInputError(f"{path} was not written by icdpo: its first line holds no settings")
+        raise InvalidInputError(f"{path} was not written by icdpo: its first line has no settings")
     records: dict[str, dict[str, Any]] = {}
     for number, record in lines[1:]:
         if not isinstance(record.get("key"), str) or record["key"] in records:

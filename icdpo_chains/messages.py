@@ -36,7 +36,7 @@ def check_text(text: object, what: str) -> str:
 
     Raises:
         TypeError: the value is not a string.
-        InvalidInputError: the string holds a lone surrogate, which no encoding can represent.
+        InvalidInputError: the string contains a lone surrogate, which no encoding can represent.
     """
     if not isinstance(text, str):
         raise TypeError(f"{what} must be a string, not {type(text).__name__}: {text!r:.80}")
@@ -44,7 +44,7 @@ def check_text(text: object, what: str) -> str:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InvalidInputError(
-            f"{what} holds the lone surrogate {text[error.start]!r} at position {error.start}, which is not "
+            f"{what} has the lone surrogate {text[error.start]!r} at position {error.start}, which is not "
             "valid Unicode: decode the source as UTF-8 (errors='replace') or remove it"
         ) from None
     return text
@@ -81,7 +81,7 @@ class Message:
         check_text(self.content, f"the content of the {self.role} message")
         if self.tool_calls and self.role != "assistant":
             raise InvalidInputError(
-                f"a {self.role} message holds tool calls: only an assistant's message may hold them"
+                f"a {self.role} message contains tool calls: only an assistant's message may contain them"
             )
         for field in ("tool_call_id", "name"):
             value = getattr(self, field)

@@ -127,7 +127,7 @@ def from_foreign_page(headers: Headers) -> bool:
 
 
 def has_credentials(url: str) -> bool:
-    """Returns whether a URL holds a user name or a password."""
+    """Returns whether a URL contains a user name or a password."""
     return "@" in url.partition("://")[2].partition("/")[0]
 
 

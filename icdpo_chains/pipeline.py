@@ -43,7 +43,7 @@ class Pipeline:
         sampling: How candidates are sampled.
         instructions: The texts before chosen and before rejected answers.
         format: The layout of texts; by default the tokenizer's chat template if it has one.
-        max_context: The most tokens of context and answer; the model's own limit holds as well.
+        max_context: The maximum number of tokens of context and answer, up to the model's own limit.
         finalists: Rejects candidates that fall behind while they are sampled, until this many are left. That
             is faster for a large `n`, and changes some answers (see `docs/speed.md`).
         demonstrations_required: Whether an empty result of the retriever is an error; otherwise the

@@ -48,11 +48,11 @@ class Question:
             return self
         reader = self.request.sampling.reasoning or ThoughtReader()
 
-        def told(text: str) -> None:
+        def report(text: str) -> None:
             answer = reader.so_far(stream.token_ids, text, self.tokenizer)
             on_text(self.format.answer_so_far(answer))
 
-        stream = TokenStream(told)
+        stream = TokenStream(report)
         return replace(self, request=replace(self.request, stream=stream))
 
     def watched(self, on_ended: Callable[[], None]) -> Question:

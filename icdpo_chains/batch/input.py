@@ -106,5 +106,5 @@ def count_rows(path: str | Path, *, name: str | Path | None = None) -> int:
         if row.refused is not None and not reason:
             reason = f"; row {row.number}, line {row.line}: {row.refused}"
     if not usable:
-        raise InvalidInputError(f"{name or path} holds no usable prompt{reason}")
+        raise InvalidInputError(f"{name or path} has no usable prompt{reason}")
     return count

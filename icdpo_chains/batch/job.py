@@ -34,7 +34,7 @@ class JobReport:
         rows: the number of rows in the input.
         already_there: rows written by earlier runs.
         added: rows written by this run, failed rows included.
-        failed: rows in the output that hold an error, from any run.
+        failed: rows in the output that contain an error, from any run.
         seconds: the duration of this run so far.
     """
 
@@ -83,7 +83,7 @@ def run_batch_job(
         on_progress: called after each chunk.
 
     Raises:
-        InvalidInputError: the input holds no prompt or is not a regular file; or the output belongs to a job
+        InvalidInputError: the input has no prompt or is not a regular file; or the output belongs to a job
             with other settings, to no job, or to a running job.
         PolicyError, StoreError, WeightsError, NoDemonstrationsError: the model or the store is unusable.
         ICDPOError: the output can't be written.

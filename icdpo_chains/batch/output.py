@@ -26,7 +26,7 @@ JOB = ".job.json"
 class JobOutput(AbstractContextManager["JobOutput"]):
     """A JSONL file with one line per row; each line is complete or absent.
 
-    A file beside it, the output's name with `.job.json`, holds the settings of the job, so that the job never
+    A file beside it, the output's name with `.job.json`, has the settings of the job, so that the job never
     continues with other settings. The rows on disk are the rows done: reopening the file removes a last line
     that a stop cut off. One process writes at a time.
 
@@ -41,7 +41,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         seed: the seed of the job.
         rows: the number of rows in the input.
         done: the numbers of the rows in the file.
-        failed: the number of rows in the file that hold an error.
+        failed: the number of rows in the file that contain an error.
 
     Raises:
         InvalidInputError: the file belongs to a job with other settings, to no job, or to a running job.
@@ -88,7 +88,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
             records: JSON values with the number of their `row`.
 
         Raises:
-            ICDPOError: the disk is full or gone; the file then holds none of these records.
+            ICDPOError: the disk is full or gone; the file then has none of these records.
         """
         fresh: dict[int, Mapping[str, Any]] = {}
         for record in records:

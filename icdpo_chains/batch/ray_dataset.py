@@ -88,7 +88,7 @@ def ray_answers(
         seed: the seed of the job.
         done: the numbers of the rows to skip.
         build: builds the ICDPO in a worker.
-        workers: the most workers.
+        workers: the maximum number of workers.
         chunk: the number of rows per chunk.
 
     Raises:

@@ -44,7 +44,7 @@ def run_ray_job(
         prompts: as in `run_batch_job`; only the calling node reads it.
         out: as in `run_batch_job`; only the calling node writes it.
         build: builds the ICDPO in each worker: a function that can be pickled.
-        workers: the most workers; by default one per GPU, or else one per node, or one per server.
+        workers: the maximum number of workers; by default one per GPU, else one per node, or one per server.
         address: the address of a Ray cluster, `"auto"` for the one on this machine.
         chunk: as in `run_batch_job`.
         retry_failed: as in `run_batch_job`.

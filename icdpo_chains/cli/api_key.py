@@ -37,7 +37,7 @@ def read_api_key(file: Path | None, host: str) -> str | None:
         try:
             key, where = file.read_text(encoding="utf-8"), str(file)
         except UnicodeDecodeError:
-            raise InvalidInputError(f"{file} is not UTF-8: an API key file must hold ASCII") from None
+            raise InvalidInputError(f"{file} is not UTF-8: an API key file must contain ASCII") from None
     if key is None:
         if not is_loopback(host):
             raise typer.BadParameter(
@@ -46,5 +46,5 @@ def read_api_key(file: Path | None, host: str) -> str | None:
             )
         return None
     if len(key.split()) != 1 or not key.isascii():
-        raise InvalidInputError(f"{where} must hold one API key, in ASCII and without white space")
+        raise InvalidInputError(f"{where} must contain one API key, in ASCII and without white space")
     return key.strip()

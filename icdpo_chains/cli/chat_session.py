@@ -50,7 +50,7 @@ class ChatSession:
         """Runs a command.
 
         Returns:
-            What to tell the user; `None` to leave.
+            The message for the user; `None` to leave.
 
         Raises:
             InvalidInputError: The command is unknown, or there is no answer yet.
@@ -70,9 +70,9 @@ class ChatSession:
         if name == "/instead":
             if not text.strip():
                 raise InvalidInputError("/instead needs the better answer: /instead TEXT")
-            told = self._record(None, text.strip())
+            message = self._record(None, text.strip())
             self.turns[-1] = Message("assistant", text.strip())
-            return told
+            return message
         raise InvalidInputError(f"the command {name[:40]} is unknown: /help lists the commands")
 
     def _last(self) -> Message:

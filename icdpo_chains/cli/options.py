@@ -131,7 +131,7 @@ MaxMemory: TypeAlias = Annotated[
     typer.Option(
         parser=_json_object,
         metavar="JSON",
-        help='With --device-map, the most memory of each device, such as {"0": "20GiB"}.',
+        help='With --device-map, the maximum memory of each device, such as {"0": "20GiB"}.',
     ),
 ]
 Quantization: TypeAlias = Annotated[

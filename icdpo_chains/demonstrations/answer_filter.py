@@ -45,7 +45,7 @@ class AnswerFilter:
         stamp = self._store.fingerprint if stamp is None else stamp
         if self._known is None or self._known[0] != stamp:
             conditions = [*self._conditions]
-            # A filter makes Chroma's search slower, and most stores hold no lone rejected answers.
+            # A filter makes Chroma's search slower, and most stores have no lone rejected answers.
             if self._require_chosen and self._store.list(where={HAS_CHOSEN: False}, limit=1):
                 # Only demonstrations without a chosen answer have the key.
                 conditions.append({HAS_CHOSEN: {"$ne": False}})
@@ -57,5 +57,5 @@ class AnswerFilter:
 
 
 def holds_unpaired(store: DemonstrationStore) -> bool:
-    """Returns whether a store holds demonstrations that lack a chosen or a rejected answer."""
+    """Returns whether a store contains demonstrations that lack a chosen or a rejected answer."""
     return any(store.list(where={key: False}, limit=1) for key in (HAS_REJECTED, HAS_CHOSEN))

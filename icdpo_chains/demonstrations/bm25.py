@@ -66,7 +66,7 @@ class BM25Index:
 
     def scores(self, tokens: Sequence[str]) -> NDArray[np.float32]:
         """Returns the score of each text, float32 [texts]; unknown tokens are ignored."""
-        if self._bm25 is None:  # no text holds a word
+        if self._bm25 is None:  # no text contains a word
             return np.zeros(self._size, dtype=np.float32)
         scores: NDArray[np.float32] = self._bm25.get_scores_from_ids(self._bm25.get_tokens_ids(tokens))
         return scores

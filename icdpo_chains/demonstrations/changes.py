@@ -65,7 +65,7 @@ class _Change:
 
 
 class Recorder:
-    """Remembers what a store holds for the prompts of a change, before it."""
+    """Remembers what a store contains for the prompts of a change, before it."""
 
     def __init__(self, store: DemonstrationStore) -> None:
         self._store = store

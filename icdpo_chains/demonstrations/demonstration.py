@@ -14,7 +14,7 @@ from icdpo_chains.messages import Conversation, Message, as_conversation, check_
 __all__ = ["Demonstration"]
 
 _DEEPEST = 64
-"""The most levels of lists and objects in metadata: JSON readers fail at some hundred levels."""
+"""The maximum number of levels of lists and objects in metadata: JSON readers fail at some hundred levels."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _checked_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
         text = json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False)
         text.encode("utf-8")
     except (TypeError, ValueError) as error:
-        raise DemonstrationError(f"metadata must hold JSON values only: {error}") from None
+        raise DemonstrationError(f"metadata must contain JSON values only: {error}") from None
     copy: dict[str, Any] = json.loads(text)
     return copy
 

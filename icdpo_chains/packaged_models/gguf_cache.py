@@ -70,7 +70,7 @@ def converted_gguf(file: Path, dtype: torch.dtype) -> Path | None:
 def converted_tokenizer(file: Path) -> Path | None:
     """Returns the directory of a GGUF file's tokenizer; converts the tokenizer on its first use.
 
-    The directory is named for the file's beginning, which holds the tokenizer, and its size: hashing all of a
+    The directory is named for the file's beginning, which has the tokenizer, and its size: hashing all of a
     large file takes longer than loading the file.
 
     Args:

@@ -102,8 +102,8 @@ def _forced(rows: Sequence[Row], batch: Sequence[int], position: int) -> dict[in
 
     A row's next token is known if the token was streamed before a restart, or if the token closes a thought.
     """
-    told = {place: rows[row].forced[0] for place, row in enumerate(batch) if rows[row].forced}
-    return told | {
+    known = {place: rows[row].forced[0] for place, row in enumerate(batch) if rows[row].forced}
+    return known | {
         place: stream.token_ids[position]
         for place, row in enumerate(batch)
         if (stream := rows[row].request.stream) is not None and len(stream.token_ids) > position
@@ -136,7 +136,7 @@ class Row:
         request: the request of the continuation.
         index: the continuation's number within the request.
         token_ids: the sampled tokens.
-        logprobs: the log-probabilities of the tokens, also of tokens behind a stop string.
+        logprobs: the log-probabilities of the tokens, also of tokens after a stop string.
         contrast_logprobs: the log-probabilities in the contrast context, for the tokens read so far.
         text: the text, cut before a stop string.
         ended: whether an end token or a stop string ended it.
@@ -221,7 +221,7 @@ class Row:
         """Returns the finished sample."""
         reason: FinishReason = "rejected" if self.rejected else "stop" if self.ended else "length"
         text = self._decoded(len(self.token_ids)) if self.text is None else self.text
-        count = len(self.token_ids)  # without the tokens behind a stop string
+        count = len(self.token_ids)  # without the tokens after a stop string
         contrast = None
         if self.request.finalists is not None or self.request.sampling.guided:
             contrast = tuple(self.contrast_logprobs[:count])

@@ -48,7 +48,7 @@ class Halving:
         branches: rows of the contrast prompts, one for each candidate of the watched requests.
         first_logits: for each watched request, the logits [vocabulary] that follow its contrast context.
         requests: all requests of the batch; requests without `finalists` are not watched.
-        most_logits: the most logits to hold at a time.
+        most_logits: the maximum number of logits in memory at a time.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ class FakePolicy(ProcessLocal):
         responses: the answers to return in turn, repeated from the start when used up, for any context; or a
             function that returns such answers for the context's text. Without responses, candidates are
             sampled from the bigram model.
-        max_context: the most tokens (bytes and control tokens) of context and answer together.
+        max_context: the maximum number of tokens (bytes and control tokens) of context and answer together.
         name: the name in results.
         chat: give the tokenizer a chat template (ChatML).
         tools: let the template show tools.

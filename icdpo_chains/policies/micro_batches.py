@@ -42,9 +42,9 @@ class MicroBatches:
     Args:
         run: Samples for requests together; the results do not depend on the batch. An error in place of the
             samples of a request is raised for this request alone.
-        max_rows: The most candidates of a batch; a request with more candidates runs alone.
+        max_rows: The maximum number of candidates of a batch; a request with more candidates runs alone.
         lock: The lock of the model.
-        max_waiting: The most requests that may wait. The requests of one call are never split.
+        max_waiting: The maximum number of requests that may wait. The requests of one call are never split.
         fitting: Returns how many of some requests, from the first on, the memory can hold together: at least
             one. By default all of them.
 

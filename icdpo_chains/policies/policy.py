@@ -27,7 +27,7 @@ class Policy(Protocol):
         name: The model's name in results.
         tokenizer: The model's Hugging Face tokenizer.
         eos_token_ids: The ids that end an answer.
-        max_context: The most tokens of context and answer together; `None` for no limit.
+        max_context: The maximum number of tokens of context and answer together; `None` for no limit.
     """
 
     @property
@@ -62,7 +62,7 @@ class Policy(Protocol):
             continuations: Token ids; an empty continuation gives an empty list.
 
         Raises:
-            ValueError: The context is empty, or a continuation does not fit behind it.
+            ValueError: The context is empty, or a continuation does not fit after it.
         """
         ...
 
@@ -159,7 +159,7 @@ def check_fits(policy: Policy, context: Sequence[int], new_tokens: int) -> None:
     Args:
         policy: The policy with its `max_context`.
         context: Token ids.
-        new_tokens: The most tokens that follow.
+        new_tokens: The maximum number of tokens that follow.
 
     Raises:
         ValueError: The context is empty, or leaves no room for the tokens.

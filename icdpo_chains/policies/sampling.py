@@ -25,7 +25,7 @@ Decoding = Literal["sample", "guided"]
 FinishReason = Literal["stop", "length", "rejected"]
 
 MAX_CANDIDATES = 256
-"""The most candidates that one call may ask for: a typing mistake must not fill the memory."""
+"""The maximum number of candidates per call: a typo must not exhaust the memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class SamplingParams:
             of the score at each token (arXiv 2509.26169); see `Guidance`.
         guidance: The weight beta of the contrast; 0 equals `"sample"`.
         alpha: Guided decoding never chooses tokens below this share of the likeliest token's probability.
-        max_thinking_tokens: The longest thought, in tokens; the closing tag is forced behind it, and belongs
+        max_thinking_tokens: The longest thought, in tokens; the closing tag is forced after it, and belongs
             to the thought. `None` for no limit.
         reasoning: Tells thoughts from answers: stop strings end an answer, never a thought. `ICDPO` sets this
             attribute for each context.
@@ -92,9 +92,9 @@ class SamplingParams:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         for text in stop:
             if not isinstance(text, str):
-                raise TypeError(f"stop must hold strings, not {text!r}")
+                raise TypeError(f"stop must contain strings, not {text!r}")
             if not text:
-                raise ValueError("stop holds an empty string, which would end every answer at once")
+                raise ValueError("stop contains an empty string, which would end every answer at once")
         object.__setattr__(self, "stop", stop)
         if self.seed is not None:
             if isinstance(self.seed, bool) or not isinstance(self.seed, int):

@@ -19,7 +19,7 @@ def score_chunks(
 
     Args:
         requests: The contexts and their continuations. A request without a token to score is left out.
-        most_tokens: The most tokens of a chunk, padding included; a single continuation may be longer.
+        most_tokens: The maximum number of tokens of a chunk, with padding; one continuation may be longer.
         mixed: Whether a chunk may have continuations of several requests.
     """
     chunk: Chunk = []

@@ -41,7 +41,7 @@ class OtherTokensError(Exception):
 class RepeatedStream(TokenStream):
     """The stream of a computation that begins again with the same seed: the tokens repeat themselves.
 
-    Forced tokens would use up other random numbers than sampled ones, so that the tokens behind them would
+    Forced tokens would use up other random numbers than sampled ones, so that the tokens after them would
     differ. Nothing is forced here.
 
     Args:

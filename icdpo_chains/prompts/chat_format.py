@@ -23,10 +23,10 @@ Shown = tuple[Sequence[Message], str]
 
 _CONTINUE = "continue_final_message"
 _CUT = "zqkend"
-"""Stands behind the beginning of an answer while the template is rendered."""
+"""Follows the beginning of an answer while the template is rendered."""
 
 _MOST_KEPT = 10_000
-"""The most turns of all shapes of conversations that are kept."""
+"""The maximum number of turns in the cache, over all shapes of conversations."""
 
 _TOOL = {
     "type": "function",
@@ -169,7 +169,7 @@ class ChatFormat:
 
     @cached_property
     def _takes_opening(self) -> bool:
-        """Whether the assistant's turn may open a conversation, alone and behind demonstrations."""
+        """Whether the assistant's turn may open a conversation, alone and after demonstrations."""
         opening = [Message("assistant", "hello"), Message("user", "hello")]
         try:
             found = [
@@ -224,7 +224,7 @@ class ChatFormat:
         )
 
     def _check_shown(self, turns: Sequence[Message], rendered: str) -> None:
-        at = 0  # mostly, each text stands behind the text before: the search is linear
+        at = 0  # mostly, each text follows the text before: the search is linear
         for turn in turns:
             for text in _texts(turn):
                 place = rendered.find(text, at)
@@ -269,7 +269,7 @@ def _texts(turn: Message) -> list[str]:
 
 
 def _opening_told(conversation: Sequence[Message]) -> list[Message]:
-    """The conversation with the assistant's turn that opens it told by the user."""
+    """The conversation with the assistant's turn that opens it given to the user."""
     turns = list(conversation)
     first = next((i for i, turn in enumerate(turns) if turn.role != "system"), len(turns))
     if first < len(turns) and turns[first].role == "assistant" and not turns[first].tool_calls:

@@ -58,7 +58,7 @@ class TextEncoder:
         ids = self._plain(text)
         if self._control_ids.isdisjoint(ids):
             return ids
-        # A vocabulary can hold a control as an ordinary piece (Unigram, WordLevel): encode its halves apart.
+        # A vocabulary can have a control as an ordinary piece (Unigram, WordLevel): encode its halves apart.
         starts = [found.start() + 1 for found in self._control.finditer(text)]
         pieces = [text[start:end] for start, end in zip([0, *starts], [*starts, len(text)], strict=True)]
         ids = [token for piece in pieces for token in self._plain(piece)]

@@ -78,7 +78,7 @@ class Harmless:
     def in_order(self, rendered: str) -> bool:
         """Whether the marks stand in their order; a template may place the system message that opens."""
         found = _first_places(rendered)
-        # The results of several calls may be moved behind their calls.
+        # The results of several calls may be moved after their calls.
         moved = {f"zqk{place}x" for place, turn in enumerate(self.turns) if turn.role == "tool"}
         first = 1 if self.turns and self.turns[0].role == "system" else 0
         places = [found.get(mark, -1) for mark in self.marks[first:] if mark not in moved]

@@ -30,7 +30,7 @@ class Layout:
         no_words: The content of a call without words: the empty text, or `None`.
         short_ids: Whether the ids of calls are nine letters and digits long, as Mistral's templates demand.
         split: Whether the words of a message and each of its calls are messages of their own, each call
-            with its result behind it.
+            with its result after it.
         results: The role of a tool's result.
     """
 
@@ -142,7 +142,7 @@ def without_system(turns: Sequence[Message]) -> list[Message]:
 
 
 def _split(turns: Sequence[Message]) -> list[Message]:
-    """The turns with one call in each message, and its result behind it."""
+    """The turns with one call in each message, and its result after it."""
     result: list[Message] = []
     moved: set[int] = set()
     for place, turn in enumerate(turns):

@@ -49,7 +49,7 @@ def known_tags(tokenizer: Any) -> tuple[ReasoningTags, ...]:
     """
     template = getattr(tokenizer, "chat_template", None)
     texts = [str(template or ""), *map(str, getattr(tokenizer, "added_tokens_decoder", {}).values())]
-    # The marks of a channel are separate tokens: a vocabulary holds only the first mark.
+    # The marks of a channel are separate tokens: a vocabulary contains only the first mark.
     marks = {tags: re.match(r"<[^>]*>|[^\n]*", tags.opening) for tags in KNOWN_TAGS}
     found = [tags for tags, mark in marks.items() if mark and any(mark[0] in text for text in texts)]
     return tuple(found)

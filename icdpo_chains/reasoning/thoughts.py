@@ -18,7 +18,7 @@ _CALL = re.compile(r"<\|channel\|>commentary to=|<\|start\|>assistant to=|\A to=
 """The beginning of a call of gpt-oss, whose recipient stands in the channel's name or in the role's."""
 
 _CALL_LENGTH = 32
-"""The most characters of a match of `_CALL`."""
+"""The maximum number of characters of a match of `_CALL`."""
 
 _BETWEEN_MESSAGES = re.compile(
     r"<\|end\|>(?:<\|start\|>assistant)?(?:<\|channel\|>analysis<\|message\|>)?|<\|start\|>assistant"
@@ -33,7 +33,7 @@ class Thought:
         reasoning: the thought, without its tags; `None` for no thought, and for an empty thought.
         answer: the answer; empty for an unfinished thought.
         num_tokens: the number of leading tokens that belong to the thought, including its tags and the white
-            space behind them.
+            space after them.
         finished: whether the thought has its closing tag.
     """
 
@@ -54,11 +54,11 @@ class _Span:
 
 @dataclass(frozen=True)
 class ThoughtReader:
-    """Separates thought and answer behind one context.
+    """Separates thought and answer after one context.
 
     A thought is between an opening and a closing tag at the beginning of the text. If the context already
     opens the thought (as in the templates of DeepSeek-R1), there is only a closing tag. A lone closing tag
-    ends a thought behind other contexts too, except behind a closed, empty thought.
+    ends a thought after other contexts too, except after a closed, empty thought.
 
     Attributes:
         tags: the tags to look for.
@@ -81,7 +81,7 @@ class ThoughtReader:
         *,
         closing_alone: bool = True,
     ) -> ThoughtReader:
-        """Returns the reader for texts behind a context.
+        """Returns the reader for texts after a context.
 
         Args:
             context: token ids.
@@ -204,7 +204,7 @@ class ThoughtReader:
 
     def _thought_tokens(self, token_ids: Sequence[int], start: int, tokenizer: Any) -> int:
         least, most = 1, len(token_ids)
-        while least < most:  # the shortest beginning that holds the whole thought
+        while least < most:  # the shortest beginning that contains the whole thought
             middle = (least + most) // 2
             if len(_decoded(tokenizer, token_ids[:middle])) >= start:
                 most = middle
@@ -233,7 +233,7 @@ class ThoughtReader:
         return _Span(begin, end, answer)
 
     def _opening(self, text: str, at: int) -> tuple[int, ReasoningTags | None]:
-        """Returns the position behind an opening tag at a position, or behind white space there."""
+        """Returns the position after an opening tag at a position, or after white space there."""
         start = at
         while start < len(text) and text[start].isspace():
             start += 1
@@ -261,7 +261,7 @@ def answer_alone(text: str, tags: Sequence[ReasoningTags] = ()) -> str:
 
 
 def _closing(tags: ReasoningTags, text: str, at: int) -> tuple[int, int] | None:
-    """Returns the positions before and behind the first closing tag."""
+    """Returns the positions before and after the first closing tag."""
     end = text.find(tags.closing, at)
     if _is_channel(tags):
         # A call of gpt-oss follows a thought without a final channel. The limit of the search keeps several

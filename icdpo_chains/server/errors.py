@@ -151,12 +151,12 @@ def install(app: FastAPI) -> None:
     """Gives all errors of an application the same form."""
 
     async def known(request: Request, error: Exception) -> ASCIIResponse:
-        told = as_api_error(error)
+        shown = as_api_error(error)
         if isinstance(error, APIError):  # our own refusal: a traceback would add nothing
-            _log.info("%s %s: %s", request.method, request.scope["path"], told.code)
-        elif told.status >= 500:
-            _log.error("%s %s: %s", request.method, request.scope["path"], told.code, exc_info=error)
-        return told.response()
+            _log.info("%s %s: %s", request.method, request.scope["path"], shown.code)
+        elif shown.status >= 500:
+            _log.error("%s %s: %s", request.method, request.scope["path"], shown.code, exc_info=error)
+        return shown.response()
 
     async def unknown(request: Request, error: Exception) -> ASCIIResponse:
         return as_api_error(error).response()  # Starlette raises it again, and the server logs it

@@ -96,11 +96,11 @@ class EventStream(StreamingResponse, Generic[T]):
             for chunk in self._chunks(self._task.result()):
                 yield _event(chunk)
         except Exception as error:
-            told = as_api_error(error)
-            if told.status >= 500 and told is not error:
-                _log.error("%s: %s", self._scope["path"], told.code, exc_info=error)
-            self._scope[STATUS] = told.status
-            yield _event(told.body())
+            shown = as_api_error(error)
+            if shown.status >= 500 and shown is not error:
+                _log.error("%s: %s", self._scope["path"], shown.code, exc_info=error)
+            self._scope[STATUS] = shown.status
+            yield _event(shown.body())
         yield b"data: [DONE]\n\n"
 
     async def _wait(self) -> dict[str, Any] | None:

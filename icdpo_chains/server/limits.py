@@ -20,10 +20,10 @@ class ServerLimits:
     """The limits of a request.
 
     Attributes:
-        max_waiting: the most questions in progress or waiting; further ones get 429.
+        max_waiting: the maximum number of questions in progress or waiting; further ones get 429.
         max_body_bytes: the largest request body, counted during reading; a larger one gets 413.
-        max_candidates: the most candidates of a question, or responses to rank.
-        max_demonstrations: the most demonstrations shown for a question.
+        max_candidates: the maximum number of candidates of a question, or responses to rank.
+        max_demonstrations: the maximum number of demonstrations shown for a question.
         max_characters: the longest conversation or response, in characters.
         max_tokens: the longest answer, in tokens.
         request_timeout: the seconds after which a question gets 504 and is cancelled.

@@ -83,7 +83,7 @@ class Observation:
     """Middleware that counts requests by endpoint and status.
 
     Args:
-        app: the application behind it.
+        app: the application that it wraps.
         metrics: the counters.
     """
 

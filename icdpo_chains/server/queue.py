@@ -33,7 +33,7 @@ class Queue:
     up: the number of places bounds the work and not the number of open connections.
 
     Args:
-        most: the most questions in progress or waiting.
+        most: the maximum number of questions in progress or waiting.
         timeout: the seconds after which a question is cancelled.
 
     Attributes:

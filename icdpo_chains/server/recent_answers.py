@@ -34,8 +34,8 @@ class RecentAnswers:
     """The latest answers; the oldest are forgotten. Thread-safe.
 
     Args:
-        most: the most responses to keep, each with all its choices.
-        most_characters: the most characters of all kept texts.
+        most: the maximum number of responses to keep, each with all its choices.
+        most_characters: the maximum number of characters of all kept texts.
     """
 
     def __init__(self, most: int = 10_000, most_characters: int = 20_000_000) -> None:

@@ -38,7 +38,7 @@ def serve(app: FastAPI, bound: socket.socket, on_ready: Callable[[], None] = lam
     config = uvicorn.Config(
         app,
         log_config=None,
-        access_log=False,  # its lines would hold search texts; see `AccessLog`
+        access_log=False,  # its lines would contain search texts; see `AccessLog`
         server_header=False,
         timeout_keep_alive=65,
         timeout_graceful_shutdown=_LINGER,

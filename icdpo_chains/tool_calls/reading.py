@@ -1,6 +1,6 @@
 """`read_calls`: the tool calls in a text that a model wrote, in the forms of some twenty model families.
 
-Every reader takes a time linear in the text, and none raises: a text that holds no readable call is content.
+Every reader takes a time linear in the text, and none raises: a text that has no readable call is content.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Schemas = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ReadCalls:
-    """A text, told apart.
+    """A text, separated into content and tool calls.
 
     Attributes:
         content: The text outside the calls.
@@ -48,7 +48,7 @@ class _Blocks:
 
 
 def read_calls(text: str, tools: Sequence[Mapping[str, Any]] = ()) -> ReadCalls:
-    """Tells the calls in a text apart from its content.
+    """Separates the calls in a text from its content.
 
     Args:
         text: The text that a model wrote, without its thought.
@@ -97,7 +97,7 @@ def _blocks(text: str, form: _Blocks, schemas: _Schemas) -> ReadCalls:
 
 
 def _rest(content: str, rest: str, mark: str, schemas: _Schemas) -> ReadCalls:
-    """The calls behind a mark that no mark closes, or that one may close; several may follow one another."""
+    """The calls after a mark without a closing mark, or with an optional one; there may be several."""
     pieces = rest.split(mark) if "[ARGS]" in rest else [rest]
     calls, broken = [], []
     for piece in pieces:
@@ -246,4 +246,4 @@ _AROUND = (
 )
 
 CALL_MARKS = (*(form.opening for form in _FORMS), *_REST, "[ARGS]")
-"""The strings that a call holds and that may be control tokens."""
+"""The strings that a call contains and that may be control tokens."""

@@ -87,7 +87,7 @@ def _tool_call(item: object, where: str) -> ToolCall:
     function = item.get("function", item) if isinstance(item, Mapping) else None
     if not isinstance(item, Mapping) or not isinstance(function, Mapping) or "name" not in function:
         raise InvalidInputError(
-            f"{where} holds the tool call {item!r:.80}: give "
+            f"{where} contains the tool call {item!r:.80}: give "
             '{"id": ..., "function": {"name": ..., "arguments": {...}}}'
         )
     arguments = function.get("arguments") or {}

@@ -57,7 +57,7 @@ class ToolChoice:
         return makes_call if called else answers
 
     def read(self, text: str) -> ReadCalls:
-        """Tells the calls in a text apart from its content."""
+        """Separates the calls in a text from its content."""
         return read_calls(text, self._tools)
 
     def _makes_call(self, text: str) -> bool:

@@ -1,4 +1,4 @@
-"""Calls whose arguments stand between tags, as Qwen3-Coder and GLM-4.5 write them."""
+"""Calls with arguments between tags, as Qwen3-Coder and GLM-4.5 write them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _parameters(pieces: list[str]) -> Iterator[tuple[str, str]]:
         name, end, value = piece.partition(">")
         if not end:
             raise ValueError("a <parameter=NAME> tag has no end")
-        # The value itself may hold the closing tag's text; the last one closes it.
+        # The value itself may contain the closing tag's text; the last one closes it.
         value = value.rpartition("</parameter>")[0] or value
         yield name.strip(), value.removeprefix("\n").removesuffix("\n")
 

@@ -31,7 +31,7 @@ class OwnOrigin:
     no page of another origin may send anything to this one, or show it in a frame.
 
     Args:
-        app: The application behind it.
+        app: The application that it wraps.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -59,7 +59,7 @@ class PageAccess:
     `Authorization: Bearer KEY`.
 
     Args:
-        app: The application behind it.
+        app: The application that it wraps.
         key: The key.
     """
 

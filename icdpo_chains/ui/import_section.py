@@ -78,7 +78,7 @@ def import_section(backend: Backend, changes: Any) -> Any:
             all_pairs = gr.Checkbox(False, label="All pairs of a ranked list, not only best and worst")
         with gr.Column(min_width=320):
             outcome = gr.Textbox(
-                label="What the file holds",
+                label="What the file contains",
                 placeholder="Choose a file: nothing is stored before you have seen what it holds.",
                 lines=9,
                 max_lines=20,

@@ -22,7 +22,7 @@ from icdpo_chains.ui.teaching import Opinion, teach, undo
 __all__ = ["teach_tab"]
 
 _LINE = 400
-"""The most characters of a candidate in the list."""
+"""The maximum number of characters of a candidate in the list."""
 
 Updates = dict[Any, Any]
 

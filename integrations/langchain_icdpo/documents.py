@@ -12,7 +12,7 @@ __all__ = ["to_document", "to_retrieved"]
 
 
 def to_document(found: RetrievedDemonstration) -> Document:
-    """Returns a demonstration as a document: the prompt is the text, and the metadata hold everything.
+    """Returns a demonstration as a document: the prompt is the text, and the metadata contain everything.
 
     `Demonstration.from_dict(document.metadata)` restores the demonstration exactly.
     """

@@ -56,7 +56,7 @@ def record_feedback(
         thumb: `"up"` or `"down"`: the user's vote on the model's answer.
         comment: a text to store with the demonstration.
         feedback: LangSmith's record of a feedback: `score` (a number or a bool), `correction` (a text, or a
-            mapping that holds it as `output`, `answer`, `content` or `text`), `comment`, `key`, `run_id`.
+            mapping that contains it as `output`, `answer`, `content` or `text`), `comment`, `key`, `run_id`.
         metadata: values to store with the demonstration. A user or a time distinguishes votes on the same
             answer.
 
@@ -114,7 +114,7 @@ def demonstration_of_feedback(
         raise InvalidInputError("thumb= is a vote on the model's answer: leave rejected= out")
     if answer is None:
         raise InvalidInputError(
-            "the run or the messages hold no answer for the thumb: add the answer to them"
+            "the run or the messages have no answer for the thumb: add the answer to them"
         )
     if isinstance(run_or_messages, Mapping) or hasattr(run_or_messages, "inputs"):
         kept = {**_run_id(run_or_messages), **kept}  # distinguishes votes on two runs
@@ -124,7 +124,7 @@ def demonstration_of_feedback(
 def kept_in(
     store: DemonstrationStore | str | Path | None, items: Sequence[Demonstration]
 ) -> list[Demonstration]:
-    """Adds demonstrations and returns each as the store now holds it; for `store`, see `record_feedback`.
+    """Adds demonstrations and returns each as the store now contains it; for `store`, see `record_feedback`.
 
     Raises:
         StoreError: the store can't be written.
@@ -180,7 +180,7 @@ def _messages(value: Any) -> list[BaseMessage]:
                 plain = not isinstance(value[name], (list, tuple))
                 return to_question({**value, "input": found}) if plain else found
         raise InvalidInputError(
-            f"{', '.join(map(str, value)) or 'nothing'} holds no question: a question is expected in "
+            f"{', '.join(map(str, value)) or 'nothing'} has no question: a question is expected in "
             f"{', '.join(_INPUTS)}. Give the messages, or the run of the enclosing chain"
         )
     if isinstance(value, (list, tuple)):
@@ -208,7 +208,7 @@ def _text(value: Any, what: str) -> str:
             if value.get(name):
                 return _text(value[name], what)
     raise InvalidInputError(
-        f"{what} holds no answer: {value!r:.80}; give a text, or a mapping with one of {', '.join(_OUTPUTS)}"
+        f"{what} has no answer: {value!r:.80}; give a text, or a mapping with one of {', '.join(_OUTPUTS)}"
     )
 
 
@@ -232,7 +232,7 @@ def _sides(answer: str | None, chosen: str | None, rejected: str | None) -> tupl
     elif rejected is None and answer != chosen:
         rejected = answer
     if chosen is None:
-        raise InvalidInputError("the run or the messages hold no answer to choose: give chosen=")
+        raise InvalidInputError("the run or the messages have no answer to choose: give chosen=")
     return chosen, rejected
 
 

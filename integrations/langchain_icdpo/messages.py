@@ -88,7 +88,7 @@ def to_conversation(value: Any, *, text_only: bool = False) -> tuple[Message, ..
             parts of a message, as in `[image]`, and leaves out those of an assistant's message.
 
     Raises:
-        InvalidInputError: a role is unknown, or a message holds content other than text.
+        InvalidInputError: a role is unknown, or a message contains content other than text.
     """
     return tuple(_message(message, i, text_only) for i, message in enumerate(to_messages(value)))
 
@@ -107,7 +107,7 @@ def to_text(message: BaseMessage, where: str = "the message", *, text_only: bool
         text_only: see `to_conversation`.
 
     Raises:
-        InvalidInputError: the message holds an image, audio or another part that is not text.
+        InvalidInputError: the message contains an image, audio or another part that is not text.
     """
     if isinstance(message.content, str):
         return message.content
@@ -160,9 +160,9 @@ def _part(part: str | dict[Any, Any], from_assistant: bool, where: str, text_onl
     if from_assistant and (text_only or kind in _NOT_SHOWN):
         return ""
     if text_only:
-        _logger.warning("%s holds a part of type %r, which the scoring model can't see", where, kind)
+        _logger.warning("%s contains a part of type %r, which the scoring model can't see", where, kind)
         return f"[{str(kind).removesuffix('_url')}]"
     raise InvalidInputError(
-        f"{where} holds a part of type {kind!r}, and the model reads text only: leave that part out, or "
+        f"{where} contains a part of type {kind!r}, and the model reads text only: leave that part out, or "
         "describe it in words"
     )

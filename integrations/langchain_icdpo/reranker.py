@@ -85,7 +85,7 @@ class InstantReranker(RunnableSerializable[Mapping[str, Any], list[RankedCandida
     def _rank(self, value: Mapping[str, Any]) -> list[RankedCandidate]:
         if not isinstance(value, Mapping) or "candidates" not in value:
             what = ", ".join(map(str, value)) if isinstance(value, Mapping) else type(value).__name__
-            raise InvalidInputError(f"the input must hold 'input' and 'candidates'; given: {what}")
+            raise InvalidInputError(f"the input must contain 'input' and 'candidates'; given: {what}")
         icdpo = self.icdpo or default_icdpo()
         candidates = list(value["candidates"])
         result = rank(icdpo, to_question(value), candidates, value.get("demonstrations"), k=self.k)
@@ -162,7 +162,7 @@ def rank(
         k: the number of demonstrations to retrieve.
 
     Raises:
-        InvalidInputError: a candidate holds no text.
+        InvalidInputError: a candidate has no text.
         NoCandidateError: no candidate can be scored.
     """
     conversation = to_conversation(question, text_only=True)

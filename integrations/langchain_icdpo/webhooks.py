@@ -64,7 +64,7 @@ def record_webhook(
         metadata: values to store with each demonstration.
 
     Returns:
-        For each score, the demonstration as the store now holds it.
+        For each score, the demonstration as the store now contains it.
 
     Raises:
         InvalidInputError: the payload has another form, it has feedback of several names and `key` is

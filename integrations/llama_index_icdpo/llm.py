@@ -165,7 +165,7 @@ class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
         """Returns a prompt or messages as the core's conversation, with this LLM's prompts inserted.
 
         Raises:
-            InvalidInputError: a message holds content other than text.
+            InvalidInputError: a message contains content other than text.
         """
         if isinstance(asked, str):
             prompt = asked if self.completion_to_prompt is None else self.completion_to_prompt(asked)

@@ -38,7 +38,7 @@ def to_conversation(messages: Sequence[ChatMessage]) -> tuple[Message, ...]:
     thoughts are left out.
 
     Raises:
-        InvalidInputError: a message holds content other than text.
+        InvalidInputError: a message contains content other than text.
     """
     return tuple(_message(message, i) for i, message in enumerate(messages))
 
@@ -53,7 +53,7 @@ def _message(message: ChatMessage, position: int) -> Message:
         return Message(role, text, (), **named)
     calls = [_call(block, where) for block in message.blocks if isinstance(block, ToolCallBlock)]
     if role != "assistant" and calls:
-        raise InvalidInputError(f"{where} holds tool calls: only an assistant's message may hold them")
+        raise InvalidInputError(f"{where} contains tool calls: only an assistant's message may contain them")
     return Message(role, text, tuple(calls))
 
 
@@ -68,6 +68,6 @@ def _text(block: ContentBlock, where: str) -> str | None:
     if isinstance(block, (ThinkingBlock, ToolCallBlock)):
         return None
     raise InvalidInputError(
-        f"{where} holds a {block.block_type!r} block, and the model reads text only: leave that block out, "
+        f"{where} has a {block.block_type!r} block, and the model reads text only: leave that block out, "
         "or describe it in words"
     )

@@ -23,7 +23,7 @@ __all__ = ["DemonstrationRetriever"]
 class DemonstrationRetriever(ProcessLocal, BaseRetriever):
     """Finds the demonstrations whose prompts resemble a query, best first; loads no language model.
 
-    A node has the demonstration's prompt as its text and the demonstration's id as its id. The metadata hold
+    A node has the demonstration's prompt as its text and the demonstration's id as its id. The metadata have
     `chosen`, `rejected` and the scores of both stages, `bm25_score` and `similarity` (`None` for a stage that
     took no part). The node's score is the similarity.
 

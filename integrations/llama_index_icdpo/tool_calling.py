@@ -82,7 +82,7 @@ def selections(response: ChatResponse, *, required: bool) -> list[ToolSelection]
 def history(
     user_msg: str | ChatMessage | None, chat_history: Sequence[ChatMessage] | None
 ) -> list[ChatMessage]:
-    """Returns the messages of a chat: the history, and the user's message behind it."""
+    """Returns the messages of a chat: the history, and then the user's message."""
     if isinstance(user_msg, str):
         user_msg = ChatMessage(role="user", content=user_msg)
     return [*(chat_history or ()), *([user_msg] if user_msg is not None else ())]

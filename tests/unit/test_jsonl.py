@@ -62,7 +62,7 @@ def test_other_settings_are_refused_and_named(path: Path) -> None:
 def test_a_key_is_written_once(path: Path) -> None:
     with ResumableFile(path, SETTINGS) as file:
         file.append("a", {})
-        with pytest.raises(ValueError, match="already holds a record 'a'"):
+        with pytest.raises(ValueError, match="already contains a record 'a'"):
             file.append("a", {})
 
 
@@ -79,8 +79,8 @@ def test_one_process_writes(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        (b'{"prompt": "a", "chosen": "b"}\n', "its first line holds no settings"),
-        (b'{"settings": 3}\n', "its first line holds no settings"),
+        (b'{"prompt": "a", "chosen": "b"}\n', "its first line has no settings"),
+        (b'{"settings": 3}\n', "its first line has no settings"),
         (b"\xff\xfe\n", "was not written by icdpo"),
         (b'{"settings": {}}\n[1]\n', "line 2: not a JSON object"),
         (b'{"settings": {}}\n{"text": 1}\n', "line 2: a record without a unique key"),

@@ -86,7 +86,7 @@ def test_calls_and_results_are_read_in_the_form_of_openai(arguments: object) -> 
         ({"role": "user", "content": "x", "tool_calls": [CALL]}, "only an assistant"),
         ({"role": "assistant", "content": "x", "tool_calls": "add"}, "give a list of calls"),
         ({"role": "assistant", "content": "x", "tool_calls": [{"name": ""}]}, "give the tool's name"),
-        ({"role": "assistant", "content": "x", "tool_calls": [{"id": "c"}]}, "holds the tool call"),
+        ({"role": "assistant", "content": "x", "tool_calls": [{"id": "c"}]}, "contains the tool call"),
         (
             {"role": "assistant", "content": "x", "tool_calls": [{"name": "add", "arguments": "{"}]},
             "are not JSON",

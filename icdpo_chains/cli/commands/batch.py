@@ -41,7 +41,7 @@ def batch(
         str | None, typer.Option(help="Address of a Ray cluster; by default one starts on this machine.")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="With --ray: the most workers; by default one per GPU or node.")
+        int | None, typer.Option(min=1, help="With --ray: maximum of workers; default: one per GPU or node.")
     ] = None,
     chunk: Annotated[int, typer.Option(help="Rows answered and written together.")] = 16,
     vllm: Annotated[

@@ -52,10 +52,10 @@ def chat(
     for line in _lines(interactive):
         try:
             if interactive and session.is_command(line):
-                told = session.run(line)
-                if told is None:
+                message = session.run(line)
+                if message is None:
                     return
-                sys.stderr.write(f"{told}\n")
+                sys.stderr.write(f"{message}\n")
                 continue
             asked = session.asked(line) if interactive else [*session.turns, Message("user", line)]
             answer = _answer(icdpo, asked, settings.sampling.max_tokens)

@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True, help="List, search, show, count, remove, export and check demonstrations."
 )
 Ids = Annotated[list[str], typer.Argument(help="Ids, or their first characters (at least 6).")]
-Limit = Annotated[int, typer.Option("--limit", "-l", help="The most demonstrations to list.")]
+Limit = Annotated[int, typer.Option("--limit", "-l", help="The maximum number of demonstrations to list.")]
 
 
 @command(app, "list")

@@ -74,7 +74,7 @@ def distill(
     asked = list(islice(read_prompts(prompts, on_refused=refused.append), limit))
     if not asked:
         reasons = "".join(f"; {row}" for row in refused[:1])
-        raise InvalidInputError(f"{prompts} holds no usable prompt{reasons}")
+        raise InvalidInputError(f"{prompts} has no usable prompt{reasons}")
     last: list[Distilled] = []
     try:
         with working("Preparing ...") as status:

@@ -59,8 +59,8 @@ def import_files(
     """Add demonstrations from preference files to the store.
 
     The columns determine the shape (docs/guides/preference_files.md). Demonstrations that the store already
-    holds are not added twice. Unusable rows are refused and listed; a file of an unknown shape is refused
-    once, and the others are read. The exit code is 1 if a file holds no usable row.
+    contains are not added twice. Unusable rows are refused and listed; a file of an unknown shape is refused
+    once, and the others are read. The exit code is 1 if a file has no usable row.
     """
     imports = _opened(files, columns, all_pairs, threshold, _verdict(verdict), paired=dry_run)
     try:

@@ -66,5 +66,5 @@ def _read(file: Path) -> list[str]:
     except ValueError as error:
         raise InvalidInputError(f"{file} is not JSON: {error}") from None
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
-        raise InvalidInputError(f'{file} must hold a JSON array of strings, such as ["one", "two"]')
+        raise InvalidInputError(f'{file} must contain a JSON array of strings, such as ["one", "two"]')
     return answers

@@ -41,16 +41,16 @@ def serve(
         ),
     ] = False,
     max_waiting: Annotated[
-        int, typer.Option(help="The most questions in progress or waiting.")
+        int, typer.Option(help="The maximum number of questions in progress or waiting.")
     ] = ServerLimits.max_waiting,
     max_body_bytes: Annotated[
         int, typer.Option(help="The largest request, in bytes.")
     ] = ServerLimits.max_body_bytes,
     max_candidates: Annotated[
-        int, typer.Option(help="The most candidates a request may ask for.")
+        int, typer.Option(help="The maximum number of candidates a request may ask for.")
     ] = ServerLimits.max_candidates,
     max_demonstrations: Annotated[
-        int, typer.Option(help="The most demonstrations a request may ask for.")
+        int, typer.Option(help="The maximum number of demonstrations a request may ask for.")
     ] = ServerLimits.max_demonstrations,
     max_characters: Annotated[
         int, typer.Option(help="The longest conversation or response, in characters.")

@@ -71,7 +71,7 @@ def batches(demonstrations: Iterable[Demonstration], limit: int) -> Iterator[lis
         for position, item in enumerate(demonstrations):
             if not isinstance(item, Demonstration):
                 raise TypeError(
-                    f"item {position} is of type {type(item).__name__}, and a store holds Demonstration "
+                    f"item {position} is of type {type(item).__name__}, and a store contains Demonstration "
                     "objects: build one by Demonstration.from_dict"
                 )
             texts = [message.text for message in item.messages]

@@ -66,7 +66,7 @@ class Collection:
 
     @property
     def max_batch(self) -> int:
-        """The most items of one request."""
+        """The maximum number of items of one request."""
         self.place.check_process()
         with self._errors():
             return self.place.max_batch
@@ -129,7 +129,7 @@ class Collection:
             vectors = np.asarray(rows["embeddings"], dtype=np.float32)
             if vectors.shape[1] != len(vector):
                 raise EmbedderMismatchError(
-                    f"the collection in {self.place} holds vectors of dimension {vectors.shape[1]}, and the "
+                    f"the collection in {self.place} has vectors of dimension {vectors.shape[1]}, and the "
                     f"embedder returned {len(vector)}: use the embedder that filled it"
                 )
             norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)

@@ -145,7 +145,7 @@ class ReadOnlyDirectory(LocalDirectory):
     """A directory on disk that another process may write to.
 
     Args:
-        path: a directory that holds a store.
+        path: a directory that contains a store.
     """
 
     read_only = True

@@ -75,7 +75,7 @@ class Place(ABC):
 
     @property
     def max_batch(self) -> int:
-        """The most items of one request."""
+        """The maximum number of items of one request."""
         return int(self.request(self._client.get_max_batch_size))
 
     def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:

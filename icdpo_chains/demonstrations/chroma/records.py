@@ -115,11 +115,11 @@ def embedding_text(messages: Sequence[Message]) -> str:
 
 def _content(record: Mapping[str, Any] | None) -> dict[str, Any]:
     if record is None or CONTENT not in record:
-        raise StoreError("the record holds no demonstration: it is damaged, or another program wrote it")
+        raise StoreError("the record has no demonstration: it is damaged, or another program wrote it")
     try:
         content = json.loads(record[CONTENT])
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreError(f"the record is damaged: {error}") from None
     if not isinstance(content, dict):
-        raise StoreError(f"the record is damaged: it holds {content!r:.40}")
+        raise StoreError(f"the record is damaged: it contains {content!r:.40}")
     return content

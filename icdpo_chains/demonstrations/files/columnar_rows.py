@@ -19,7 +19,7 @@ def parquet_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
     """Yields the rows of a Parquet file as dictionaries, a small batch at a time.
 
     A Parquet file is read from its end, so a compressed one is unpacked into a temporary file first.
-    Columns that hold bytes, such as images, are not read at all.
+    Columns that contain bytes, such as images, are not read at all.
 
     Args:
         source: the file, before its first read.

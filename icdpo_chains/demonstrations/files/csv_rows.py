@@ -97,7 +97,7 @@ def _header(cells: list[str]) -> list[str]:
 def _csv_row(header: list[str], cells: list[str]) -> dict[str, Any]:
     if len(cells) != len(header):
         raise DemonstrationError(
-            f"it has {len(cells)} cells, but the header names {len(header)} columns: quote cells that hold a "
+            f"it has {len(cells)} cells, but the header names {len(header)} columns: quote cells that have a "
             "delimiter, a quote or a line break"
         )
     return {name: cell or None for name, cell in zip(header, cells, strict=True) if name}

@@ -43,7 +43,7 @@ def _by_column(document: Mapping[str, Any]) -> list[Any] | None:
             return [{name: value[i] for name, value in document.items()} for i in indices[0]]
     lists = {name: value for name, value in document.items() if isinstance(value, list)}
     lengths = {len(value) for value in lists.values()}
-    # A single row may hold lists of messages; a column of prompts holds texts, or lists of messages.
+    # A single row may contain lists of messages; a column of prompts contains texts, or lists of messages.
     if len(lists) < 2 or len(lengths) != 1 or not fitting(map(str, lists)):
         return None
     if any(isinstance(value, Mapping) for column in lists.values() for value in column):

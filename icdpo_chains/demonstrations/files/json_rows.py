@@ -24,7 +24,7 @@ _JSON_SPACE = " \t\r\n"
 def json_rows(source: ByteSource, *, may_span_lines: bool = True) -> Iterator[tuple[int, Any]]:
     """Yields the rows of JSON lines, of one JSON array, or of objects written over several lines.
 
-    The content decides, not the file's name. A file that is one object may hold its rows in a list, such as
+    The content decides, not the file's name. A file that is one object may have its rows in a list, such as
     `{"data": [...]}`, or by columns: see `rows_of_document`. After a syntax error, reading continues with the
     next line of JSON lines; an array ends there.
 
@@ -167,7 +167,7 @@ class _JSONText:
             return value
 
     def _fill(self) -> bool:
-        """Reads about as much again as the buffer holds, so that a long value is parsed few times."""
+        """Reads about as much again as the buffer contains, so that a long value is parsed few times."""
         waiting = len(self._buffer) - self.position
         if waiting > self._limit:
             raise DemonstrationError(

@@ -35,7 +35,7 @@ def read_prompts(
 ) -> Iterator[str | tuple[Message, ...]]:
     """Reads prompts lazily.
 
-    In `.txt`, each line that is not blank is a prompt. In `.jsonl`, `.ndjson` and `.json`, a row holds a
+    In `.txt`, each line that is not blank is a prompt. In `.jsonl`, `.ndjson` and `.json`, a row contains a
     prompt in any shape of `read_demonstrations`. No answers are needed in a row with a `prompt` (a string, or
     messages), `messages` or ShareGPT's `conversations`, or in a line for OpenAI's batch endpoint
     (`{"custom_id": ..., "url": ..., "body": {"messages": ...}}`). Other files are preference files with
@@ -98,7 +98,7 @@ def _demonstration(row: object) -> Demonstration:
 
 
 def _from_request(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The prompt of a line for OpenAI's batch endpoint; the metadata hold its address, under `request`."""
+    """The prompt of a line for OpenAI's batch endpoint; the metadata contain its address, under `request`."""
     body, url = row["body"], row["url"]
     field = REQUESTS.get(url) if isinstance(url, str) else None
     if field is None:

@@ -65,7 +65,7 @@ def sources_of(path: str | os.PathLike[str]) -> list[Source]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnknownFormatError: the directory or the archive holds no file of a known format, or the name or the
+        UnknownFormatError: the directory or the archive has no file of a known format, or the name or the
             first bytes of the file show another format.
     """
     text = os.fspath(path)
@@ -75,7 +75,7 @@ def sources_of(path: str | os.PathLike[str]) -> list[Source]:
     if file.is_dir():
         found = sorted(p for p in file.rglob("*") if p.is_file() and _wanted(p.relative_to(file)))
         if not found:
-            raise UnknownFormatError(f"the directory {text!r} holds no file of a known format. {_formats()}")
+            raise UnknownFormatError(f"the directory {text!r} has no file of a known format. {_formats()}")
         return [source for p in found for source in _file_sources(p)]
     if file.exists():
         return _file_sources(file)
@@ -120,10 +120,10 @@ def _members(file: Path) -> list[Source]:
     except (zipfile.BadZipFile, OSError) as error:
         raise UnknownFormatError(f"{str(file)!r} is not a readable zip archive: {error}") from None
     if not members:
-        raise UnknownFormatError(f"the archive {str(file)!r} holds no file of a known format. {_formats()}")
+        raise UnknownFormatError(f"the archive {str(file)!r} has no file of a known format. {_formats()}")
     if len(members) > _MOST_MEMBERS:
         raise UnknownFormatError(
-            f"the archive {str(file)!r} holds {len(members)} files: at most {_MOST_MEMBERS} are read. "
+            f"the archive {str(file)!r} contains {len(members)} files: at most {_MOST_MEMBERS} are read. "
             "Unpack it"
         )
     if any(info.flag_bits & 1 for info in members):

@@ -59,7 +59,7 @@ def check_utf8(text: str) -> None:
     """Checks text decoded with `surrogateescape`.
 
     Raises:
-        DemonstrationError: the text holds a byte that is not UTF-8.
+        DemonstrationError: the text contains a byte that is not UTF-8.
     """
     found = _UNDECODED.search(text)
     if found:

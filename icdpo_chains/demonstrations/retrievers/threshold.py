@@ -193,7 +193,7 @@ class ThresholdRetriever:
         found = self._retriever.retrieve(prompt, k, exclude=exclude)
         if not found:
             raise NoDemonstrationsError(
-                "the store holds no demonstration to show: add some (`icdpo import FILE`), or exclude fewer"
+                "the store has no demonstration to show: add some (`icdpo import FILE`), or exclude fewer"
             )
         like = list(filter(self._threshold.passes, found))
         if like or self._substitute is None:

@@ -1,4 +1,4 @@
-"""`Calibration`: tells whether a larger margin means a more reliable preference."""
+"""`Calibration`: whether a larger margin means a more reliable preference."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Calibration:
 
     Attributes:
         temperature: the divisor of the margins; NaN without pairs.
-        bins: the bins that hold a pair, by rising confidence.
+        bins: the bins that contain a pair, by rising confidence.
         error: the expected calibration error: the mean distance of confidence and accuracy, weighted by
             pairs.
     """

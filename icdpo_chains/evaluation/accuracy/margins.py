@@ -114,12 +114,12 @@ class PairScorer:
     Args:
         policy: the language model.
         rows: preference pairs, all with a rejected answer; they are scored, and serve as demonstrations.
-        store: holds these rows and nothing else.
+        store: contains these rows and nothing else.
         retrievers: names in `RETRIEVERS`.
         seed: of the retrievers' draws.
         instructions: the instructions before chosen and before rejected answers.
         format: the prompt format; by default as in `ICDPO`.
-        max_context: the most tokens of context and answer; the model's own limit holds as well.
+        max_context: the maximum number of tokens of context and answer, up to the model's own limit.
 
     Attributes:
         max_context: the smaller of these two limits; `None` for no limit.

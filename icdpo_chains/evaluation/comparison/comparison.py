@@ -47,7 +47,7 @@ class Judgment:
         """
         verdict = row.get("verdict") or {}
         if not isinstance(verdict, Mapping):
-            raise InvalidInputError(f"a verdict must hold against and winner, not be {verdict!r:.80}")
+            raise InvalidInputError(f"a verdict must contain against and winner, not be {verdict!r:.80}")
         winner = verdict.get("winner")
         if verdict and winner not in (*_POINTS, "failed"):
             raise InvalidInputError(f"the winner {winner!r:.80} is unknown: win, tie, loss or failed")

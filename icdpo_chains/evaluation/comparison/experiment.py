@@ -92,14 +92,14 @@ class Experiment:
     Args:
         policy: the model.
         parts: the preferences.
-        directory: holds the reward models and the adapter; existing ones are reused.
+        directory: contains the reward models and the adapter; existing ones are reused.
         n: the number of candidates of the selecting systems.
         k: the number of demonstrations shown.
         sampling: the sampling parameters of all systems.
         seed: the seed of all draws and of training.
         embedder: embeds the demonstrations; by default all-MiniLM-L6-v2.
-        reward_pairs: the most pairs for fitting a reward model.
-        sft_rows: the most demonstrations for training the adapter.
+        reward_pairs: the maximum number of pairs for fitting a reward model.
+        sft_rows: the maximum number of demonstrations for training the adapter.
         on_work: receives a line about the work in progress.
     """
 

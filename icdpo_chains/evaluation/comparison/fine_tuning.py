@@ -25,7 +25,7 @@ __all__ = ["FineTuned", "fine_tune", "trainable_ids"]
 _SETTINGS = "fine_tuning.json"
 _IGNORED = -100  # a label that has no loss, in torch's cross-entropy
 
-# The most rows for measuring the losses before and after.
+# The maximum number of rows for measuring the losses before and after.
 _MEASURED = 64
 
 
@@ -67,7 +67,7 @@ class FineTuned:
             policy: the original policy; not changed.
 
         Raises:
-            InvalidInputError: the directory holds no adapter of `fine_tune`.
+            InvalidInputError: the directory has no adapter of `fine_tune`.
             PolicyError: the adapter belongs to another model.
             ICDPOError: peft is not installed.
         """
@@ -79,7 +79,7 @@ class FineTuned:
             settings["trained_on"] = frozenset(settings["trained_on"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(
-                f"{directory} holds no readable adapter ({error!r:.200}): give a directory that "
+                f"{directory} has no readable adapter ({error!r:.200}): give a directory that "
                 "`fine_tune` wrote to"
             ) from error
         if name != policy.name:

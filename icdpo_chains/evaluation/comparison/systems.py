@@ -77,7 +77,7 @@ class ZeroShotSampler:
         return self._format.context(conversation, [], None)
 
     def sample(self, conversation: Sequence[Message], n: int, seed: int) -> list[Sample]:
-        """Samples n answers; their texts hold no thoughts."""
+        """Samples n answers; their texts have no thoughts."""
         context = self.context(conversation)
         reader = ThoughtReader.after(context, self._policy.tokenizer)
         samples = self._policy.sample(context, n, replace(self._sampling, seed=seed, reasoning=reader))

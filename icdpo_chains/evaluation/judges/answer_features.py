@@ -32,7 +32,7 @@ class AnswerFeatures:
 
     Args:
         policy: its model reads the answers; it is not changed.
-        max_context: the most tokens of conversation and answer that are read.
+        max_context: the maximum number of tokens of conversation and answer that are read.
 
     Attributes:
         backbone: the model without its language modelling head.

@@ -108,7 +108,7 @@ class RewardModel:
             demonstrations: pairs; demonstrations without a rejected answer are skipped.
             seed: of the cross-validation's folds.
             name: names the reward in results.
-            max_context: the most tokens of conversation and answer.
+            max_context: the maximum number of tokens of conversation and answer.
 
         Raises:
             DemonstrationError: fewer than `MIN_PAIRS` demonstrations have a rejected answer.
@@ -191,7 +191,7 @@ class RewardModel:
         """Reads the files of `save`.
 
         Raises:
-            InvalidInputError: the directory holds no reward model.
+            InvalidInputError: the directory has no reward model.
             PolicyError: the reward model was fitted with another model.
         """
         from safetensors import SafetensorError
@@ -205,7 +205,7 @@ class RewardModel:
             fitted_with = settings.pop("policy")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise InvalidInputError(
-                f"{directory} holds no reward model that can be read ({error!r:.200}): it should have "
+                f"{directory} has no reward model that can be read ({error!r:.200}): it should have "
                 f"{_WEIGHTS} and {_SETTINGS}, as `save` writes them"
             ) from error
         if fitted_with != policy.name:

@@ -132,7 +132,7 @@ class ToxicityClassifier:
         except (OSError, ValueError, KeyError, ImportError) as error:
             raise PolicyError(
                 f"the classifier {source!r} can't be loaded: {str(error).rstrip('.')}. Give a directory or a "
-                "hub name that holds a text classifier in safetensors"
+                "hub name that contains a text classifier in safetensors"
             ) from error
         return cls(model.to(device or "cpu").eval(), tokenizer, label, name=source)
 

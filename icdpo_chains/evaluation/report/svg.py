@@ -27,7 +27,7 @@ def inline_svg(figure: Figure, name: str, title: str, description: str) -> str:
 
     Args:
         figure: a figure in the placeholder colours of this module.
-        name: the prefix of each id, so that one page can hold several drawings.
+        name: the prefix of each id, so that one page can contain several drawings.
         title: the title for screen readers; not shown.
         description: the description of the contents for screen readers.
 

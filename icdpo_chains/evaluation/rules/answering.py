@@ -44,7 +44,7 @@ def answer_rules(
         rules: the rules.
         policy: the language model.
         embedder: see `RuleRun`.
-        path: the file; it holds a line for each test prompt, and one for each added stage of it. The file's
+        path: the file; it has a line for each test prompt, and one for each added stage of it. The file's
             directory gets the trained parts of the stages.
         settings: of the file; see `ResumableFile`.
         prompts: the number of test prompts for each rule.
@@ -55,7 +55,7 @@ def answer_rules(
         threshold: leaves out demonstrations that are unlike the question.
         batch: the number of questions answered together.
         stages: the added stages, by their names in `STAGES`.
-        on_answers: called after each question, including questions that the file holds already.
+        on_answers: called after each question, including questions that the file contains already.
 
     Returns:
         The answers, by rule and number.
@@ -118,7 +118,7 @@ class _Answering:
         return "/".join(map(str, (self._run.rule.name, *parts)))
 
     def _read(self, number: int) -> RuleAnswers:
-        """The answers of a file, with those of all stages that the file holds for the prompt."""
+        """The answers of a file, with those of all stages that the file contains for the prompt."""
         records = self._file.records
         answers = RuleAnswers.from_dict(records[self._key(number)])
         for name in STAGES:

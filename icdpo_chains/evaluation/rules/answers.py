@@ -86,8 +86,8 @@ class RuleAnswers:
         number: place of the prompt among the rule's test prompts.
         prompt: the question, as text.
         base: the greedy answer without demonstrations.
-        few_shot: the greedy answer behind the demonstrations.
-        candidates: the n answers sampled behind the demonstrations, in the order of sampling.
+        few_shot: the greedy answer after the demonstrations.
+        candidates: the n answers sampled after the demonstrations, in the order of sampling.
         seconds: wall time of each stage (`base`, `few_shot`, `candidates`, `score_base`,
             `score_rejected`, and the added stages), divided evenly among the questions of a batch.
         added: the answers of the added stages, by stage.
@@ -108,7 +108,7 @@ class RuleAnswers:
         return f"{self.rule}/{self.number}"
 
     def with_added(self, added: AddedAnswers) -> RuleAnswers:
-        """Returns a copy that holds the answers, scores and seconds of an added stage."""
+        """Returns a copy that contains the answers, scores and seconds of an added stage."""
         candidates = self.candidates
         if added.scores:
             candidates = tuple(

@@ -95,7 +95,7 @@ class RulesReport:
         settings = ", ".join(f"{name} {_shown(value)}" for name, value in self.settings.items())
         return (
             f"# House rules\n\n{settings}.\n\n{table}\n\n"
-            "A rule's column holds the percentage of answers that follow the rule; the interval is Wilson's, "
+            "A rule's column has the percentage of answers that follow the rule; the interval is Wilson's, "
             "and p is the exact McNemar test over the prompts of all rules. Copying: percentage of an "
             "answer's word 4-grams that stand in a shown demonstration and not in the question. Content: "
             "cosine to a neutral reference answer, times 100.\n"

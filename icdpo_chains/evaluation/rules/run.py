@@ -53,7 +53,7 @@ class RuleRun:
     """Answers the test prompts of one rule.
 
     Args:
-        rule: the rule; an ephemeral store holds its demonstrations.
+        rule: the rule; an ephemeral store contains its demonstrations.
         policy: the language model.
         embedder: embeds prompts for retrieval, and answers for the figure of kept content.
         n: the number of candidates for each question.

@@ -183,7 +183,7 @@ class FineTunedAnswer:
         directory: the directory of the run; it keeps the adapter for later runs.
 
     Raises:
-        InvalidInputError: the directory holds an adapter trained on other demonstrations.
+        InvalidInputError: the directory contains an adapter trained on other demonstrations.
         ICDPOError: peft is not installed.
     """
 

@@ -33,7 +33,7 @@ class RuleSystem:
     own: str | None = None
 
     def answered(self, answers: RuleAnswers) -> bool:
-        """Tells whether the answers hold the system's answer."""
+        """Returns whether the answers contain the system's answer."""
         return all(stage in answers.seconds for stage in self.stages)
 
     def seconds(self, answers: RuleAnswers) -> float:

@@ -66,7 +66,7 @@ class Tuning:
 
     @property
     def config(self) -> ICDPOConfig:
-        """The settings of the result; their `note` holds the provenance."""
+        """The settings of the result; their `note` contains the provenance."""
         chosen = self.setting.chosen
         scorer = SCORERS[chosen.measure]
         return self.base.changed(
@@ -116,7 +116,7 @@ def tune(
         ks: numbers of demonstrations to try.
         ns: numbers of candidates to try.
         max_tokens: the longest answer that is sampled to find n.
-        max_context: the most tokens of context and answer.
+        max_context: the maximum number of tokens of context and answer.
         embedder: as for `DemonstrationStore`.
         fit_reward: fits the judge from policy, pairs and seed; by default `RewardModel.fit`.
         reward: the judge, in place of a fitted reward model; see `Check`.

@@ -16,7 +16,7 @@ from icdpo_chains.policies.llama_cpp.model import GGUFModel, llama_cpp_library
 __all__ = ["MAX_SEQUENCES", "CacheType", "Cells", "CellsOptions"]
 
 MAX_SEQUENCES = 256
-"""The most sequences of llama.cpp."""
+"""The maximum number of sequences of llama.cpp."""
 
 _CELL_STEP = 1024  # cells are allocated in multiples of this, so that a slightly longer question reuses them
 _TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}  # of enum ggml_type
@@ -29,7 +29,7 @@ class CellsOptions:
 
     Attributes:
         n_batch: the number of tokens per computation.
-        n_outputs: the number of tokens whose logits are held at a time.
+        n_outputs: the number of tokens whose logits are in memory at a time.
         n_threads: the number of processor threads.
         flash_attn: `None` leaves the choice to llama.cpp.
         type_k: the type of the keys: `"f16"`, `"f32"`, `"bf16"`, `"q8_0"` or `"q4_0"`.

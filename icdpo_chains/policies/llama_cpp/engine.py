@@ -24,7 +24,7 @@ from icdpo_chains.policies.sampling import Sample, SampleRequest
 __all__ = ["LlamaEngine"]
 
 _ROWS_SCORED = 64  # continuations scored together
-_MOST_LOGITS = 2**24  # logits held at a time: 64 MiB
+_MOST_LOGITS = 2**24  # logits in memory at a time: 64 MiB
 
 
 class LlamaEngine:

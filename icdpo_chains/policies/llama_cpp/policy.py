@@ -38,16 +38,16 @@ class LlamaCppPolicy(ProcessLocal):
         model: the loaded file.
         tokenizer: its Hugging Face tokenizer.
         name: the name in results; by default the name of the file.
-        n_ctx: the most tokens of context and answer together; by default the model's training context, at
-            most 32,768. Memory is allocated for the actual tokens, not for this number.
+        n_ctx: the maximum number of tokens of context and answer together; by default the model's training
+            context, up to 32,768. Memory is allocated for the actual tokens, not for this number.
         n_batch: the number of tokens per computation.
         n_threads: the number of processor threads; by default that of torch.
         flash_attn: compute attention in one kernel; by default llama.cpp decides.
         type_k: the type of the cached keys: `"f16"`, `"f32"`, `"bf16"`, `"q8_0"` or `"q4_0"`.
         type_v: the type of the cached values; quantized ones need `flash_attn`.
-        max_rows: the most candidates to decode together; the others wait.
+        max_rows: the maximum number of candidates to decode together; the others wait.
         prefix_cache: the number of contexts to keep for later contexts with the same beginning; 0 keeps none.
-        max_waiting: the most requests of other threads that may wait; further requests raise
+        max_waiting: the maximum number of requests of other threads that may wait; further requests raise
             `QueueFullError`.
 
     Raises:
@@ -129,7 +129,7 @@ class LlamaCppPolicy(ProcessLocal):
         """Loads a GGUF file.
 
         Args:
-            name_or_path: a `.gguf` file, a directory or hub name that holds one (`org/model-GGUF:Q4_K_M`
+            name_or_path: a `.gguf` file, a directory or hub name that contains one (`org/model-GGUF:Q4_K_M`
                 names the quantization too), `ollama:NAME`, or the name of a packaged model; the default is
                 `smollm2-135m-instruct`.
             gguf_file: the file's name in a directory or hub repository, or a pattern for it, such as

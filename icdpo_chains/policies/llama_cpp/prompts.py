@@ -58,7 +58,7 @@ class Prompts:
         Args:
             contexts: the token ids of each context.
             rows: the total number of rows. The first row of a context uses the context's own sequence.
-            room: the most tokens that follow in each row.
+            room: the maximum number of tokens that follow in each row.
             check: called before each part of a context is read; its exception ends the reading.
 
         Raises:

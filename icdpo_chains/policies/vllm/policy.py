@@ -1,4 +1,4 @@
-"""`VLLMPolicy`: a model behind a vLLM server, on any number of GPUs and nodes."""
+"""`VLLMPolicy`: a model on a vLLM server, on any number of GPUs and nodes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NEUTRAL = {"min_p": 0.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
 
 
 class VLLMPolicy(ProcessLocal):
-    """A model behind vLLM's OpenAI-compatible server. Thread-safe; vLLM batches concurrent requests.
+    """A model on vLLM's OpenAI-compatible server. Thread-safe; vLLM batches concurrent requests.
 
     Candidates and scores equal those of `TransformersPolicy` up to arithmetic: bfloat16 kernels, and batches
     of different sizes, differ by some hundredths of a nat per token (measured: 0.03 from float32 on average,
@@ -55,7 +55,7 @@ class VLLMPolicy(ProcessLocal):
         tokenizer: the model's Hugging Face tokenizer, or its name or path; by default found from the server's
             description of the model. It must be the server's tokenizer, which is checked.
         timeout: the longest time for one answer, in seconds.
-        max_in_flight: the most concurrent requests; others wait in this process.
+        max_in_flight: the maximum number of concurrent requests; others wait in this process.
         retry_for: how long a request is retried while the server is unavailable or overloaded, in seconds; at
             most 5 for the first request, made by the constructor.
         name: the name in results; by default the model's name on the server.

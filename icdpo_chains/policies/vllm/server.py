@@ -36,7 +36,7 @@ class VLLMServer:
         base_url: the server's address, such as `http://localhost:8000`, with or without `/v1`.
         api_key: the server's API key, if it has one.
         timeout: the longest time for one answer, in seconds.
-        max_in_flight: the most concurrent requests; others wait in this process.
+        max_in_flight: the maximum number of concurrent requests; others wait in this process.
         retry_for: how long a request is retried after its first failure, in seconds.
         transport: replaces the network in tests.
         sleep: replaces `asyncio.sleep` in tests.
@@ -232,7 +232,7 @@ def _root(base_url: str) -> httpx.URL:
     except httpx.InvalidURL:
         url = httpx.URL("")
     if url.scheme not in ("http", "https") or not url.host:
-        # Not repeated in the message: an unreadable URL may hold a password.
+        # Not repeated in the message: an unreadable URL may contain a password.
         raise ValueError("the vLLM server's base_url can't be read: it must look like http://localhost:8000")
     path = url.path.rstrip("/").removesuffix("/v1")
     return url.copy_with(path=path or "/", query=None, fragment=None)
@@ -241,7 +241,7 @@ def _root(base_url: str) -> httpx.URL:
 def _checked_key(api_key: str) -> str:
     key = api_key.strip()
     if not key.isascii() or not key.isprintable():
-        raise ValueError("the API key holds characters that an HTTP header can't hold: check the key")
+        raise ValueError("the API key contains characters that an HTTP header can't hold: check the key")
     return key
 
 

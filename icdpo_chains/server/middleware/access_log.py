@@ -27,7 +27,7 @@ class AccessLog:
     hold texts. A client may send its own `X-Request-ID` of at most 64 letters, digits, `_`, `.` and `-`.
 
     Args:
-        app: the application behind it.
+        app: the application that it wraps.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -15,7 +15,7 @@ class Authentication:
     """Middleware that requires a key (`Authorization: Bearer KEY`) before it reads a body.
 
     Args:
-        app: the application behind it.
+        app: the application that it wraps.
         key: the key.
     """
 
@@ -43,7 +43,7 @@ class LoopbackOnly:
     that name.
 
     Args:
-        app: the application behind it.
+        app: the application that it wraps.
     """
 
     def __init__(self, app: ASGIApp) -> None:

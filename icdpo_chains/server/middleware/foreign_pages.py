@@ -19,7 +19,7 @@ class NoForeignPages:
     It does not rely on the framework: FastAPI below 0.132 reads bodies without a content type as JSON.
 
     Args:
-        app: the application behind it.
+        app: the application that it wraps.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -30,7 +30,7 @@ def _refused(wanted: bool) -> bool:
     return wanted
 
 
-# JSON can hold lone surrogates, which no code behind the server accepts.
+# JSON can contain lone surrogates, which the core does not accept.
 Text = Annotated[str, AfterValidator(lambda text: check_text(text, "the text"))]
 Filled = Annotated[Text, Field(json_schema_extra={"pattern": r"\S"}, description="Not blank.")]
 # Unsupported parameters: empty, so that the schema says the same.

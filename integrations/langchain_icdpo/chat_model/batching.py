@@ -26,7 +26,7 @@ class Batch:
 
     LangChain makes one run (callbacks, traces, ids) for each prompt. The core therefore answers all prompts
     first, and each run takes its result from here. A prompt that can't be answered this way (it is invalid, a
-    cache may hold its answer, a rate limit applies) is answered in its own run and raises its error there.
+    cache may contain its answer, a rate limit applies) is answered in its own run and raises its error there.
 
     Args:
         chat: the chat model.

@@ -73,7 +73,7 @@ class JsonAnswer:
         )
 
     def fitting(self, texts: Sequence[str]) -> list[bool]:
-        """Returns for each candidate whether it holds a JSON object with the schema's fields."""
+        """Returns for each candidate whether it contains a JSON object with the schema's fields."""
         found = map(_object, texts)
         return [
             item is not None and (self._schema is None or _matches(item[1], self._schema, self._schema))

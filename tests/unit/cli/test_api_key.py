@@ -35,11 +35,11 @@ def test_elsewhere_it_is(host: str) -> None:
 @pytest.mark.parametrize("content", [b"", b" \n", b"two keys", b"\xff\xfe", "schl\u00fcssel".encode()])
 def test_a_file_that_holds_no_key(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
-    with pytest.raises(InvalidInputError, match=r"key.*(must hold one API key|must hold ASCII)"):
+    with pytest.raises(InvalidInputError, match=r"key.*(must contain one API key|must contain ASCII)"):
         read_api_key(tmp_path / "key", "127.0.0.1")
 
 
 def test_a_blank_variable_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ICDPO_API_KEY", " ")
-    with pytest.raises(InvalidInputError, match="ICDPO_API_KEY must hold one API key"):
+    with pytest.raises(InvalidInputError, match="ICDPO_API_KEY must contain one API key"):
         read_api_key(None, "127.0.0.1")

@@ -85,7 +85,7 @@ def test_top_n_and_blank_candidates(core: ICDPO) -> None:
 @pytest.mark.parametrize(
     ("value", "error", "says"),
     [
-        ({"input": QUESTION}, InvalidInputError, "must hold 'input' and 'candidates'; given: input"),
+        ({"input": QUESTION}, InvalidInputError, "must contain 'input' and 'candidates'; given: input"),
         ({"candidates": [KIND]}, InvalidInputError, "'input' is missing"),
         (QUESTION, InvalidInputError, "given: str"),
         ({"input": QUESTION, "candidates": []}, ValueError, "at least one"),
@@ -93,7 +93,7 @@ def test_top_n_and_blank_candidates(core: ICDPO) -> None:
         (
             {"input": QUESTION, "candidates": [KIND, AIMessage([{"type": "image", "url": "x"}])]},
             InvalidInputError,
-            "candidate 1 holds a part of type 'image'",
+            "candidate 1 contains a part of type 'image'",
         ),
         ({"input": QUESTION, "candidates": ["", " "]}, NoCandidateError, "blank"),
         ({"input": " ", "candidates": [KIND]}, InvalidInputError, "blank"),

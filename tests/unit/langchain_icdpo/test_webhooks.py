@@ -107,7 +107,7 @@ def test_a_trace_of_langfuse(store: DemonstrationStore) -> None:
         ([], "must be a JSON object"),
         (payload("x"), "a run is a str"),
         (payload(run("a", "Fine.", 1), run("b", " ", 1)), "blank"),
-        (payload(run("a", "Fine.", 1), run("b", "x", 1, inputs={"x": 1})), "x holds no question"),
+        (payload(run("a", "Fine.", 1), run("b", "x", 1, inputs={"x": 1})), "x has no question"),
         (payload(run("a", "Fine.", 1), run("b", "x", 1, outputs=None)), "no answer"),
     ],
     ids=str,

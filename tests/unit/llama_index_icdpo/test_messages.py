@@ -70,5 +70,5 @@ def test_an_empty_message_is_an_empty_turn() -> None:
 
 @pytest.mark.parametrize("block", [ImageBlock(url="https://x/y.png"), AudioBlock(audio=b"x")], ids=type)
 def test_what_is_no_text_is_a_clear_error(block: ImageBlock | AudioBlock) -> None:
-    with pytest.raises(InvalidInputError, match=r"message 1 \(user\) holds a '(image|audio)' block"):
+    with pytest.raises(InvalidInputError, match=r"message 1 \(user\) has a '(image|audio)' block"):
         to_conversation([ChatMessage("Hi"), ChatMessage([block])])

@@ -34,7 +34,7 @@ def test_a_member_that_leaves_its_folder_is_refused(cache, shelf, member):
 
 def test_a_missing_member_is_named(shelf):
     shelf.change(members=("tiny_model/other/",))
-    with pytest.raises(WeightsError, match="holds no tiny_model/other/"):
+    with pytest.raises(WeightsError, match="has no tiny_model/other/"):
         catalog.fetch("tiny")
 
 

@@ -46,8 +46,8 @@ def generate(
     ] = 4,
     k: options.Demonstrations = 2,
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
-    reward_pairs: Annotated[int, typer.Option(help="The most pairs to fit a reward model.")] = 300,
-    sft_rows: Annotated[int, typer.Option(help="The most rows to train the LoRA adapter.")] = 100,
+    reward_pairs: Annotated[int, typer.Option(help="Maximum number of pairs to fit a reward model.")] = 300,
+    sft_rows: Annotated[int, typer.Option(help="Maximum number of rows to train the LoRA adapter.")] = 100,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the sampling and the training.")] = 0,
     model: options.Model = None,
     dtype: options.Dtype = None,
@@ -136,10 +136,10 @@ def answer_file(run: Path) -> Path:
     """Returns the file of a run's answers.
 
     Raises:
-        InvalidInputError: the directory holds none.
+        InvalidInputError: the directory has none.
     """
     if not (run / ANSWERS).exists():
-        raise InvalidInputError(f"{run} holds no {ANSWERS}: make it with `icdpo eval generate --out {run}`")
+        raise InvalidInputError(f"{run} has no {ANSWERS}: make it with `icdpo eval generate --out {run}`")
     return run / ANSWERS
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _SYSTEMS_ACROSS = 8
-"""The most systems in a table of 80 columns."""
+"""The maximum number of systems in a table of 80 columns."""
 
 
 def register(app: typer.Typer) -> None:
@@ -133,7 +133,7 @@ def rules(
         plot_rules(report, plot)
     for table in _tables(report):
         console().print(table)
-    console().print(printable(f"{out / 'rules.md'} holds the table, {out / 'rules.json'} all figures"))
+    console().print(printable(f"{out / 'rules.md'} contains the table, {out / 'rules.json'} all figures"))
 
 
 def _tables(report: RulesReport) -> list[Table]:

@@ -134,7 +134,7 @@ def without_control_end(text: str) -> str:
 
 
 def value_of(text: str) -> Any:
-    """Returns the list or object that a cell holds as JSON or as Python's `repr`, or `None`.
+    """Returns the list or object that a cell contains as JSON or as Python's `repr`, or `None`.
 
     NumPy's printed arrays have no commas between objects; they are read too.
     """

@@ -31,7 +31,7 @@ def pointed_at(row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
         )
     if any(isinstance(value, int) for value in given.values()):
         raise DemonstrationError(
-            f"the row names its answers by {', '.join(map(repr, given.values()))}, and no column holds them"
+            f"the row names its answers by {', '.join(map(repr, given.values()))}, and no column has them"
         )
     return dict(values)
 

@@ -57,7 +57,7 @@ def has_prompt(row: Row, *, filled: bool = False) -> bool:
 
 
 def prompt_of(row: Row) -> tuple[Prompt | None, bool]:
-    """Returns the prompt, and whether marks were removed from it; `None` if no column holds a prompt.
+    """Returns the prompt, and whether marks were removed from it; `None` if no column contains a prompt.
 
     Alpaca's `input` follows its `instruction`. A system column becomes a system message, and so does a
     context text; a history precedes the question.

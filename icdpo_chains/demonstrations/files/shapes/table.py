@@ -57,7 +57,7 @@ _NESTED = frozenset(
         *("conversation_history", "message_history", "previous_turns", "previous_messages"),
     )
 )
-"""Columns that may hold lists or objects as text; in other columns, such text stays text."""
+"""Columns that may contain lists or objects as text; in other columns, such text stays text."""
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 
 

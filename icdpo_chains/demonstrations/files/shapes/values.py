@@ -61,7 +61,7 @@ def prompt_from(value: Any, name: str) -> tuple[Prompt, bool]:
     """Returns a prompt, and whether marks were removed from its text.
 
     Args:
-        value: a text, messages, an object that holds either of them, or any of these as JSON in a string.
+        value: a text, messages, an object that contains either of them, or any of these as JSON in a string.
         name: the column's name for errors.
 
     Raises:
@@ -83,7 +83,7 @@ def prompt_from(value: Any, name: str) -> tuple[Prompt, bool]:
 
 
 def answer_from(value: Any, name: str, *, marked: bool = False) -> tuple[Turns, str]:
-    """Returns the turns before an answer, if the value holds them, and the answer.
+    """Returns the turns before an answer, if the value contains them, and the answer.
 
     Args:
         value: a text, a message, a whole dialogue as messages or as one text, or any of them as JSON.
@@ -152,7 +152,7 @@ def joined(prompt: Prompt | None, before: Mapping[str, Turns]) -> Prompt:
     there = {(turn.role, turn.text.strip()) for turn in turns}
     if not all((turn.role, turn.text.strip()) in there for turn in wanted):
         raise DemonstrationError(
-            f"the {name} answer holds {len(turns) + 1} messages, which lack the prompt: give one assistant "
+            f"the {name} answer has {len(turns) + 1} messages, which lack the prompt: give one assistant "
             "message, or the prompt's own messages and then one"
         )
     return turns
@@ -225,6 +225,6 @@ def _parts(parts: Sequence[Any], what: str) -> str:
             text = next((part[key] for key in ("text", "value") if isinstance(part.get(key), str)), None)
         if not isinstance(text, str):
             kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-            raise DemonstrationError(f"{what} holds a part of the type {kind!r}: only text can be shown")
+            raise DemonstrationError(f"{what} contains a part of the type {kind!r}: only text can be shown")
         texts.append(text)
     return "\n".join(texts)

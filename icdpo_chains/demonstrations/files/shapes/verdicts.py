@@ -130,7 +130,7 @@ class Verdict:
 
 
 def has_two_answers(names: Iterable[str]) -> bool:
-    """Whether two of the columns hold the answers to compare."""
+    """Whether two of the columns contain the answers to compare."""
     row = Row(dict.fromkeys(names))
     return any(row.has(one) and row.has(other) for one, other in _ANSWERS)
 

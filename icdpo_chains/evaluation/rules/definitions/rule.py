@@ -14,7 +14,7 @@ DEMONSTRATIONS = 20
 """The number of pairs that show a rule; the other cases are test prompts."""
 
 Check = Callable[["RuleCase", str], bool]
-"""Tells whether an answer to a case follows the rule; defined for every string, never raises."""
+"""Whether an answer to a case follows the rule; defined for every string, never raises."""
 
 
 @dataclass(frozen=True)

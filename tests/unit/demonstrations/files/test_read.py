@@ -494,7 +494,7 @@ def test_a_bomb_in_an_archive_is_stopped(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_an_archive_without_rows_or_under_another_name_is_refused_by_its_kind(tmp_path: Path) -> None:
-    with pytest.raises(UnknownFormatError, match="holds no file of a known format"):
+    with pytest.raises(UnknownFormatError, match="has no file of a known format"):
         read_demonstrations(archive(tmp_path / "x.zip", {"a.txt": b"a"}))
     with pytest.raises(UnknownFormatError, match="zip archive or an Excel workbook"):
         read_demonstrations(archive(tmp_path / "x.jsonl", {"a.jsonl": LINE}))
@@ -749,7 +749,7 @@ def test_an_unknown_suffix_is_named_next_to_the_known_ones(tmp_path: Path, name:
 
 
 def test_a_directory_without_rows_and_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UnknownFormatError, match="holds no file of a known format"):
+    with pytest.raises(UnknownFormatError, match="has no file of a known format"):
         read_demonstrations(tmp_path)
     with pytest.raises(FileNotFoundError) as caught:
         read_demonstrations(str(tmp_path / "none.jsonl"))

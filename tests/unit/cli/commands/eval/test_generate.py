@@ -124,7 +124,7 @@ def test_bad_input(
 def test_judging_what_is_not_there(icdpo: Any, tmp_path: Path) -> None:
     run = icdpo("eval", "judge", str(tmp_path))
     assert run.exit_code == 1
-    assert "holds no answers.jsonl: make it with" in run.stderr
+    assert "has no answers.jsonl: make it with" in run.stderr
 
 
 def test_a_run_is_not_continued_with_other_rows_in_a_file_of_the_same_name(

@@ -63,7 +63,7 @@ def test_judgments_of_other_answers_are_one_line(run: Any, files: Path, tmp_path
 def test_a_missing_file(run: Any) -> None:
     result = run("nowhere")
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert "nowhere holds no answers.jsonl: make it with `icdpo eval generate --out nowhere`" in result.stderr
+    assert "nowhere has no answers.jsonl: make it with `icdpo eval generate --out nowhere`" in result.stderr
 
 
 def test_a_negative_number_of_samples_is_a_usage_error(run: Any, files: Path) -> None:

@@ -560,7 +560,7 @@ def test_what_states_no_preference_is_skipped_and_counted(tmp_path: Path, row: d
         ({"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": "better than b"}, "names neither"),
         ({"prompt": ASK, "chosen": "m-1", "rejected": "m-2", "answers": [GOOD, BAD]}, "no such name"),
         ({"prompt": ASK, "response_a": GOOD, "response_b": BAD, "winner": True}, "names neither"),
-        ({"prompt": ASK, "chosen": 0, "rejected": 1}, "no column holds them"),
+        ({"prompt": ASK, "chosen": 0, "rejected": 1}, "no column has them"),
         ({"prompt": ASK, "answers": [GOOD, BAD]}, "no ranks and no scores"),
         ({"prompt": ASK, "response": GOOD, "label": "perhaps"}, "neither up nor down"),
         ({"prompt": ASK, "chosen": [user("Else?"), said(GOOD)], "rejected": BAD}, "lack the prompt"),

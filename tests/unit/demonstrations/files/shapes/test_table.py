@@ -180,7 +180,7 @@ def test_metadata_that_is_no_object_is_kept_under_its_name() -> None:
         ({"prompt": HI, "chosen": 7}, "names its answers by 7"),
         ({"prompt": [], "chosen": GOOD}, "prompt is an empty list"),
         ({"prompt": [*DIALOGUE, *said("x")], "chosen": GOOD}, "ends with an assistant turn"),
-        ({"prompt": [USER], "chosen": [*said("a"), *said("b")]}, "chosen answer holds 2 messages"),
+        ({"prompt": [USER], "chosen": [*said("a"), *said("b")]}, "chosen answer has 2 messages"),
         ({"prompt": HI, "chosen": [{"role": "user", "content": "?"}]}, "must be the assistant's"),
         ({"prompt": [{"role": "king", "content": HI}], "chosen": GOOD}, "'king' is unknown"),
         ({"prompt": [{"from": "king", "value": HI}], "chosen": GOOD}, "'king' is unknown"),
