@@ -11,7 +11,6 @@ import gradio as gr
 
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.messages import Message
-from icdpo_chains.printable import printable
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.ui import markup
 from icdpo_chains.ui.asking import Stopped, answering
@@ -49,7 +48,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                 latex_delimiters=[],
                 allow_tags=False,
                 line_breaks=True,
-                buttons=["copy"],
+                buttons=[],  # they would copy the escapes
                 placeholder="Ask something. The answer is the best of several candidates.",
                 elem_id="conversation",
             )
@@ -153,7 +152,8 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
 
 def _messages(turns: Sequence[Message]) -> list[dict[str, str]]:
     return [
-        {"role": turn.role, "content": printable(turn.content)}
+        # The chatbot takes its texts for HTML, and would load an image of one, even without Markdown.
+        {"role": turn.role, "content": markup.escaped(turn.content)}
         for turn in turns
         if turn.role in ("user", "assistant")
     ]
