@@ -28,7 +28,7 @@ def build_blocks(backend: Backend) -> gr.Blocks:
         with gr.Tab("Teach") as tab:
             teach_tab(backend, session, tab)
         with gr.Tab("Demonstrations") as tab:
-            demonstrations_tab(backend, tab)
+            demonstrations_tab(backend, session, tab)
         with gr.Tab("Settings") as tab:
             settings_tab(backend, session, tab)
     return blocks

@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from icdpo_chains.demonstrations.changes import Changes
 from icdpo_chains.demonstrations.statistics import store_statistics
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.printable import printable
@@ -17,6 +16,7 @@ from icdpo_chains.ui.demonstration_actions import loaded, remove, save, undo
 from icdpo_chains.ui.demonstration_form import DemonstrationForm
 from icdpo_chains.ui.demonstration_list import page_of
 from icdpo_chains.ui.import_section import import_section
+from icdpo_chains.ui.session import Session
 
 __all__ = ["demonstrations_tab"]
 
@@ -33,8 +33,12 @@ _SHOW_FORM = """() => {
 Updates = dict[Any, Any]
 
 
-def demonstrations_tab(backend: Backend, tab: Any) -> None:
-    """Builds the content of a `gr.Tab`; the list is read anew whenever a visitor selects the tab."""
+def _text(given: str | None) -> str:
+    return given or ""
+
+
+def demonstrations_tab(backend: Backend, session: Any, tab: Any) -> None:
+    """Builds the tab inside the page's `gr.Blocks`; see `chat_tab` for the arguments."""
 
     def guarded(work: Callable[..., Updates]) -> Callable[..., Updates]:
         """Shows an error as the status; everything else stays as it is on the page."""
@@ -48,9 +52,9 @@ def demonstrations_tab(backend: Backend, tab: Any) -> None:
 
         return guarding
 
-    def page(query: str, number: int, id_: str | None, remembered: Changes) -> Updates:
-        shown = page_of(backend.store, query, number)
-        last = remembered.last
+    def page(query: str, number: int, id_: str | None, current: Session) -> Updates:
+        shown = page_of(backend.store, query or "", number)
+        last = current.changes.last
         return {
             listing: gr.Radio(choices=shown.choices, value=id_ if id_ in shown.ids else None),
             caption: shown.caption,
@@ -72,8 +76,8 @@ def demonstrations_tab(backend: Backend, tab: Any) -> None:
             removing: gr.Button(interactive=id_ is not None),
         }
 
-    def search(query: str, id_: str | None, remembered: Changes) -> Updates:
-        return {**page(query, 1, id_, remembered), status: ""}
+    def search(query: str, id_: str | None, current: Session) -> Updates:
+        return {**page(query, 1, id_, current), status: ""}
 
     def select(id_: str) -> Updates:
         form = DemonstrationForm.of(loaded(backend.store, id_))
@@ -82,28 +86,30 @@ def demonstrations_tab(backend: Backend, tab: Any) -> None:
     def clear() -> Updates:
         return {**filled(DemonstrationForm(), None), listing: gr.Radio(value=None), status: ""}
 
-    def save_(query: str, number: int, id_: str | None, remembered: Changes, *texts: Any) -> Updates:
+    def save_(query: str, number: int, id_: str | None, current: Session, *texts: str | None) -> Updates:
+        # A text that was never touched may come as None.
+        form = DemonstrationForm("messages" if texts[0] == "messages" else "question", *map(_text, texts[1:]))
         with backend.writing() as store:
-            saved = save(store, remembered, id_, DemonstrationForm(*texts))
+            saved = save(store, current.changes, id_, form)
         item = saved.demonstration
         return {
             **filled(DemonstrationForm.of(item), item.id),
-            **page(query, number, item.id, remembered),
+            **page(query, number, item.id, current),
             status: saved.message,
         }
 
-    def remove_(query: str, number: int, id_: str | None, remembered: Changes) -> Updates:
+    def remove_(query: str, number: int, id_: str | None, current: Session) -> Updates:
         if id_ is None:
             return {status: "Select a demonstration first"}
         with backend.writing() as store:
-            message = remove(store, remembered, id_)
+            message = remove(store, current.changes, id_)
         empty = filled(DemonstrationForm(), None)
-        return {**empty, **page(query, number, None, remembered), status: message}
+        return {**empty, **page(query, number, None, current), status: message}
 
-    def undo_(query: str, number: int, id_: str | None, remembered: Changes) -> Updates:
+    def undo_(query: str, number: int, id_: str | None, current: Session) -> Updates:
         with backend.writing() as store:
-            message = undo(store, remembered)
-        return {**page(query, number, id_, remembered), status: message}
+            message = undo(store, current.changes)
+        return {**page(query, number, id_, current), status: message}
 
     def count() -> str:
         try:
@@ -111,7 +117,7 @@ def demonstrations_tab(backend: Backend, tab: Any) -> None:
         except ICDPOError as error:
             return printable(str(error))
 
-    changes, edited, at = gr.State(Changes()), gr.State(None), gr.State(1)
+    edited, at = gr.State(None), gr.State(1)
     with gr.Row():
         with gr.Column(scale=3, min_width=320):
             with gr.Row(equal_height=True):
@@ -152,7 +158,7 @@ def demonstrations_tab(backend: Backend, tab: Any) -> None:
                 show_label=False, container=False, interactive=False, elem_id="demonstrations-status"
             )
     with gr.Accordion("Import a file", open=False):
-        imported = import_section(backend, changes)
+        imported = import_section(backend, session)
     with gr.Accordion("Statistics", open=False):
         counted = gr.Textbox(
             show_label=False, container=False, lines=4, interactive=False, elem_id="demonstrations-statistics"
@@ -163,13 +169,13 @@ def demonstrations_tab(backend: Backend, tab: Any) -> None:
     of_page = [listing, caption, at, back, forth, undoing]
     of_form = [*form, edited, heading, removing]
     everything = [*of_page, *of_form, status]
-    where = [query, at, edited, changes]
+    where = [query, at, edited, session]
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
     def turned(step: int) -> Callable[..., Updates]:
         return guarded(lambda query, number, *rest: page(query, number + step, *rest))
 
-    gr.on([searching.click, query.submit], guarded(search), [query, edited, changes], everything, **options)
+    gr.on([searching.click, query.submit], guarded(search), [query, edited, session], everything, **options)
     back.click(turned(-1), where, everything, **options)
     forth.click(turned(1), where, everything, **options)
     # On a narrow screen, the form is below the list.

@@ -7,39 +7,41 @@ from typing import Any
 
 import gradio as gr
 
-from icdpo_chains.demonstrations.changes import Changes
 from icdpo_chains.demonstrations.store import AddReport
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.printable import printable
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.import_preview import FileOptions, import_file, preview_file
+from icdpo_chains.ui.session import Session
 
 __all__ = ["import_section"]
 
 
-def import_section(backend: Backend, changes: Any) -> Any:
+def import_section(backend: Backend, session: Any) -> Any:
     """Builds the section; returns the event after an import.
 
     Args:
         backend: what all visitors share.
-        changes: the `gr.State` of this visitor's `Changes`.
+        session: the `gr.State` of the visitor's `Session`, which remembers the import to undo it.
     """
 
-    def preview(path: str | None, columns: str, rating: str, all_pairs: bool) -> dict[Any, Any]:
+    def preview(path: str | None, columns: str | None, rating: str | None, all_pairs: bool) -> dict[Any, Any]:
         if path is None:
             return {outcome: "", store: gr.Button(interactive=False)}
+        if not Path(path).exists():  # imported and deleted meanwhile: the outcome is the import's
+            return {store: gr.Button(interactive=False)}
         try:
-            shown = preview_file(Path(path), FileOptions(columns, rating, all_pairs))
+            shown = preview_file(Path(path), FileOptions(columns or "", rating or "", all_pairs))
         except (ICDPOError, OSError, ValueError) as error:
             return {outcome: printable(str(error)), store: gr.Button(interactive=False)}
         return {outcome: shown.text, store: gr.Button(interactive=shown.usable)}
 
     def import_(
         path: str | None,
-        columns: str,
-        rating: str,
+        columns: str | None,
+        rating: str | None,
         all_pairs: bool,
-        remembered: Changes,
+        current: Session,
         progress: Any = gr.Progress(),  # noqa: B008  # how Gradio hands a progress bar in
     ) -> dict[Any, Any]:
         if path is None:
@@ -50,14 +52,13 @@ def import_section(backend: Backend, changes: Any) -> Any:
 
         try:
             with backend.writing() as opened:
-                options = FileOptions(columns, rating, all_pairs)
-                done = import_file(Path(path), options, opened, remembered, count)
+                options = FileOptions(columns or "", rating or "", all_pairs)
+                done = import_file(Path(path), options, opened, current.changes, count)
         except (ICDPOError, OSError, ValueError) as error:
-            return {outcome: printable(str(error)), changes: remembered}
+            return {outcome: printable(str(error))}
         Path(path).unlink(missing_ok=True)  # the upload: what it held is in the store
         return {
             outcome: done.text,
-            changes: remembered,
             file: None,
             store: gr.Button(interactive=False),
         }
@@ -90,10 +91,11 @@ def import_section(backend: Backend, changes: Any) -> Any:
     private = {"api_visibility": "private"}
     # Not `change`: it follows an import, which empties the file, and would empty the outcome.
     gr.on(
-        [file.upload, file.clear, columns.submit, columns.blur, rating.submit, rating.blur, all_pairs.input],
+        [file.upload, file.clear, columns.change, rating.change, all_pairs.input],
         preview,
         options,
         [outcome, store],
+        trigger_mode="always_last",  # while a preview is read, only the last of several keystrokes waits
         **private,
     )
-    return store.click(import_, [*options, changes], [outcome, changes, file, store], **private)
+    return store.click(import_, [*options, session], [outcome, file, store], **private)
