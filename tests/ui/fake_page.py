@@ -14,7 +14,6 @@ from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.network import bind
 from icdpo_chains.server import create_app, uvicorn_server
-from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.serving import add_page
 
 HOSTILE = (
@@ -41,7 +40,7 @@ def main(path: str, port: str, key: str | None = None) -> None:
     icdpo = ICDPO(FakePolicy(answers), TwoStageRetriever(store), sampling=SamplingParams(max_new_tokens=512))
     with contextlib.closing(bind("127.0.0.1", int(port))) as bound:
         app = create_app(icdpo, api_key=key)
-        add_page(app, Backend(icdpo, store, ICDPOConfig()), path="/", api_key=key)
+        add_page(app, ICDPOConfig(), store, path="/", api_key=key)
         uvicorn_server.serve(app, bound, on_ready=lambda: None)
 
 
