@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import pytest
 import torch
 
 from icdpo_chains import ICDPO, FixedDemonstrations, SamplingParams
@@ -18,6 +19,7 @@ def asked(text: str, **options: Any) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], "seed": 1, "max_tokens": 6, **options}
 
 
+@pytest.mark.slow
 async def test_the_queue_goes_on(monkeypatch: Any) -> None:
     monkeypatch.setattr("icdpo_chains.policies.transformers.portions.release_unused", lambda: None)
     tiny = tiny_policy("llama")
