@@ -14,14 +14,13 @@ from icdpo_chains.policies.transformers.device_memory import is_out_of_memory
 __all__ = ["BLOCK", "PrefixCache"]
 
 BLOCK = 128
-"""Prompts are read, kept and found in blocks of this many tokens. The blocks do not depend on the contents
-of the cache, so the results are the same to the last bit."""
+"""The tokens of a block by default."""
 
 
 @dataclass(frozen=True)
 class _Block:
     layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
-    """Keys and values of each layer, [1, heads, BLOCK, head size]."""
+    """Keys and values of each layer, [1, heads, tokens, head size]."""
 
     @property
     def size(self) -> int:
@@ -31,12 +30,16 @@ class _Block:
 class PrefixCache:
     """Blocks of prompts; evicts the least recently used blocks.
 
+    Prompts are read, kept and found in blocks. The blocks do not depend on the contents of the cache, so the
+    results are the same to the last bit.
+
     Args:
         max_bytes: the most bytes of the blocks; 0 keeps none.
+        block: the tokens of a block.
     """
 
-    def __init__(self, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, max_bytes: int, block: int = BLOCK) -> None:
+        self.max_bytes, self.block = max_bytes, block
         self.size = 0
         self._blocks: OrderedDict[tuple[int, ...], _Block] = OrderedDict()
 
@@ -51,7 +54,7 @@ class PrefixCache:
         The last token is never included: reading it gives the logits that follow.
         """
         found: list[_Block] = []
-        for end in range(BLOCK, len(context), BLOCK):
+        for end in range(self.block, len(context), self.block):
             block = self._blocks.get(tuple(context[:end]))
             if block is None:
                 break
@@ -60,7 +63,7 @@ class PrefixCache:
             for i, same in enumerate(zip(*(block.layers for block in found), strict=True)):
                 keys, values = zip(*same, strict=True)
                 cache.update(torch.cat(keys, dim=2), torch.cat(values, dim=2), i)
-        return len(found) * BLOCK
+        return len(found) * self.block
 
     def keep(self, cache: Any, context: Sequence[int]) -> None:
         """Keeps the whole blocks of a prompt from the cache that has read the prompt.
@@ -81,8 +84,8 @@ class PrefixCache:
 
     def _add(self, cache: Any, context: Sequence[int]) -> None:
         # Touch the first block last: later blocks can't be found without it, so it must be the most recent.
-        for begin in reversed(range(0, len(context) - BLOCK + 1, BLOCK)):
-            end = begin + BLOCK
+        for begin in reversed(range(0, len(context) - self.block + 1, self.block)):
+            end = begin + self.block
             prefix = tuple(context[:end])
             if prefix not in self._blocks:
                 # Copies: a view would keep the whole cache.

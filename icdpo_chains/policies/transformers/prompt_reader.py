@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 # The tokens of a pass, padding included: a GPU then computes for longer than it waits for launches.
 _MOST_TOKENS = 8192
 
+# A GPU takes as long for a block of this many tokens as for a shorter block.
+_LONG_BLOCK = 512
+
 
 class PromptReader:
     """Reads prompts.
@@ -40,7 +43,7 @@ class PromptReader:
 
     def __init__(self, model: Any, most_prefixes: int, most_logits: int, *, together: bool) -> None:
         self._model = model
-        self._prefixes = PrefixCache(most_prefixes)
+        self._prefixes = PrefixCache(most_prefixes, _LONG_BLOCK if together else BLOCK)
         self._takes_logits_to_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self._most_tokens = _MOST_TOKENS
         if not self._takes_logits_to_keep:
@@ -59,7 +62,7 @@ class PromptReader:
         """
         if len(contexts) < 2 or not shared or not self._can_read_together():
             return [self._read_alone(context, shared=shared) for context in contexts]
-        length = _common_blocks(contexts)
+        length = _common_blocks(contexts, self._prefixes.block)
         common = self._read_beginning(contexts[0], length) if length else None
         prompts: dict[int, Prompt] = {}
         for numbers in self._passes([len(context) - length for context in contexts]):
@@ -82,15 +85,16 @@ class PromptReader:
         with self._reading(plain and shared):
             if not plain or self._prefixes.max_bytes == 0:
                 return Prompt(len(context), self._pass([context], cache)[0, -1], cache)
-            for begin in range(self._prefixes.fill(cache, context), len(context), BLOCK):
-                logits = self._pass([context[begin : begin + BLOCK]], cache)[0, -1]
+            block = self._prefixes.block
+            for begin in range(self._prefixes.fill(cache, context), len(context), block):
+                logits = self._pass([context[begin : begin + block]], cache)[0, -1]
         self._prefixes.keep(cache, context)
         return Prompt(len(context), logits, cache)
 
     def _read_beginning(self, context: Sequence[int], length: int) -> DynamicCache:
         """Reads the first tokens of a context: whole blocks, which end before the context's last token."""
         cache = DynamicCache(config=self._model.config)
-        step = BLOCK if self._prefixes.max_bytes else length
+        step = self._prefixes.block if self._prefixes.max_bytes else length
         for begin in range(self._prefixes.fill(cache, context[: length + 1]), length, step):
             self._pass([context[begin : begin + step]], cache)
         self._prefixes.keep(cache, context[:length])
@@ -109,8 +113,8 @@ class PromptReader:
             elif not sharing_is_exact(self._model, SharedBranches, read=self._read_together):
                 self._together = False
                 _log.warning(
-                    "%s gives other logits when it reads several prompts in one pass: they are read one "
-                    "after the other, which is slower",
+                    "%s fails or gives other logits when it reads several prompts in one pass: they are read "
+                    "one after the other, which is slower",
                     type(self._model).__name__,
                 )
             self._tried = True
@@ -188,8 +192,8 @@ def _is_plain(cache: Any) -> bool:
     return len(cache.layers) > 0 and all(type(layer) is DynamicLayer for layer in cache.layers)
 
 
-def _common_blocks(contexts: Sequence[Sequence[int]]) -> int:
+def _common_blocks(contexts: Sequence[Sequence[int]], block: int) -> int:
     """Returns the length of the contexts' common beginning, in whole blocks; a token of each is left."""
     alike = itertools.takewhile(lambda tokens: len(set(tokens)) == 1, zip(*contexts, strict=False))
     longest = min(sum(1 for _ in alike), min(map(len, contexts)) - 1)
-    return longest // BLOCK * BLOCK
+    return longest // block * block

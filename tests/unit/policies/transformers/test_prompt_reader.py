@@ -26,6 +26,11 @@ BEGINNING = TEXT[3:133]
 BEHIND = [[*BEGINNING, *some] for some in ([7], TEXT[:20], TEXT[30:41])]
 
 
+@pytest.fixture(autouse=True)
+def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompt_reader, "_LONG_BLOCK", 128)
+
+
 @contextmanager
 def shapes(model: Any) -> Iterator[list[tuple[int, int]]]:
     """The rows and the tokens of each pass."""
@@ -86,6 +91,19 @@ def test_a_common_beginning_is_read_once_and_kept(llama: TransformersPolicy) -> 
             prompts = read(ours, BEHIND)
         assert seen == [*first, (3, 22)]
         check(prompts, read(reader(llama, together=False), BEHIND))
+
+
+def test_a_device_reads_long_blocks(llama: TransformersPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompt_reader, "_LONG_BLOCK", 144)
+    ours = reader(llama, 2**26)
+    for expected in ([(1, 144), (1, 56)], [(1, 56)]):
+        with shapes(llama.model) as seen:
+            prompts = read(ours, [TEXT[:200]])
+        assert seen == expected
+        check(prompts, read(reader(llama, together=False), [TEXT[:200]]))
+    with shapes(llama.model) as seen:
+        read(reader(llama, 2**26, together=False), [TEXT[:200]])
+    assert seen == [(1, 128), (1, 72)]
 
 
 def test_the_last_bits_do_not_depend_on_earlier_calls(llama: TransformersPolicy) -> None:
