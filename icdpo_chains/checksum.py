@@ -14,7 +14,7 @@ def sha256_of(path: str | Path) -> str:
     """Returns the SHA-256 of a file's bytes, in hexadecimal.
 
     Raises:
-        OSError: The file can't be read.
+        OSError: the file can't be read.
     """
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:

@@ -66,7 +66,7 @@ class SamplingConfig(BaseModel):
         """Returns the core's parameters.
 
         Raises:
-            TypeError, ValueError: A value is out of range.
+            TypeError, ValueError: a value is out of range.
         """
         fields = self.model_dump()
         return SamplingParams(max_new_tokens=fields.pop("max_tokens"), **fields)
@@ -89,37 +89,37 @@ class ICDPOConfig(BaseModel):
     """The settings of an `ICDPO`. A file of them is JSON and may leave out any setting.
 
     Attributes:
-        model: The name or path of a model; the default is the small packaged model.
-        revision: The model's branch, tag or commit on the hub.
-        dtype: The dtype of the weights, such as `"float32"`.
-        device: The device of the model, such as `"cuda"`.
-        device_map: The devices of the model's layers, such as `"auto"`, in place of `device`.
-        max_memory: With a device map, the maximum memory of each device, such as `{"0": "20GiB"}`.
+        model: the name or path of a model; the default is the small packaged model.
+        revision: the model's branch, tag or commit on the hub.
+        dtype: the dtype of the weights, such as `"float32"`.
+        device: the device of the model, such as `"cuda"`.
+        device_map: the devices of the model's layers, such as `"auto"`, in place of `device`.
+        max_memory: with a device map, the maximum memory of each device, such as `{"0": "20GiB"}`.
         quantization: `"4bit"` or `"8bit"`, by bitsandbytes.
-        attn_implementation: The attention that reads prompts, such as `"eager"`.
-        adapter: The directory or hub name of a LoRA adapter for the model.
-        engine: The library that computes the model: `"transformers"`, or `"llama.cpp"`, which reads GGUF
+        attn_implementation: the attention that reads prompts, such as `"eager"`.
+        adapter: the directory or hub name of a LoRA adapter for the model.
+        engine: the library that computes the model: `"transformers"`, or `"llama.cpp"`, which reads GGUF
             files (see `LlamaCppPolicy`).
-        vllm: The base URL of a vLLM server that runs the model; `model` is then the model's name there.
-        store: The directory of the demonstrations (in a file, relative to the file), or the address of a
+        vllm: the base URL of a vLLM server that runs the model; `model` is then the model's name there.
+        store: the directory of the demonstrations (in a file, relative to the file), or the address of a
             Chroma server (see `open_store`). The default is the user's own store.
-        retriever: The name of the retriever; see `RETRIEVERS`.
-        k: The number of demonstrations shown.
-        pool: The number of demonstrations that the first of two retrieval stages keeps.
-        against: The other side of the score; see `InstantScorer`.
-        aggregate: How the score adds up tokens; see `InstantScorer`.
-        n: The number of candidates.
-        finalists: The number of candidates that are sampled to their end; see `Pipeline`.
-        sampling: How candidates are sampled.
-        instructions: The texts before chosen and before rejected answers.
-        chat_template_kwargs: Keywords for the chat template, such as `{"enable_thinking": False}`.
-        min_similarity: Demonstrations below this cosine to the question are not shown; see `Threshold`.
-        min_bm25: Demonstrations below this BM25 score are not shown.
-        substitute: What is shown if all demonstrations are below a limit: `"general"` or `"none"`.
-        note: The origin of the settings; any JSON values, without effect.
+        retriever: the name of the retriever; see `RETRIEVERS`.
+        k: the number of demonstrations shown.
+        pool: the number of demonstrations that the first of two retrieval stages keeps.
+        against: the other side of the score; see `InstantScorer`.
+        aggregate: how the score adds up tokens; see `InstantScorer`.
+        n: the number of candidates.
+        finalists: the number of candidates that are sampled to their end; see `Pipeline`.
+        sampling: how candidates are sampled.
+        instructions: the texts before chosen and before rejected answers.
+        chat_template_kwargs: keywords for the chat template, such as `{"enable_thinking": False}`.
+        min_similarity: demonstrations below this cosine to the question are not shown; see `Threshold`.
+        min_bm25: demonstrations below this BM25 score are not shown.
+        substitute: what is shown if all demonstrations are below a limit: `"general"` or `"none"`.
+        note: the origin of the settings; any JSON values, without effect.
 
     Raises:
-        ValueError: A setting is out of range, of the wrong type, or unknown (pydantic's `ValidationError`).
+        ValueError: a setting is out of range, of the wrong type, or unknown (pydantic's `ValidationError`).
     """
 
     model_config = _STRICT
@@ -187,9 +187,9 @@ class ICDPOConfig(BaseModel):
         """Reads a file. A relative `store` is relative to the file.
 
         Raises:
-            InvalidInputError: The file has no JSON object of these settings; the message names the file,
+            InvalidInputError: the file has no JSON object of these settings; the message names the file,
                 the field and the value.
-            OSError: The file can't be read.
+            OSError: the file can't be read.
         """
         path = Path(path)
         try:
@@ -214,7 +214,7 @@ class ICDPOConfig(BaseModel):
         """Returns a copy with other settings. The settings of `sampling` may be given by their own names.
 
         Raises:
-            ValueError: A name is unknown, or a value can't be used.
+            ValueError: a name is unknown, or a value can't be used.
         """
         fields = self.model_dump()
         for name, value in changes.items():
@@ -228,7 +228,7 @@ class ICDPOConfig(BaseModel):
         """Writes a file for `read`. The file appears whole or not at all.
 
         Raises:
-            OSError: The file can't be written.
+            OSError: the file can't be written.
         """
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         fields = json_safe(self.model_dump(mode="json"))
@@ -240,7 +240,7 @@ class ICDPOConfig(BaseModel):
         """Opens the store for reading.
 
         Raises:
-            StoreError: The store can't be opened.
+            StoreError: the store can't be opened.
         """
         return open_store(self.store, read_only=True)
 
@@ -272,7 +272,7 @@ class ICDPOConfig(BaseModel):
         """Builds the threshold of the retriever.
 
         Raises:
-            TypeError, ValueError: A limit is out of range.
+            TypeError, ValueError: a limit is out of range.
         """
         return Threshold(
             min_similarity=self.min_similarity, min_bm25=self.min_bm25, substitute=self.substitute

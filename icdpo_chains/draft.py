@@ -84,7 +84,7 @@ class Draft:
         """Returns the draft with the contrast of answers that have none.
 
         Args:
-            known: The log-probabilities in the scorer's other context, by the token ids of an answer.
+            known: the log-probabilities in the scorer's other context, by the token ids of an answer.
         """
         answers = tuple(
             answer

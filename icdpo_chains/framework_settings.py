@@ -54,41 +54,41 @@ class ICDPOSettings(PicklableSettings):
     `None` leaves a setting to the ICDPO.
 
     Attributes:
-        icdpo: An ICDPO of the core. It excludes the settings that build one.
-        config: A file of settings, such as the file that `icdpo tune` writes. It excludes the same settings.
-        model: The name or path of the model; the default is `ICDPO_MODEL`.
-        revision: The model's branch, tag or commit on the hub.
-        store: A demonstration store or its directory; the default is `ICDPO_STORE`.
-        against: The other side of the score: `"rejected"`, `"base"` or `"auto"`.
-        aggregate: How the score adds up tokens: `"sum"` or `"mean"`.
-        dtype: The dtype of the weights, such as `"float32"`.
-        device: The device of the model, such as `"cuda"`.
-        device_map: The devices of the model's layers, such as `"auto"`, in place of `device`.
-        max_memory: With a device map, the maximum memory of each device, such as `{"0": "20GiB"}`.
+        icdpo: an ICDPO of the core. It excludes the settings that build one.
+        config: a file of settings, such as the file that `icdpo tune` writes. It excludes the same settings.
+        model: the name or path of the model; the default is `ICDPO_MODEL`.
+        revision: the model's branch, tag or commit on the hub.
+        store: a demonstration store or its directory; the default is `ICDPO_STORE`.
+        against: the other side of the score: `"rejected"`, `"base"` or `"auto"`.
+        aggregate: how the score adds up tokens: `"sum"` or `"mean"`.
+        dtype: the dtype of the weights, such as `"float32"`.
+        device: the device of the model, such as `"cuda"`.
+        device_map: the devices of the model's layers, such as `"auto"`, in place of `device`.
+        max_memory: with a device map, the maximum memory of each device, such as `{"0": "20GiB"}`.
         quantization: `"4bit"` or `"8bit"`, by bitsandbytes.
-        attn_implementation: The attention that reads prompts, such as `"eager"`.
-        adapter: The directory or hub name of a LoRA adapter for the model.
-        engine: The library that computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file.
-        n: The number of candidates.
-        k: The number of demonstrations shown.
-        finalists: The number of candidates that are sampled to their end; see `Pipeline`.
-        chat_template_kwargs: Keywords for the chat template, such as `{"enable_thinking": False}`; those of a
+        attn_implementation: the attention that reads prompts, such as `"eager"`.
+        adapter: the directory or hub name of a LoRA adapter for the model.
+        engine: the library that computes the model: `"transformers"`, or `"llama.cpp"` for a GGUF file.
+        n: the number of candidates.
+        k: the number of demonstrations shown.
+        finalists: the number of candidates that are sampled to their end; see `Pipeline`.
+        chat_template_kwargs: keywords for the chat template, such as `{"enable_thinking": False}`; those of a
             call are added.
-        max_tokens: The longest answer, in tokens.
-        min_tokens: The shortest answer, in tokens.
+        max_tokens: the longest answer, in tokens.
+        min_tokens: the shortest answer, in tokens.
         temperature: 0 always takes the likeliest token: all candidates are then the same.
-        top_p: Keeps the likeliest tokens that together reach this probability.
-        top_k: Keeps this many of the likeliest tokens.
-        repetition_penalty: Above 1, makes tokens that occurred less likely.
-        stop: Strings that end an answer; they are not part of it.
-        seed: Makes the answers reproducible.
+        top_p: keeps the likeliest tokens that together reach this probability.
+        top_k: keeps this many of the likeliest tokens.
+        repetition_penalty: above 1, makes tokens that occurred less likely.
+        stop: strings that end an answer; they are not part of it.
+        seed: makes the answers reproducible.
         decoding: `"sample"`, or `"guided"` by the demonstrations at each token; see `SamplingParams`.
-        guidance: The weight beta of guided decoding.
-        alpha: The least share of the likeliest token's probability in guided decoding.
-        max_thinking_tokens: The longest thought of a model that thinks, in tokens.
+        guidance: the weight beta of guided decoding.
+        alpha: the least share of the likeliest token's probability in guided decoding.
+        max_thinking_tokens: the longest thought of a model that thinks, in tokens.
 
     Raises:
-        ValueError: A setting is out of range, unknown, or contradicts another setting (pydantic's
+        ValueError: a setting is out of range, unknown, or contradicts another setting (pydantic's
             `ValidationError`).
     """
 
@@ -204,10 +204,10 @@ class ICDPOSettings(PicklableSettings):
         """Returns the sampling parameters of a call, without building the core.
 
         Args:
-            given: The settings of the call, which override the model's; other names are ignored.
+            given: the settings of the call, which override the model's; other names are ignored.
 
         Raises:
-            TypeError, ValueError: See `SamplingParams`.
+            TypeError, ValueError: see `SamplingParams`.
         """
         built: ICDPO | None = self.icdpo or self._built
         if built is not None:
@@ -226,11 +226,11 @@ class ICDPOSettings(PicklableSettings):
         """Returns the options of `ICDPO.generate` for one call.
 
         Args:
-            given: The settings of the call, and `exclude`, ids of demonstrations that must not be shown;
+            given: the settings of the call, and `exclude`, ids of demonstrations that must not be shown;
                 other names are ignored.
 
         Raises:
-            TypeError, ValueError: A setting is out of range.
+            TypeError, ValueError: a setting is out of range.
         """
         _ = self.core  # the settings override its sampling parameters
         given = given or {}

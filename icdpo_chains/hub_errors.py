@@ -15,7 +15,7 @@ def hub_problem(error: BaseException) -> str | None:
     transformers reports most of them with the same text.
 
     Args:
-        error: The error of a library, with its causes.
+        error: the error of a library, with its causes.
     """
     from huggingface_hub import errors
 

@@ -55,23 +55,23 @@ class ICDPO(Pipeline):
         """Builds an ICDPO; by default with the default model and the starter demonstrations.
 
         Args:
-            model: A policy, or the name or path of a model for the engine's policy.
-            store: A store, or its directory or address (see `open_store`); by default the user's own store.
-            n: The number of candidates.
-            k: The number of demonstrations shown.
+            model: a policy, or the name or path of a model for the engine's policy.
+            store: a store, or its directory or address (see `open_store`); by default the user's own store.
+            n: the number of candidates.
+            k: the number of demonstrations shown.
             against: see `InstantScorer`.
             aggregate: see `InstantScorer`.
             sampling: see `SamplingParams`.
             finalists: see `ICDPO`.
-            dtype: The model's dtype; see `TransformersPolicy.from_pretrained`.
-            device: The model's device; see `TransformersPolicy.from_pretrained`.
+            dtype: the model's dtype; see `TransformersPolicy.from_pretrained`.
+            device: the model's device; see `TransformersPolicy.from_pretrained`.
             engine: `"transformers"`, or `"llama.cpp"` for a GGUF file (see `LlamaCppPolicy`).
             chat_template_kwargs: see `Pipeline`.
 
         Raises:
-            PolicyError, StoreError: The model or the store can't be opened.
-            ValueError: A setting is out of range or contradicts another setting.
-            WeightsError: The default models can't be fetched.
+            PolicyError, StoreError: the model or the store can't be opened.
+            ValueError: a setting is out of range or contradicts another setting.
+            WeightsError: the default models can't be fetched.
         """
         from icdpo_chains.config import ICDPOConfig
 
@@ -110,14 +110,14 @@ class ICDPO(Pipeline):
         """Builds an ICDPO from a config, such as the file that `icdpo tune` writes.
 
         Args:
-            config: The config, or the path of its file.
-            policy: Replaces the model that the config names.
-            store: Replaces the store that the config names.
+            config: the config, or the path of its file.
+            policy: replaces the model that the config names.
+            store: replaces the store that the config names.
 
         Raises:
-            InvalidInputError: The file has no valid config.
-            OSError: The file can't be read.
-            PolicyError, StoreError, WeightsError: See `from_defaults`.
+            InvalidInputError: the file has no valid config.
+            OSError: the file can't be read.
+            PolicyError, StoreError, WeightsError: see `from_defaults`.
         """
         from icdpo_chains.config import ICDPOConfig
 
@@ -156,26 +156,26 @@ class ICDPO(Pipeline):
         """Answers a question.
 
         Args:
-            prompt: A string, or messages that end before the assistant's answer.
-            n: The number of candidates.
-            k: The number of demonstrations shown.
-            sampling: Replaces the instance's sampling parameters.
-            seed: Makes the answer reproducible; overrides the seed in `sampling`.
-            exclude: Ids of demonstrations that must not be shown.
-            finalists: Replaces the instance's number of candidates that are sampled to the end.
-            chat_template_kwargs: Further keywords for the chat template.
-            on_progress: A function that is called after each stage.
-            on_text: With one candidate, receives the growing answer in the sampling thread. It
+            prompt: a string, or messages that end before the assistant's answer.
+            n: the number of candidates.
+            k: the number of demonstrations shown.
+            sampling: replaces the instance's sampling parameters.
+            seed: makes the answer reproducible; overrides the seed in `sampling`.
+            exclude: ids of demonstrations that must not be shown.
+            finalists: replaces the instance's number of candidates that are sampled to the end.
+            chat_template_kwargs: further keywords for the chat template.
+            on_progress: a function that is called after each stage.
+            on_text: with one candidate, receives the growing answer in the sampling thread. It
                 must not raise. See `stream`.
 
         Raises:
-            InvalidInputError: The prompt is blank or not valid Unicode.
-            NoDemonstrationsError: The retriever finds no demonstration.
-            MissingRejectedError: The scorer needs rejected answers, and a demonstration has none.
-            ContextOverflowError: The conversation does not fit the model.
-            PromptError: The chat template can't show the conversation, or does not know a keyword.
-            NoCandidateError: No candidate can be scored.
-            TypeError, ValueError: An argument is of the wrong type or out of range.
+            InvalidInputError: the prompt is blank or not valid Unicode.
+            NoDemonstrationsError: the retriever finds no demonstration.
+            MissingRejectedError: the scorer needs rejected answers, and a demonstration has none.
+            ContextOverflowError: the conversation does not fit the model.
+            PromptError: the chat template can't show the conversation, or does not know a keyword.
+            NoCandidateError: no candidate can be scored.
+            TypeError, ValueError: an argument is of the wrong type or out of range.
         """
         (result,) = answer_all(
             self,
@@ -221,12 +221,12 @@ class ICDPO(Pipeline):
         A `BatchPolicy` samples the candidates of all questions together.
 
         Args:
-            prompts: The questions. All are checked before the first is answered.
-            return_exceptions: Returns a question's error in place of its result.
-            options: Options of `generate` for all questions; each question starts from the same seed.
+            prompts: the questions. All are checked before the first is answered.
+            return_exceptions: returns a question's error in place of its result.
+            options: options of `generate` for all questions; each question starts from the same seed.
 
         Raises:
-            ICDPOError, TypeError, ValueError: See `generate`; raised unless `return_exceptions` is set.
+            ICDPOError, TypeError, ValueError: see `generate`; raised unless `return_exceptions` is set.
         """
         if "on_text" in options:
             raise TypeError("generate_batch() takes no on_text: ask one question by generate() or stream()")
@@ -246,20 +246,20 @@ class ICDPO(Pipeline):
         """Ranks given answers.
 
         Args:
-            prompt: A string, or messages that end before the assistant's answer.
-            responses: The answers. A blank answer ranks last, with a score of -infinity.
-            k: The number of demonstrations shown.
-            exclude: Ids of demonstrations that must not be shown.
-            ended: Whether the answers are complete: the end token then counts too.
-            chat_template_kwargs: Further keywords for the chat template.
-            on_progress: A function that is called after each stage.
+            prompt: a string, or messages that end before the assistant's answer.
+            responses: the answers. A blank answer ranks last, with a score of -infinity.
+            k: the number of demonstrations shown.
+            exclude: ids of demonstrations that must not be shown.
+            ended: whether the answers are complete: the end token then counts too.
+            chat_template_kwargs: further keywords for the chat template.
+            on_progress: a function that is called after each stage.
 
         Returns:
             The answers as candidates, best first; `index` is an answer's place in `responses`.
 
         Raises:
-            ICDPOError: See `generate`.
-            TypeError, ValueError: There is no response, or a response is not a string.
+            ICDPOError: see `generate`.
+            TypeError, ValueError: there is no response, or a response is not a string.
         """
         stages = Stages(on_progress)
         chat = self.with_chat_template_kwargs(chat_template_kwargs)

@@ -176,12 +176,12 @@ def as_message(item: object, position: int) -> Message:
     """Returns a `Message`, or a mapping in the form of `Message.to_dict` or of OpenAI's API, as a `Message`.
 
     Args:
-        item: The message.
-        position: Its place in the conversation, for errors.
+        item: the message.
+        position: its place in the conversation, for errors.
 
     Raises:
-        InvalidInputError: The message lacks its `role` or `content`, or a field can't be used.
-        TypeError: The message is neither a `Message` nor a mapping.
+        InvalidInputError: the message lacks its `role` or `content`, or a field can't be used.
+        TypeError: the message is neither a `Message` nor a mapping.
     """
     if isinstance(item, Message):
         return item

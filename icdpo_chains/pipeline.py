@@ -35,25 +35,25 @@ class Pipeline:
     """The stages of `ICDPO` as separate methods, for code that needs something of its own between them.
 
     Args:
-        policy: The language model.
-        retriever: Finds demonstrations.
-        scorer: The instant scorer; by default S^, summed.
-        n: The number of candidates.
-        k: The number of demonstrations shown; `None` leaves the number to the retriever.
-        sampling: How candidates are sampled.
-        instructions: The texts before chosen and before rejected answers.
-        format: The layout of texts; by default the tokenizer's chat template if it has one.
-        max_context: The maximum number of tokens of context and answer, up to the model's own limit.
-        finalists: Rejects candidates that fall behind while they are sampled, until this many are left. That
+        policy: the language model.
+        retriever: finds demonstrations.
+        scorer: the instant scorer; by default S^, summed.
+        n: the number of candidates.
+        k: the number of demonstrations shown; `None` leaves the number to the retriever.
+        sampling: how candidates are sampled.
+        instructions: the texts before chosen and before rejected answers.
+        format: the layout of texts; by default the tokenizer's chat template if it has one.
+        max_context: the maximum number of tokens of context and answer, up to the model's own limit.
+        finalists: rejects candidates that fall behind while they are sampled, until this many are left. That
             is faster for a large `n`, and changes some answers (see `docs/speed.md`).
-        demonstrations_required: Whether an empty result of the retriever is an error; otherwise the
+        demonstrations_required: whether an empty result of the retriever is an error; otherwise the
             instructions alone are shown.
-        reasoning_tags: The strings around a model's thoughts; by default those that its tokenizer knows.
-        chat_template_kwargs: Keywords for the chat template, such as `{"enable_thinking": False}`.
+        reasoning_tags: the strings around a model's thoughts; by default those that its tokenizer knows.
+        chat_template_kwargs: keywords for the chat template, such as `{"enable_thinking": False}`.
 
     Raises:
-        PromptError: The chat template does not know a keyword.
-        TypeError, ValueError: An argument is of the wrong type or out of range.
+        PromptError: the chat template does not know a keyword.
+        TypeError, ValueError: an argument is of the wrong type or out of range.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Pipeline:
         """Returns the same with keywords for the chat template; policy and retriever are shared.
 
         Raises:
-            PromptError: The chat template does not know a keyword.
+            PromptError: the chat template does not know a keyword.
         """
         return self.with_format(with_template_kwargs(self.format, kwargs)) if kwargs else self
 
@@ -140,15 +140,15 @@ class Pipeline:
         """The second stage of `generate`: samples candidates with the chosen answers in context.
 
         Args:
-            prompt: The question.
-            demonstrations: The demonstrations of `retrieve`, or others, best first.
-            n: The number of candidates.
-            sampling: Replaces the instance's sampling parameters.
-            seed: Overrides the seed in `sampling`.
-            finalists: Replaces the instance's number.
+            prompt: the question.
+            demonstrations: the demonstrations of `retrieve`, or others, best first.
+            n: the number of candidates.
+            sampling: replaces the instance's sampling parameters.
+            seed: overrides the seed in `sampling`.
+            finalists: replaces the instance's number.
 
         Raises:
-            ICDPOError, TypeError, ValueError: See `ICDPO.generate`.
+            ICDPOError, TypeError, ValueError: see `ICDPO.generate`.
         """
         question = self.ask(prompt, demonstrations, n=n, sampling=sampling, seed=seed, finalists=finalists)
         return self.sample_questions([question])[0]
@@ -201,13 +201,13 @@ class Pipeline:
         """Replaces `sample` for given answers; `score` uses it.
 
         Args:
-            prompt: The question.
-            demonstrations: The demonstrations of `retrieve`, or others, best first.
-            responses: The answers.
-            ended: See `ICDPO.score`.
+            prompt: the question.
+            demonstrations: the demonstrations of `retrieve`, or others, best first.
+            responses: the answers.
+            ended: see `ICDPO.score`.
 
         Raises:
-            ICDPOError, TypeError, ValueError: See `ICDPO.score`.
+            ICDPOError, TypeError, ValueError: see `ICDPO.score`.
         """
         reader = ThoughtReader.of_given(self.reasoning_tags)
         given = [reader.read(response) for response in as_responses(responses)]

@@ -103,10 +103,10 @@ def thought_ids(
     """Returns the token ids of the thoughts before given answers.
 
     Args:
-        reasonings: The thought of each answer; `None` for an answer without a thought.
-        form: The layout of texts.
-        tokenizer: The tokenizer of the policy.
-        tags: The strings around the model's thoughts; empty for a model that does not think.
+        reasonings: the thought of each answer; `None` for an answer without a thought.
+        form: the layout of texts.
+        tokenizer: the tokenizer of the policy.
+        tags: the strings around the model's thoughts; empty for a model that does not think.
     """
     if not tags and not any(reasoning is not None for reasoning in reasonings):
         return [[] for _ in reasonings]

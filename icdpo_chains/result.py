@@ -176,7 +176,7 @@ class ICDPOResult:
         """Returns the best candidate that has a form, or the best of all if no candidate has it.
 
         Args:
-            fitting: Returns for each of several texts whether it has the form.
+            fitting: returns for each of several texts whether it has the form.
         """
         usable = [candidate for candidate in self.candidates if candidate.score > -math.inf]
         fits = fitting([candidate.text for candidate in usable])

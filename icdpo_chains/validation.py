@@ -29,15 +29,15 @@ def check_number(value: Any, name: str, least: float, most: float, hint: str) ->
     """Checks that `value` is a finite number within limits.
 
     Args:
-        value: The value.
-        name: The name of the argument.
-        least: The least value.
-        most: The greatest value.
-        hint: The meaning of some values, for the error message.
+        value: the value.
+        name: the name of the argument.
+        least: the least value.
+        most: the greatest value.
+        hint: the meaning of some values, for the error message.
 
     Raises:
-        TypeError: The value is not a number (a bool is not).
-        ValueError: The value is out of range or not finite.
+        TypeError: the value is not a number (a bool is not).
+        ValueError: the value is out of range or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, not {value!r}")
@@ -49,8 +49,8 @@ def faults_of(error: ValidationError, model: type[BaseModel]) -> str:
     """Names each field and its fault, in one line.
 
     Args:
-        error: The error of a model's validation.
-        model: The model; its fields may be models too.
+        error: the error of a model's validation.
+        model: the model; its fields may be models too.
     """
     parts = []
     for item in error.errors(include_url=False):

@@ -27,11 +27,11 @@ class ChatSession:
     """A conversation with commands.
 
     Args:
-        open_store: Opens the store of the demonstrations for writing.
-        system: A system message, or `None`.
+        open_store: opens the store of the demonstrations for writing.
+        system: a system message, or `None`.
 
     Attributes:
-        turns: The conversation so far.
+        turns: the conversation so far.
     """
 
     def __init__(self, open_store: Callable[[], DemonstrationStore], system: str | None = None) -> None:
@@ -53,8 +53,8 @@ class ChatSession:
             The message for the user; `None` to leave.
 
         Raises:
-            InvalidInputError: The command is unknown, or there is no answer yet.
-            DemonstrationError, StoreError: The feedback can't be stored.
+            InvalidInputError: the command is unknown, or there is no answer yet.
+            DemonstrationError, StoreError: the feedback can't be stored.
         """
         name, _, text = line.partition(" ")
         if name in ("/quit", "/exit"):

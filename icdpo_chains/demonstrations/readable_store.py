@@ -28,7 +28,7 @@ class ReadableStore(ProcessLocal):
     """Reads demonstrations in a Chroma collection. `DemonstrationStore` opens and changes them.
 
     Attributes:
-        embedder: Embeds prompts and questions.
+        embedder: embeds prompts and questions.
     """
 
     embedder: Embedder

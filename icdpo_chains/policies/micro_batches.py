@@ -40,16 +40,16 @@ class MicroBatches:
     batch to fill, and none overtakes another.
 
     Args:
-        run: Samples for requests together; the results do not depend on the batch. An error in place of the
+        run: samples for requests together; the results do not depend on the batch. An error in place of the
             samples of a request is raised for this request alone.
-        max_rows: The maximum number of candidates of a batch; a request with more candidates runs alone.
-        lock: The lock of the model.
-        max_waiting: The maximum number of requests that may wait. The requests of one call are never split.
-        fitting: Returns how many of some requests, from the first on, the memory can hold together: at least
+        max_rows: the maximum number of candidates of a batch; a request with more candidates runs alone.
+        lock: the lock of the model.
+        max_waiting: the maximum number of requests that may wait. The requests of one call are never split.
+        fitting: returns how many of some requests, from the first on, the memory can hold together: at least
             one. By default all of them.
 
     Attributes:
-        on_batch: A function that receives the numbers of requests and of candidates before each batch. It is
+        on_batch: a function that receives the numbers of requests and of candidates before each batch. It is
             called from any thread and must not raise.
     """
 
@@ -72,8 +72,8 @@ class MicroBatches:
         """Returns the samples of each request.
 
         Raises:
-            CancelledError: The event in `cancellation` was set.
-            QueueFullError: Too many requests wait already.
+            CancelledError: the event in `cancellation` was set.
+            QueueFullError: too many requests wait already.
             Exception: `run` raises it for one of these requests alone.
         """
         cancelled = cancellation.get() or threading.Event()

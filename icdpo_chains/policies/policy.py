@@ -24,10 +24,10 @@ class Policy(Protocol):
     """A language model that samples and scores token ids. Implementations are thread-safe.
 
     Attributes:
-        name: The model's name in results.
-        tokenizer: The model's Hugging Face tokenizer.
-        eos_token_ids: The ids that end an answer.
-        max_context: The maximum number of tokens of context and answer together; `None` for no limit.
+        name: the model's name in results.
+        tokenizer: the model's Hugging Face tokenizer.
+        eos_token_ids: the ids that end an answer.
+        max_context: the maximum number of tokens of context and answer together; `None` for no limit.
     """
 
     @property
@@ -43,13 +43,13 @@ class Policy(Protocol):
         """Samples n continuations of a context.
 
         Args:
-            context: Token ids, at least one.
-            n: The number of continuations, from 1 to `MAX_CANDIDATES`.
-            sampling: The sampling parameters. A seed makes the result reproducible, and a smaller n gives the
+            context: token ids, at least one.
+            n: the number of continuations, from 1 to `MAX_CANDIDATES`.
+            sampling: the sampling parameters. A seed makes the result reproducible, and a smaller n gives the
                 first continuations of a larger n.
 
         Raises:
-            ValueError: The context is empty or leaves no room for `max_new_tokens`, or the decoding is
+            ValueError: the context is empty or leaves no room for `max_new_tokens`, or the decoding is
                 guided, which needs a contrast context (see `BatchPolicy`).
         """
         ...
@@ -58,11 +58,11 @@ class Policy(Protocol):
         """Returns log pi(token | context, earlier tokens of the continuation), for each token of each.
 
         Args:
-            context: Token ids, at least one.
-            continuations: Token ids; an empty continuation gives an empty list.
+            context: token ids, at least one.
+            continuations: token ids; an empty continuation gives an empty list.
 
         Raises:
-            ValueError: The context is empty, or a continuation does not fit after it.
+            ValueError: the context is empty, or a continuation does not fit after it.
         """
         ...
 
@@ -75,10 +75,10 @@ class BatchPolicy(Policy, Protocol):
         """Samples for several contexts; the results equal those of `sample` for each.
 
         Args:
-            requests: The contexts, and the continuations to sample for each.
+            requests: the contexts, and the continuations to sample for each.
 
         Raises:
-            ValueError: See `sample`; or the policy can't do guided decoding. Nothing is sampled then.
+            ValueError: see `sample`; or the policy can't do guided decoding. Nothing is sampled then.
         """
         ...
 
@@ -88,8 +88,8 @@ class ScoreRequest:
     """A request for the log-probabilities of continuations of a context.
 
     Attributes:
-        context: Token ids, at least one.
-        continuations: Token ids; an empty continuation gives an empty list.
+        context: token ids, at least one.
+        continuations: token ids; an empty continuation gives an empty list.
     """
 
     context: Sequence[int]
@@ -104,10 +104,10 @@ class BatchScoringPolicy(Policy, Protocol):
         """Returns the log-probabilities of several requests; the results equal those of `logprobs` for each.
 
         Args:
-            requests: The contexts and their continuations.
+            requests: the contexts and their continuations.
 
         Raises:
-            ValueError: See `logprobs`. Nothing is computed then.
+            ValueError: see `logprobs`. Nothing is computed then.
         """
         ...
 
@@ -116,11 +116,11 @@ def logprobs_of_all(policy: Policy, requests: Sequence[ScoreRequest]) -> list[li
     """Scores continuations of several contexts: together if the policy is a `BatchScoringPolicy`.
 
     Args:
-        policy: The policy.
-        requests: The contexts and their continuations.
+        policy: the policy.
+        requests: the contexts and their continuations.
 
     Raises:
-        ValueError: See `Policy.logprobs`.
+        ValueError: see `Policy.logprobs`.
     """
     if isinstance(policy, BatchScoringPolicy):
         return policy.logprobs_batch(requests)
@@ -131,11 +131,11 @@ def sampled(policy: Policy, requests: Sequence[SampleRequest]) -> list[list[Samp
     """Samples for several contexts: together if the policy is a `BatchPolicy`, otherwise one after the other.
 
     Args:
-        policy: The policy. Its attribute `closes_thoughts` says whether it carries out `max_thinking_tokens`.
-        requests: The contexts, and the continuations to sample for each.
+        policy: the policy. Its attribute `closes_thoughts` says whether it carries out `max_thinking_tokens`.
+        requests: the contexts, and the continuations to sample for each.
 
     Raises:
-        ValueError: The policy can't sample as a request demands.
+        ValueError: the policy can't sample as a request demands.
     """
     limited = any(request.sampling.max_thinking_tokens is not None for request in requests)
     if limited and not getattr(policy, "closes_thoughts", False):
@@ -157,12 +157,12 @@ def check_fits(policy: Policy, context: Sequence[int], new_tokens: int) -> None:
     """Checks that a policy can read a context and continue it.
 
     Args:
-        policy: The policy with its `max_context`.
-        context: Token ids.
-        new_tokens: The maximum number of tokens that follow.
+        policy: the policy with its `max_context`.
+        context: token ids.
+        new_tokens: the maximum number of tokens that follow.
 
     Raises:
-        ValueError: The context is empty, or leaves no room for the tokens.
+        ValueError: the context is empty, or leaves no room for the tokens.
     """
     if len(context) == 0:
         raise ValueError("the context is empty: a model needs at least one token to continue")

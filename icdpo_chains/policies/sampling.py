@@ -33,28 +33,28 @@ class SamplingParams:
     """How candidates are sampled. The defaults are the paper's (arXiv 2402.09320): top-p 0.8, 128 tokens.
 
     Attributes:
-        max_new_tokens: The longest answer, in tokens.
-        min_new_tokens: The fewest tokens of an answer: no end token is sampled before.
-        temperature: Divides the logits; 0 always takes the likeliest token.
-        top_p: Keeps the likeliest tokens that together reach this probability; 1 keeps all.
-        top_k: Keeps this many of the likeliest tokens; `None` keeps all.
-        repetition_penalty: Above 1, makes tokens of the context and the answer less likely (arXiv 1909.05858,
+        max_new_tokens: the longest answer, in tokens.
+        min_new_tokens: the fewest tokens of an answer: no end token is sampled before.
+        temperature: divides the logits; 0 always takes the likeliest token.
+        top_p: keeps the likeliest tokens that together reach this probability; 1 keeps all.
+        top_k: keeps this many of the likeliest tokens; `None` keeps all.
+        repetition_penalty: above 1, makes tokens of the context and the answer less likely (arXiv 1909.05858,
             as in transformers).
-        stop: Strings that end an answer; they are not part of it.
-        seed: Makes the candidates reproducible: candidate i depends on the seed and i alone, not on n. (A GPU
+        stop: strings that end an answer; they are not part of it.
+        seed: makes the candidates reproducible: candidate i depends on the seed and i alone, not on n. (A GPU
             rounds other batches differently, which may change a token.)
         decoding: `"sample"` samples from the model. `"guided"` samples from the contrast of the two contexts
             of the score at each token (arXiv 2509.26169); see `Guidance`.
-        guidance: The weight beta of the contrast; 0 equals `"sample"`.
-        alpha: Guided decoding never chooses tokens below this share of the likeliest token's probability.
-        max_thinking_tokens: The longest thought, in tokens; the closing tag is forced after it, and belongs
+        guidance: the weight beta of the contrast; 0 equals `"sample"`.
+        alpha: guided decoding never chooses tokens below this share of the likeliest token's probability.
+        max_thinking_tokens: the longest thought, in tokens; the closing tag is forced after it, and belongs
             to the thought. `None` for no limit.
-        reasoning: Tells thoughts from answers: stop strings end an answer, never a thought. `ICDPO` sets this
+        reasoning: tells thoughts from answers: stop strings end an answer, never a thought. `ICDPO` sets this
             attribute for each context.
 
     Raises:
-        TypeError: A value is of the wrong type.
-        ValueError: A value is out of range.
+        TypeError: a value is of the wrong type.
+        ValueError: a value is out of range.
     """
 
     max_new_tokens: int = 128
@@ -118,21 +118,21 @@ class SampleRequest:
     """A request for n continuations of a context.
 
     Attributes:
-        context: Token ids.
-        n: The number of continuations.
-        sampling: The sampling parameters.
-        cancelled: Setting this event ends the sampling.
-        finalists: Rejects candidates that fall behind by the instant score while they are sampled, until this
+        context: token ids.
+        n: the number of continuations.
+        sampling: the sampling parameters.
+        cancelled: setting this event ends the sampling.
+        finalists: rejects candidates that fall behind by the instant score while they are sampled, until this
             many are left. A policy that can't reject candidates samples all of them to the end.
-        contrast: The other context of the score, which `finalists` and guided decoding need.
-        stream: Receives the tokens of the only continuation as they are sampled. A policy may ignore it.
-        on_ended: Called in the policy's thread whenever a continuation has ended; it must return at once and
+        contrast: the other context of the score, which `finalists` and guided decoding need.
+        stream: receives the tokens of the only continuation as they are sampled. A policy may ignore it.
+        on_ended: called in the policy's thread whenever a continuation has ended; it must return at once and
             not raise. A policy may ignore it, or call it again if it samples again after a failure.
-        first: The number of the first continuation: 4 with `n=4` asks for the last four of the eight that
+        first: the number of the first continuation: 4 with `n=4` asks for the last four of the eight that
             `n=8` gives from the same seed.
 
     Raises:
-        ValueError: Guided decoding has no contrast context or is combined with `finalists`, or a stream has
+        ValueError: guided decoding has no contrast context or is combined with `finalists`, or a stream has
             several continuations.
     """
 
@@ -164,12 +164,12 @@ class Sample:
     """One sampled continuation.
 
     Attributes:
-        token_ids: The sampled tokens, with the end token if the model ended by itself.
-        logprobs: The log-probability of each token in the model's unmodified distribution: before
+        token_ids: the sampled tokens, with the end token if the model ended by itself.
+        logprobs: the log-probability of each token in the model's unmodified distribution: before
             temperature, top-p, top-k and penalties; natural logarithm.
-        text: The text of the tokens without control tokens, cut before a stop string.
+        text: the text of the tokens without control tokens, cut before a stop string.
         finish_reason: `"stop"` (an end token or a stop string), `"length"`, or `"rejected"`.
-        contrast_logprobs: The log-probabilities in the request's `contrast`, if `finalists` or guided
+        contrast_logprobs: the log-probabilities in the request's `contrast`, if `finalists` or guided
             decoding read them.
     """
 
@@ -184,7 +184,7 @@ def check_finalists(finalists: int | None, sampling: SamplingParams) -> int | No
     """Returns `finalists` if candidates that are sampled so can be rejected early.
 
     Raises:
-        TypeError: The value is not an integer.
+        TypeError: the value is not an integer.
         ValueError: it is out of range, or given with guided decoding.
     """
     if finalists is None:

@@ -18,9 +18,9 @@ def score_chunks(
     """Cuts requests into chunks; the continuations of a chunk are padded to the longest of them.
 
     Args:
-        requests: The contexts and their continuations. A request without a token to score is left out.
-        most_tokens: The maximum number of tokens of a chunk, with padding; one continuation may be longer.
-        mixed: Whether a chunk may have continuations of several requests.
+        requests: the contexts and their continuations. A request without a token to score is left out.
+        most_tokens: the maximum number of tokens of a chunk, with padding; one continuation may be longer.
+        mixed: whether a chunk may have continuations of several requests.
     """
     chunk: Chunk = []
     rows = longest = 0

@@ -90,10 +90,10 @@ class ChatFormat:
         """Returns the same format with keywords for the template, such as `{"enable_thinking": False}`.
 
         Args:
-            kwargs: The keywords; those that the format has already are kept.
+            kwargs: the keywords; those that the format has already are kept.
 
         Raises:
-            PromptError: The template knows no keyword of a name.
+            PromptError: the template knows no keyword of a name.
         """
         return self._with_options(checked_kwargs(kwargs, self._encoder.tokenizer.chat_template))
 
@@ -118,7 +118,7 @@ class ChatFormat:
         """Returns the ids of instruction, demonstrations and conversation, up to the start of the answer.
 
         Raises:
-            PromptError: The template refuses the conversation, leaves out the text of a message, or writes
+            PromptError: the template refuses the conversation, leaves out the text of a message, or writes
                 other control tokens than with harmless text.
         """
         own = [turn.content for turn in conversation if turn.role == "system"]

@@ -106,12 +106,12 @@ class TextEncoder:
         """Returns the text that the chat template makes of messages.
 
         Args:
-            messages: The messages.
-            cut: A mark within the last message, where the text ends.
-            template_options: The options of the template.
+            messages: the messages.
+            cut: a mark within the last message, where the text ends.
+            template_options: the options of the template.
 
         Raises:
-            PromptError: The template refuses these messages.
+            PromptError: the template refuses these messages.
         """
         import jinja2
 
@@ -136,15 +136,15 @@ class TextEncoder:
         """Returns the ids of a text that `render` made.
 
         Args:
-            rendered: The text.
-            messages: The messages that the text was made of.
-            controls: The control ids that the template gives for harmless messages of the same shape. Other
+            rendered: the text.
+            messages: the messages that the text was made of.
+            controls: the control ids that the template gives for harmless messages of the same shape. Other
                 control ids come from a text, and never reach the model.
-            cut: The mark at which `render` ended the text.
-            template_options: The options that the text was made with.
+            cut: the mark at which `render` ended the text.
+            template_options: the options that the text was made with.
 
         Raises:
-            PromptError: The tokenizer or the template makes control tokens of a text.
+            PromptError: the tokenizer or the template makes control tokens of a text.
         """
         given = _strings([messages, template_options])
         hostile = any(self._control.search(text) for text in given)

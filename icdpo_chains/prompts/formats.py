@@ -194,11 +194,11 @@ def with_tools(form: PromptFormat, tools: Sequence[Mapping[str, Any]]) -> Prompt
     """Returns a format that shows tools to the model.
 
     Args:
-        form: The format.
-        tools: The tools in OpenAI's form.
+        form: the format.
+        tools: the tools in OpenAI's form.
 
     Raises:
-        PromptError: The format has no place for tools.
+        PromptError: the format has no place for tools.
     """
     if not isinstance(form, ChatFormat):
         raise PromptError(

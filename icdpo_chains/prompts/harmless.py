@@ -29,10 +29,10 @@ class Harmless:
     """A conversation of the same shape with harmless texts.
 
     Attributes:
-        turns: The conversation.
-        marks: The texts that a rendered conversation has to show, in their order: of each turn those of its
+        turns: the conversation.
+        marks: the texts that a rendered conversation has to show, in their order: of each turn those of its
             content and its calls.
-        key: Equal for conversations of the same shape.
+        key: equal for conversations of the same shape.
     """
 
     turns: tuple[Message, ...]
@@ -44,8 +44,8 @@ class Harmless:
         """Returns the harmless conversation of the shape of another one.
 
         Args:
-            turns: The other conversation.
-            switches: The words that the template looks for; they stay where they are.
+            turns: the other conversation.
+            switches: the words that the template looks for; they stay where they are.
         """
         harmless: list[Message] = []
         marks: list[str] = []
@@ -100,9 +100,9 @@ def is_shown(text: str, rendered: str, switches: Sequence[str] = ()) -> bool:
     """Whether a rendered conversation shows a text, as it is, as JSON, or with other spaces.
 
     Args:
-        text: The text.
-        rendered: The conversation.
-        switches: The words that the template may take out of the text.
+        text: the text.
+        rendered: the conversation.
+        switches: the words that the template may take out of the text.
     """
     text = text.strip()
     if text in rendered:

@@ -28,13 +28,13 @@ def checked_kwargs(given: Mapping[str, Any], chat_template: object) -> dict[str,
     """Returns keywords under the names that a chat template knows.
 
     Args:
-        given: The keywords. `thinking` and `enable_thinking` stand for each other. The prompt format itself
+        given: the keywords. `thinking` and `enable_thinking` stand for each other. The prompt format itself
             carries out `continue_final_message`.
-        chat_template: The source of the template.
+        chat_template: the source of the template.
 
     Raises:
-        PromptError: The template knows no keyword of this name, which would have no effect.
-        TypeError: The keywords are not a mapping of names.
+        PromptError: the template knows no keyword of this name, which would have no effect.
+        TypeError: the keywords are not a mapping of names.
     """
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise TypeError(f"chat_template_kwargs must be a mapping of names to values, not {given!r:.80}")

@@ -21,17 +21,17 @@ class Layout:
     """How a conversation is given to a chat template.
 
     Attributes:
-        content: The form of contents: texts, or lists of parts (the templates of vision models).
-        system: The system messages that stay: all, the one that opens the conversation, or none. The texts
+        content: the form of contents: texts, or lists of parts (the templates of vision models).
+        system: the system messages that stay: all, the one that opens the conversation, or none. The texts
             of the others open the next user turn.
-        joined: Whether neighbouring turns of one role are joined, for templates whose roles alternate.
-        calls: The form of tool calls: arguments as a mapping (the form that transformers documents) or as
+        joined: whether neighbouring turns of one role are joined, for templates whose roles alternate.
+        calls: the form of tool calls: arguments as a mapping (the form that transformers documents) or as
             JSON, or the calls as a part of the text.
-        no_words: The content of a call without words: the empty text, or `None`.
-        short_ids: Whether the ids of calls are nine letters and digits long, as Mistral's templates demand.
-        split: Whether the words of a message and each of its calls are messages of their own, each call
+        no_words: the content of a call without words: the empty text, or `None`.
+        short_ids: whether the ids of calls are nine letters and digits long, as Mistral's templates demand.
+        split: whether the words of a message and each of its calls are messages of their own, each call
             with its result after it.
-        results: The role of a tool's result.
+        results: the role of a tool's result.
     """
 
     content: Literal["text", "parts"] = "text"

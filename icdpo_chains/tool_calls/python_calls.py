@@ -24,7 +24,7 @@ def python_calls(text: str) -> list[tuple[str, dict[str, Any]]]:
     The time is linear in the text.
 
     Raises:
-        ValueError: The text is something else, or is nested more than 100 levels deep.
+        ValueError: the text is something else, or is nested more than 100 levels deep.
     """
     return _Reader(text).calls()
 

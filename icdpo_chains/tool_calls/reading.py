@@ -27,9 +27,9 @@ class ReadCalls:
     """A text, separated into content and tool calls.
 
     Attributes:
-        content: The text outside the calls.
-        calls: The calls; they have no id.
-        broken: The texts of calls that can't be read.
+        content: the text outside the calls.
+        calls: the calls; they have no id.
+        broken: the texts of calls that can't be read.
     """
 
     content: str
@@ -51,8 +51,8 @@ def read_calls(text: str, tools: Sequence[Mapping[str, Any]] = ()) -> ReadCalls:
     """Separates the calls in a text from its content.
 
     Args:
-        text: The text that a model wrote, without its thought.
-        tools: The tools that the model was shown, in OpenAI's form. Arguments that stand between tags get
+        text: the text that a model wrote, without its thought.
+        tools: the tools that the model was shown, in OpenAI's form. Arguments that stand between tags get
             the types of the tools' schemas; calls in Python's syntax must name one of the tools.
     """
     schemas = _schemas(tools)

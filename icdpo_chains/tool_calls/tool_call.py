@@ -17,12 +17,12 @@ class ToolCall:
     """A call of a tool in an assistant's message.
 
     Attributes:
-        name: The tool's name.
-        arguments: The tool's arguments, JSON values.
-        id: The identifier that the tool's result refers to.
+        name: the tool's name.
+        arguments: the tool's arguments, JSON values.
+        id: the identifier that the tool's result refers to.
 
     Raises:
-        InvalidInputError: The name is blank, or the arguments are not a mapping of JSON values.
+        InvalidInputError: the name is blank, or the arguments are not a mapping of JSON values.
     """
 
     name: str
@@ -68,11 +68,11 @@ def as_tool_calls(value: object, where: str) -> tuple[ToolCall, ...]:
     """Returns tool calls in OpenAI's form, with arguments as a mapping or as JSON, as `ToolCall`s.
 
     Args:
-        value: The calls; `None` for no call.
-        where: The name of their message in an error.
+        value: the calls; `None` for no call.
+        where: the name of their message in an error.
 
     Raises:
-        InvalidInputError: An item is not a tool call.
+        InvalidInputError: an item is not a tool call.
     """
     if value is None:
         return ()

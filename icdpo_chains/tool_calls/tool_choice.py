@@ -18,10 +18,10 @@ class ToolChoice:
     it. Scores can't compare a call with an answer, because demonstrations show only answers.
 
     Args:
-        tools: The tools in OpenAI's form.
+        tools: the tools in OpenAI's form.
         choice: `"auto"`, `"any"` or the name of a tool.
-        parallel: Allow several calls in one answer.
-        is_answer: Whether a text without a call has the required form of an answer; by default any text.
+        parallel: allow several calls in one answer.
+        is_answer: whether a text without a call has the required form of an answer; by default any text.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ def function_tag(text: str) -> tuple[str, list[tuple[str, str]] | str]:
     the text is returned.
 
     Raises:
-        ValueError: The text is something else.
+        ValueError: the text is something else.
     """
     head, tag, rest = text.partition("<function=")
     name, end, body = rest.partition(">")
@@ -48,7 +48,7 @@ def argument_pairs(text: str) -> tuple[str, list[tuple[str, str]]]:
     """Returns the name and the arguments of the call `NAME <arg_key>K</arg_key><arg_value>V</arg_value>...`.
 
     Raises:
-        ValueError: The text is something else.
+        ValueError: the text is something else.
     """
     head, *pieces = text.split(_KEY)
     name = head.strip()
@@ -68,8 +68,8 @@ def typed(pairs: list[tuple[str, str]], parameters: Mapping[str, Any] | None) ->
     """Returns arguments that were written as texts, in the types of the tool's JSON schema.
 
     Args:
-        pairs: Names and texts.
-        parameters: The JSON schema; without one, all arguments are texts.
+        pairs: names and texts.
+        parameters: the JSON schema; without one, all arguments are texts.
     """
     properties = parameters.get("properties") if isinstance(parameters, Mapping) else None
     fields = properties if isinstance(properties, Mapping) else {}

@@ -31,10 +31,10 @@ class ChatCall:
     """One call.
 
     Attributes:
-        core: Samples and scores the answers.
-        conversation: The question.
-        options: The options of `ICDPO.generate`.
-        choice: The tools, if there are any.
+        core: samples and scores the answers.
+        conversation: the question.
+        options: the options of `ICDPO.generate`.
+        choice: the tools, if there are any.
     """
 
     core: ICDPO
@@ -56,15 +56,15 @@ class ChatCall:
         """Builds a call.
 
         Args:
-            core: The ICDPO of the model.
-            conversation: The question.
-            options: The options of `ICDPO.generate`.
-            tools: The tools in OpenAI's form.
+            core: the ICDPO of the model.
+            conversation: the question.
+            options: the options of `ICDPO.generate`.
+            tools: the tools in OpenAI's form.
             tool_choice: `"auto"`, `"any"`, `"none"` or the name of a tool.
-            allow_parallel_tool_calls: Allow several calls in one answer.
+            allow_parallel_tool_calls: allow several calls in one answer.
 
         Raises:
-            PromptError: The model's prompt format can't show tools.
+            PromptError: the model's prompt format can't show tools.
         """
         if not tools or tool_choice == "none":
             return cls(core, conversation, options)
@@ -95,8 +95,8 @@ class ChatCall:
         """Returns the response of a chunk; with tools, only of the last: until then a text may be a call.
 
         Args:
-            text: The text of all chunks so far.
-            chunk: The chunk.
+            text: the text of all chunks so far.
+            chunk: the chunk.
         """
         if chunk.result is not None:
             return self.response(chunk.result, chunk.text)

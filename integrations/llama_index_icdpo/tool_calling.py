@@ -24,13 +24,13 @@ def tool_options(
     """Returns the options that show tools to the model.
 
     Args:
-        tools: The tools.
-        required: The model must call a tool.
-        parallel: Allow several calls in one answer.
+        tools: the tools.
+        required: the model must call a tool.
+        parallel: allow several calls in one answer.
         choice: `"auto"`, `"any"` or the name of a tool; overrides `required`.
 
     Raises:
-        ValueError: The choice names no tool.
+        ValueError: the choice names no tool.
     """
     shown = [tool.metadata.to_openai_tool(skip_length_check=True) for tool in tools]
     names = [tool["function"]["name"] for tool in shown]
@@ -57,11 +57,11 @@ def selections(response: ChatResponse, *, required: bool) -> list[ToolSelection]
     """Returns the calls in a response.
 
     Args:
-        response: The response of a chat with tools.
-        required: Whether a response without a call is an error.
+        response: the response of a chat with tools.
+        required: whether a response without a call is an error.
 
     Raises:
-        ValueError: The response has no call.
+        ValueError: the response has no call.
     """
     blocks = [block for block in response.message.blocks if isinstance(block, ToolCallBlock)]
     if required and not blocks:

@@ -47,9 +47,9 @@ class _Pair:
     """A pair laid out for the policy.
 
     Attributes:
-        id: The id of the pair's demonstration.
-        answers: The token ids of the chosen and of the rejected answer.
-        contexts: The contexts by retriever and number of demonstrations.
+        id: the id of the pair's demonstration.
+        answers: the token ids of the chosen and of the rejected answer.
+        contexts: the contexts by retriever and number of demonstrations.
     """
 
     id: str
@@ -66,8 +66,8 @@ class _Pair:
         """Returns the margins.
 
         Args:
-            read: The log-probabilities of both answers, by context.
-            settings: The settings to compare.
+            read: the log-probabilities of both answers, by context.
+            settings: the settings to compare.
         """
         return PairMargins(
             id=self.id,
@@ -151,12 +151,12 @@ class PairScorer:
         """Scores one pair.
 
         Args:
-            row: One of the scorer's rows.
-            settings: The settings to compare.
+            row: one of the scorer's rows.
+            settings: the settings to compare.
 
         Raises:
-            ContextOverflowError: The pair does not fit, even without demonstrations.
-            NoDemonstrationsError: All rows are near-duplicates of this one.
+            ContextOverflowError: the pair does not fit, even without demonstrations.
+            NoDemonstrationsError: all rows are near-duplicates of this one.
         """
         return self._margins([self._lay_out(row, settings)], settings)[0]
 

@@ -16,12 +16,12 @@ def plot_rules(report: RulesReport, path: str | Path) -> None:
     """Draws the report as an SVG file; equal reports give equal files.
 
     Args:
-        report: The figures.
-        path: The file. Missing directories are made.
+        report: the figures.
+        path: the file. Missing directories are made.
 
     Raises:
-        ICDPOError: The extra `eval` is not installed.
-        OSError: The file can't be written.
+        ICDPOError: the extra `eval` is not installed.
+        OSError: the file can't be written.
     """
     try:
         import matplotlib

@@ -145,8 +145,8 @@ class VLLMPolicy(ProcessLocal):
         """Scores continuations with one concurrent request each. See `Policy.logprobs`.
 
         Raises:
-            CancelledError, PolicyError: See `sample_batch`.
-            ValueError: See `Policy.logprobs`.
+            CancelledError, PolicyError: see `sample_batch`.
+            ValueError: see `Policy.logprobs`.
         """
         return self.logprobs_batch([ScoreRequest(context, continuations)])[0]
 
@@ -154,11 +154,11 @@ class VLLMPolicy(ProcessLocal):
         """Scores the continuations of all contexts with one concurrent request each.
 
         Args:
-            requests: The contexts and their continuations.
+            requests: the contexts and their continuations.
 
         Raises:
-            CancelledError, PolicyError: See `sample_batch`.
-            ValueError: See `Policy.logprobs`. Nothing is asked then.
+            CancelledError, PolicyError: see `sample_batch`.
+            ValueError: see `Policy.logprobs`. Nothing is asked then.
         """
         for one in requests:
             check_fits(self, one.context, max(map(len, one.continuations), default=0))
