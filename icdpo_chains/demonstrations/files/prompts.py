@@ -12,7 +12,7 @@ from icdpo_chains.demonstrations.files.byte_source import ByteSource
 from icdpo_chains.demonstrations.files.json_rows import json_rows
 from icdpo_chains.demonstrations.files.read import RefusedRow, read_demonstrations
 from icdpo_chains.demonstrations.files.shapes import prompt_row, read_row
-from icdpo_chains.demonstrations.files.shapes.outcome import Vote
+from icdpo_chains.demonstrations.files.shapes.outcome import Ballot, Pointed, Vote
 from icdpo_chains.demonstrations.files.text_lines import TextLines, check_utf8
 from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message
@@ -92,6 +92,10 @@ def _demonstration(row: object) -> Demonstration:
     for outcome in read_row(row).outcomes:
         if isinstance(outcome, Demonstration):
             return outcome
+        if isinstance(outcome, Ballot):
+            return outcome.first
+        if isinstance(outcome, Pointed) and (pairs := outcome.from_zero or outcome.from_one):
+            return pairs[0]
         if isinstance(outcome, Vote):
             return Demonstration(outcome.prompt, outcome.answer, None, outcome.metadata)
     raise DemonstrationError("the row states no preference, and has no column 'prompt'")

@@ -71,3 +71,17 @@ def test_what_is_no_prompt_file(tmp_path: Path) -> None:
     (tmp_path / "a.docx").touch()
     with pytest.raises(UnknownFormatError, match=r"\.docx"):
         read(tmp_path / "a.docx")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "Why?", "response_a": "So.", "response_b": "No.", "label": 1},
+        {"question": "Why?", "responses": ["So.", "No."], "chosen": 1},
+        {"question": "Why?", "response": "So.", "rating": 3},
+    ],
+    ids=str,
+)
+def test_a_prompt_needs_no_verdict_that_the_whole_file_explains(tmp_path: Path, row: dict[str, Any]) -> None:
+    (tmp_path / "x.jsonl").write_bytes(rows(row))
+    assert read(tmp_path / "x.jsonl") == (["Why?"], [])
