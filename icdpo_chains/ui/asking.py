@@ -63,6 +63,7 @@ async def answering(
 
     def work() -> Exchange:
         result = _answered(icdpo, prompt, seed, told)
+        backend.on_answer(result)
         if not bare:
             return Exchange(tuple(prompt), result)
         told("Answering without demonstrations ...")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from icdpo_chains.config import ICDPOConfig
     from icdpo_chains.demonstrations.store import DemonstrationStore
     from icdpo_chains.messages import Message
+    from icdpo_chains.result import ICDPOResult
 
 __all__ = ["Backend"]
 
@@ -38,6 +39,7 @@ class Backend:
         settings: The settings from which `icdpo` was built.
         limits: The limits of a question.
         queue: The questions in progress, together with those of the server's other clients.
+        on_answer: Called with each answer, in the thread that answers.
     """
 
     icdpo: ICDPO
@@ -45,6 +47,7 @@ class Backend:
     settings: ICDPOConfig
     limits: ServerLimits = field(default_factory=ServerLimits)
     queue: Queue = field(default_factory=_queue, repr=False)
+    on_answer: Callable[[ICDPOResult], None] = field(default=lambda result: None, repr=False)
     _writing: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _building: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _built: OrderedDict[str, ICDPO] = field(default_factory=OrderedDict, repr=False)

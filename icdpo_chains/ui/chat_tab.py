@@ -62,7 +62,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
             with gr.Row():
                 ask = gr.Button("Ask", variant="primary", min_width=90, elem_id="ask")
                 stop = gr.Button("Stop", min_width=90, interactive=False, elem_id="stop")
-                again = gr.Button("New conversation", min_width=150, elem_id="new-conversation")
+                again = gr.Button("New chat", min_width=110, elem_id="new-conversation")
             bare = gr.Checkbox(label="Also answer without demonstrations", value=False, elem_id="bare")
             gr.Examples([[example] for example in _EXAMPLES], [question], label="Examples")
         with gr.Column(scale=3, min_width=320):

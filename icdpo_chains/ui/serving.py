@@ -43,7 +43,8 @@ def add_page(
             loopback address.
     """
     service: Service = app.state.service
-    backend = Backend(service.icdpo, store, settings, service.limits, service.queue)
+    shared = (service.limits, service.queue, service.metrics.answered)
+    backend = Backend(service.icdpo, store, settings, *shared)
     page: ASGIApp = _Page(_mounted(backend, path))
     page = OwnOrigin(BodyLimit(page, _LARGEST_BODY, service.limits.body_timeout))
     page = LoopbackOnly(page) if api_key is None else PageAccess(page, api_key.strip())
@@ -84,6 +85,8 @@ def _theme() -> gr.themes.Base:
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_300",
     )

@@ -56,6 +56,12 @@ async def test_candidates_are_counted_as_they_end(backend: Backend, session: Ses
     assert replace(exchange.result, timings={}) == replace(expected, timings={})
 
 
+async def test_answers_are_counted(backend: Backend, session: Session) -> None:
+    counted: list[Any] = []
+    *_, exchange = await asked(replace(backend, on_answer=counted.append), session)
+    assert counted == [exchange.result]
+
+
 async def test_the_settings_of_the_visitor_apply(backend: Backend, session: Session) -> None:
     session.settings = {"n": 2, "aggregate": "mean", "against": "base", "seed": 5}
     *_, exchange = await asked(backend, session)
