@@ -37,7 +37,8 @@ def check_same_tokens(
     Raises:
         TokenizerMismatch: the tokens differ.
     """
-    plain = [token for token in range(len(tokenizer)) if token not in tokenizer.added_tokens_decoder]
+    added = tokenizer.added_tokens_decoder  # built anew at each look
+    plain = [token for token in range(len(tokenizer)) if token not in added]
     spread = tokenizer.decode(plain[:: max(1, len(plain) // _SPREAD)], skip_special_tokens=True)
     texts = [text for text in (*PROBES, spread, special) if text]
     for text, theirs in zip(texts, tokenize(texts), strict=True):

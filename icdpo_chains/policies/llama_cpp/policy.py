@@ -10,6 +10,7 @@ from typing import Any
 
 from icdpo_chains.concurrency import Owner, check_cancelled
 from icdpo_chains.errors import PolicyError
+from icdpo_chains.garbage_collection import paused_garbage_collection
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import (
@@ -148,7 +149,7 @@ class LlamaCppPolicy(ProcessLocal):
             TokenizerMismatch: its tokenizer can't be rebuilt exactly.
             WeightsError: a packaged model can't be fetched.
         """
-        from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, PACKAGED_MODELS, resolve
+        from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, PACKAGED_MODELS, is_cached, resolve
         from icdpo_chains.policies.llama_cpp.files import find_gguf
         from icdpo_chains.policies.llama_cpp.model import GGUFModel, llama_cpp_library
         from icdpo_chains.policies.llama_cpp.tokenizer import load_tokenizer
@@ -156,23 +157,28 @@ class LlamaCppPolicy(ProcessLocal):
         llama_cpp_library()  # before anything is downloaded
         name = str(name_or_path or DEFAULT_MODEL)
 
-        def files() -> tuple[Path, str | None]:
-            path = find_gguf(name, gguf_file, revision=revision, token=token)
-            packaged = tokenizer is None and name.lower() in PACKAGED_MODELS
-            return path, resolve(name) if packaged else None
+        packaged = tokenizer is None and name.lower() in PACKAGED_MODELS
+        if packaged and not is_cached(name):
+            resolve(name)  # converts by transformers, which two threads must not import at the same time
 
-        # The hashes of the cached files are compared while torch and transformers are imported, for a second
-        # each.
-        with ThreadPoolExecutor(1) as aside:
-            found = aside.submit(files)
+        def load() -> tuple[GGUFModel, str | None]:
+            path = find_gguf(name, gguf_file, revision=revision, token=token)
+            directory = resolve(name) if packaged else None
+            return GGUFModel(path, n_gpu_layers, repack), directory
+
+        # The hashes of the cached files are compared, and the model is loaded, during the import of torch and
+        # transformers, which takes two to three seconds.
+        with paused_garbage_collection(), ThreadPoolExecutor(1) as aside:
+            loading = aside.submit(load)
             import torch  # noqa: F401
             from transformers import PreTrainedTokenizerFast  # noqa: F401
-        path, directory = found.result()
-        model = GGUFModel(path, n_gpu_layers, repack)
+
+            import icdpo_chains.policies.llama_cpp.engine  # noqa: F401
+        model, directory = loading.result()
         try:
             tokenizer = directory if tokenizer is None else tokenizer
             if tokenizer is None or isinstance(tokenizer, (str, Path)):
-                tokenizer = load_tokenizer(tokenizer, path, model.chat_template)
+                tokenizer = load_tokenizer(tokenizer, model.path, model.chat_template)
             return cls(model, tokenizer, **{"name": name, **options})
         except BaseException:
             model.close()

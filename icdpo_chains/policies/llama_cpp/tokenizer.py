@@ -30,9 +30,10 @@ def load_tokenizer(given: str | Path | None, file: Path, chat_template: str | No
     try:
         directory = converted_tokenizer(file) if given is None else Path(given)
         if directory is not None and (directory / MANIFEST).is_file():
-            # A directory of the cache is complete; AutoTokenizer would also import the model's code, for a
-            # second.
-            tokenizer = PreTrainedTokenizerFast.from_pretrained(str(directory))
+            # A directory of the cache is complete. AutoTokenizer would also import the model's code, for a
+            # second; without added_tokens_decoder, tokenizer.json would be parsed once more, in Python, for
+            # the added tokens that the backend has read from it.
+            tokenizer = PreTrainedTokenizerFast.from_pretrained(str(directory), added_tokens_decoder={})
         elif given is not None:
             from transformers import AutoTokenizer
 
