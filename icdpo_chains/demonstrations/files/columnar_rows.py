@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.shapes import fitting
 from icdpo_chains.errors import DemonstrationError
 
 __all__ = ["arrow_rows", "parquet_rows"]
@@ -19,7 +20,8 @@ def parquet_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
     """Yields the rows of a Parquet file as dictionaries, a small batch at a time.
 
     A Parquet file is read from its end, so a compressed one is unpacked into a temporary file first.
-    Columns that contain bytes, such as images, are not read at all.
+    Columns that contain bytes, such as images, are not read at all. But where the other columns fit no shape,
+    bytes are read as UTF-8, because some writers do not mark their texts as such.
 
     Args:
         source: the file, before its first read.
@@ -31,7 +33,7 @@ def parquet_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
 
     def batches(file: Any) -> Iterator[Any]:
         table = pq.ParquetFile(file)
-        columns = [field.name for field in table.schema_arrow if not _holds_bytes(field.type)]
+        columns = _columns(table.schema_arrow)
         yield from table.iter_batches(_BATCH, columns=columns)
 
     return _rows(source, batches, "Parquet")
@@ -49,8 +51,7 @@ def arrow_rows(source: ByteSource) -> Iterator[tuple[int, Any]]:
             file.seek(0)
             found = iter(pa.ipc.open_stream(file))
         for batch in found:
-            kept = [field.name for field in batch.schema if not _holds_bytes(field.type)]
-            yield batch.select(kept)
+            yield batch.select(_columns(batch.schema))
 
     return _rows(source, batches, "Arrow")
 
@@ -75,6 +76,25 @@ def _rows(source: ByteSource, batches: Any, kind: str) -> Iterator[tuple[int, An
             yield number + 1, DemonstrationError(f"the {kind} file can't be read from here on: {error}")
 
 
+def _columns(schema: Any) -> list[str]:
+    """Returns the columns to read: those without bytes, and bytes that must be the texts."""
+    kept = [field.name for field in schema if not _holds_bytes(field.type)]
+    every = [field.name for field in schema if field.name in kept or not field.type.num_fields]
+    return kept if fitting(kept) or not fitting(every) else every
+
+
+def _decoded(row: Any) -> Any:
+    """Returns a row with its bytes as text; bytes that are not UTF-8 stay."""
+    return {name: _text(value) if isinstance(value, bytes) else value for name, value in row.items()}
+
+
+def _text(value: bytes) -> str | bytes:
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value
+
+
 def _holds_bytes(kind: Any) -> bool:
     import pyarrow as pa
 
@@ -85,10 +105,10 @@ def _holds_bytes(kind: Any) -> bool:
 
 def _batch_rows(batch: Any) -> Iterator[Any]:
     try:
-        yield from batch.to_pylist()
+        yield from map(_decoded, batch.to_pylist())
     except ValueError:  # a value is not UTF-8, or a date that Python can't hold: find the row
         for i in range(batch.num_rows):
             try:
-                yield batch.slice(i, 1).to_pylist()[0]
+                yield _decoded(batch.slice(i, 1).to_pylist()[0])
             except ValueError as error:
                 yield DemonstrationError(f"the row can't be read: {error}")

@@ -793,3 +793,18 @@ def test_a_quoted_separator_line_and_spaces_after_delimiters(tmp_path: Path, tex
 def test_marks_between_json_texts_are_no_part_of_them(tmp_path: Path) -> None:
     (tmp_path / "x.jsonl").write_bytes(b"\x1e" + LINE + b"\x1e" + LINE)
     assert len(list(read_demonstrations(tmp_path / "x.jsonl"))) == 2
+
+
+def test_texts_that_parquet_does_not_mark_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    columns = {
+        "prompt": ["ä?".encode(), b"d?", b"e?"],
+        "chosen": [b"b", b"b", b"\xff"],
+        "rejected": [b"c", None, b"c"],
+        "image": [b"\x89", b"\x89", None],
+    }
+    pq.write_table(pa.table(columns), path)
+    refused: list[Any] = []
+    found = list(read_demonstrations(path, on_refused=refused.append))
+    assert found == [Demonstration("ä?", "b", "c"), Demonstration("d?", "b")]
+    assert [row.line for row in refused] == [3]
