@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.resources
-from contextlib import AsyncExitStack
 
 import gradio as gr
 from fastapi import FastAPI
@@ -18,6 +16,7 @@ from icdpo_chains.server.service import Service
 from icdpo_chains.ui.access import OwnOrigin, PageAccess
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.blocks import build_blocks
+from icdpo_chains.ui.lifetime import Lifetime
 
 __all__ = ["add_page"]
 
@@ -45,7 +44,8 @@ def add_page(
     service: Service = app.state.service
     shared = (service.limits, service.queue, service.metrics.answered)
     backend = Backend(service.icdpo, store, settings, *shared)
-    page: ASGIApp = _Page(_mounted(backend, path))
+    mounted = _mounted(backend, path)
+    page: ASGIApp = Lifetime(mounted, lambda: mounted.router.lifespan_context(mounted), service.queue)
     page = OwnOrigin(BodyLimit(page, _LARGEST_BODY, service.limits.body_timeout))
     page = LoopbackOnly(page) if api_key is None else PageAccess(page, api_key.strip())
     app.add_middleware(_Beside, page=page, path=path.rstrip("/"))
@@ -90,22 +90,6 @@ def _theme() -> gr.themes.Base:
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_300",
     )
-
-
-class _Page:
-    """Starts Gradio's background tasks with the first request: uvicorn runs without lifespan events."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-        self._running: AsyncExitStack | None = None
-        self._starting = asyncio.Lock()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._starting:
-            if self._running is None:
-                self._running = AsyncExitStack()
-                await self._running.enter_async_context(self._app.router.lifespan_context(self._app))
-        await self._app(scope, receive, send)
 
 
 class _Beside:
