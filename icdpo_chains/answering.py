@@ -8,14 +8,15 @@ from typing import Any, TypeVar
 
 from icdpo_chains.draft import Draft
 from icdpo_chains.errors import PolicyMemoryError
-from icdpo_chains.messages import Conversation
+from icdpo_chains.messages import Conversation, as_responses
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.progress import OnProgress, Stages
+from icdpo_chains.prompts.thinking import Thinking
 from icdpo_chains.question import Question
 from icdpo_chains.result import ICDPOResult
 
-__all__ = ["Each", "answer_all", "sample_each", "score_each"]
+__all__ = ["Each", "answer_all", "answer_one", "rank_given", "sample_each", "score_each"]
 
 T = TypeVar("T")
 
@@ -111,11 +112,12 @@ def answer_all(
     exclude: Collection[str] = (),
     finalists: int | None = None,
     chat_template_kwargs: Mapping[str, Any] | None = None,
+    thinking: Thinking | None = None,
     on_progress: OnProgress | None = None,
     on_text: Callable[[str], None] | None = None,
 ) -> list[ICDPOResult | Exception]:
     """Takes all questions through one stage, then through the next; see `ICDPO.generate_batch`."""
-    pipeline = pipeline.with_chat_template_kwargs(chat_template_kwargs)
+    pipeline = pipeline.with_chat_template_kwargs(chat_template_kwargs, thinking)
     each = Each(lambda error: return_exceptions)
     conversations = each(pipeline.conversation, prompts)
     stages = [Stages(on_progress) for _ in prompts]
@@ -137,3 +139,30 @@ def answer_all(
         return replace(result, timings=stage.timings())
 
     return each(timed, stages, results)
+
+
+def answer_one(pipeline: Pipeline, prompt: Conversation, **options: Any) -> ICDPOResult:
+    """Takes one question through the stages; see `ICDPO.generate`."""
+    (result,) = answer_all(pipeline, [prompt], return_exceptions=False, **options)
+    assert isinstance(result, ICDPOResult)  # noqa: S101 - errors are raised
+    return result
+
+
+def rank_given(
+    pipeline: Pipeline,
+    prompt: Conversation,
+    responses: Sequence[str],
+    k: int | None,
+    exclude: Collection[str],
+    ended: bool,
+    on_progress: OnProgress | None,
+) -> ICDPOResult:
+    """Takes given answers to a question through the stages; see `ICDPO.score`."""
+    stages = Stages(on_progress)
+    conversation = pipeline.conversation(prompt)
+    responses = as_responses(responses)
+    found = pipeline.retrieve(conversation, k=k, exclude=exclude)
+    stages.done("retrieved", demonstrations=tuple(found))
+    result = pipeline.rank(pipeline.encode(conversation, found, responses, ended=ended))
+    stages.done("scored", candidates=result.candidates)
+    return replace(result, timings=stages.timings())

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from icdpo_chains import environment
 from icdpo_chains.atomic_file import atomic_file
+from icdpo_chains.config_parts import STRICT, InstructionsConfig, SamplingConfig, Tags
 from icdpo_chains.demonstrations.open_store import is_server, open_store
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
 from icdpo_chains.demonstrations.retrievers.catalog import FIGURES, RETRIEVERS, RetrieverName
@@ -22,14 +23,10 @@ from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.jsonl import json_safe
 from icdpo_chains.network import has_credentials
 from icdpo_chains.policies.engines import EngineName, check_engine, load_policy
-from icdpo_chains.policies.sampling import (
-    MAX_CANDIDATES,
-    Decoding,
-    SamplingParams,
-    check_finalists,
-)
+from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_finalists
 from icdpo_chains.policies.transformers.loading.weight_options import Quantization
 from icdpo_chains.prompts.contexts import Instructions
+from icdpo_chains.prompts.thinking import Thinking
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
 from icdpo_chains.validation import check_count, faults_of
 
@@ -39,46 +36,6 @@ if TYPE_CHECKING:
     from icdpo_chains.policies.policy import Policy
 
 __all__ = ["ICDPOConfig", "InstructionsConfig", "SamplingConfig"]
-
-_STRICT = ConfigDict(
-    extra="forbid", strict=True, frozen=True, validate_default=False, hide_input_in_errors=True
-)
-
-
-class SamplingConfig(BaseModel):
-    """How candidates are sampled, in the names that chat models use; see `SamplingParams`."""
-
-    model_config = _STRICT
-
-    max_tokens: int = 128
-    temperature: float = 1.0
-    top_p: float = 0.8
-    top_k: int | None = None
-    repetition_penalty: float = 1.0
-    stop: tuple[str, ...] = ()
-    seed: int | None = None
-    decoding: Decoding = "sample"
-    guidance: float = 1.0
-    alpha: float = 0.1
-    max_thinking_tokens: int | None = None
-
-    def params(self) -> SamplingParams:
-        """Returns the core's parameters.
-
-        Raises:
-            TypeError, ValueError: a value is out of range.
-        """
-        fields = self.model_dump()
-        return SamplingParams(max_new_tokens=fields.pop("max_tokens"), **fields)
-
-
-class InstructionsConfig(BaseModel):
-    """The texts before chosen and before rejected answers; see `Instructions`."""
-
-    model_config = _STRICT
-
-    chosen: str = Instructions.chosen
-    rejected: str = Instructions.rejected
 
 
 # The settings of the weights in transformers.
@@ -108,11 +65,15 @@ class ICDPOConfig(BaseModel):
         pool: the number of demonstrations that the first of two retrieval stages keeps.
         against: the other side of the score; see `InstantScorer`.
         aggregate: how the score adds up tokens; see `InstantScorer`.
+        count_reasoning: whether the score counts a model's thought with its answer; see `InstantScorer`.
         n: the number of candidates.
         finalists: the number of candidates that are sampled to their end; see `Pipeline`.
         sampling: how candidates are sampled.
         instructions: the texts before chosen and before rejected answers.
         chat_template_kwargs: keywords for the chat template, such as `{"enable_thinking": False}`.
+        thinking: whether the model thinks before it answers; see `Pipeline`.
+        reasoning_tags: the strings around the model's thoughts, such as `["<think>", "</think>"]`, or a list
+            of such pairs; the default is what the tokenizer knows.
         min_similarity: demonstrations below this cosine to the question are not shown; see `Threshold`.
         min_bm25: demonstrations below this BM25 score are not shown.
         substitute: what is shown if all demonstrations are below a limit: `"general"` or `"none"`.
@@ -122,7 +83,7 @@ class ICDPOConfig(BaseModel):
         ValueError: a setting is out of range, of the wrong type, or unknown (pydantic's `ValidationError`).
     """
 
-    model_config = _STRICT
+    model_config = STRICT
 
     model: str | None = None
     revision: str | None = None
@@ -141,11 +102,14 @@ class ICDPOConfig(BaseModel):
     pool: int = 20
     against: Against = "rejected"
     aggregate: Aggregate = "sum"
+    count_reasoning: bool = False
     n: int = 8
     finalists: int | None = None
     sampling: SamplingConfig = Field(default_factory=SamplingConfig)
     instructions: InstructionsConfig = Field(default_factory=InstructionsConfig)
     chat_template_kwargs: dict[str, Any] | None = None
+    thinking: Thinking | None = None
+    reasoning_tags: Tags = None
     min_similarity: float | None = None
     min_bm25: float | None = None
     substitute: Substitute = "general"
@@ -280,7 +244,7 @@ class ICDPOConfig(BaseModel):
 
     def build_scorer(self) -> InstantScorer:
         """Builds the scorer."""
-        return InstantScorer(self.against, self.aggregate)
+        return InstantScorer(self.against, self.aggregate, self.count_reasoning)
 
     def build_instructions(self) -> Instructions:
         """Builds the instructions."""

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, Field, PrivateAttr, StrictFloat, StrictInt, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, StrictBool, StrictFloat, StrictInt, model_validator
 from typing_extensions import Self
 
 from icdpo_chains import environment
 from icdpo_chains.config import ICDPOConfig
+from icdpo_chains.config_parts import Tags
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
 from icdpo_chains.demonstrations.store import DemonstrationStore
@@ -19,6 +20,7 @@ from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
 from icdpo_chains.picklable import PicklableSettings
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_finalists
+from icdpo_chains.prompts.thinking import Effort
 from icdpo_chains.scoring import InstantScorer
 from icdpo_chains.validation import check_count
 
@@ -26,7 +28,7 @@ __all__ = ["CALL_SETTINGS", "ICDPOSettings"]
 
 _BUILDING = (
     *("revision", "store", "against", "aggregate", "dtype", "device", "device_map", "max_memory"),
-    *("quantization", "attn_implementation", "adapter", "engine"),
+    *("quantization", "attn_implementation", "adapter", "engine", "count_reasoning", "reasoning_tags"),
 )
 _SAMPLING = {
     "max_tokens": "max_new_tokens",
@@ -44,7 +46,7 @@ _SAMPLING = {
 }
 """The frameworks' name of each sampling setting, and its name in `SamplingParams`."""
 
-CALL_SETTINGS = ("n", "k", "finalists", *_SAMPLING, "chat_template_kwargs")
+CALL_SETTINGS = ("n", "k", "finalists", *_SAMPLING, "chat_template_kwargs", "thinking")
 """The settings that a single call may change."""
 
 
@@ -61,6 +63,7 @@ class ICDPOSettings(PicklableSettings):
         store: a demonstration store or its directory; the default is `ICDPO_STORE`.
         against: the other side of the score: `"rejected"`, `"base"` or `"auto"`.
         aggregate: how the score adds up tokens: `"sum"` or `"mean"`.
+        count_reasoning: whether the score counts a model's thought with its answer; see `InstantScorer`.
         dtype: the dtype of the weights, such as `"float32"`.
         device: the device of the model, such as `"cuda"`.
         device_map: the devices of the model's layers, such as `"auto"`, in place of `device`.
@@ -74,6 +77,9 @@ class ICDPOSettings(PicklableSettings):
         finalists: the number of candidates that are sampled to their end; see `Pipeline`.
         chat_template_kwargs: keywords for the chat template, such as `{"enable_thinking": False}`; those of a
             call are added.
+        thinking: whether the model thinks before it answers; see `Pipeline`.
+        reasoning_tags: the strings around the model's thoughts, such as `("<think>", "</think>")`, or a list
+            of such pairs; the default is what the tokenizer knows.
         max_tokens: the longest answer, in tokens.
         min_tokens: the shortest answer, in tokens.
         temperature: 0 always takes the likeliest token: all candidates are then the same.
@@ -101,6 +107,7 @@ class ICDPOSettings(PicklableSettings):
     store: str | DemonstrationStore | None = Field(default=None, exclude=True)
     against: str = "rejected"
     aggregate: str = "sum"
+    count_reasoning: StrictBool = False
     dtype: str | None = None
     device: str | None = None
     device_map: str | None = None
@@ -113,6 +120,8 @@ class ICDPOSettings(PicklableSettings):
     k: StrictInt | None = None
     finalists: StrictInt | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    thinking: StrictBool | Effort | None = None
+    reasoning_tags: Tags = None
     max_tokens: StrictInt | None = None
     min_tokens: StrictInt | None = None
     temperature: StrictFloat | StrictInt | None = None
@@ -184,14 +193,12 @@ class ICDPOSettings(PicklableSettings):
 
     @property
     def core(self) -> ICDPO:
-        """The ICDPO that answers. The first use builds it."""
-        if self.icdpo is not None:
-            return self.icdpo
-        if self._built is None:
+        """The ICDPO that answers, with the settings of the chat template. The first use builds it."""
+        if self.icdpo is None and self._built is None:
             store = self.store if isinstance(self.store, DemonstrationStore) else None
             self._built = default_icdpo(self._read or self._config(), store=store)
-        built: ICDPO = self._built
-        return built
+        built: ICDPO = self.icdpo or self._built
+        return built.with_chat_template_kwargs(self.chat_template_kwargs, self.thinking)
 
     def _config(self) -> ICDPOConfig:
         """The settings that build the core; the others belong to each call."""
@@ -240,10 +247,9 @@ class ICDPOSettings(PicklableSettings):
             "finalists": self._setting("finalists", given),
             "sampling": self.sampling(given),
             "exclude": given.get("exclude") or (),
-            "chat_template_kwargs": {
-                **(self.chat_template_kwargs or {}),
-                **(given.get("chat_template_kwargs") or {}),
-            },
+            # The model's own are in its core.
+            "chat_template_kwargs": given.get("chat_template_kwargs") or {},
+            "thinking": given.get("thinking"),
         }
 
     def _setting(self, name: str, given: Mapping[str, Any]) -> Any:

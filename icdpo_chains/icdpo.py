@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection, Generator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from icdpo_chains.answering import answer_all
-from icdpo_chains.messages import Conversation, as_responses
+from icdpo_chains.answering import answer_all, answer_one, rank_given
+from icdpo_chains.messages import Conversation
 from icdpo_chains.pipeline import Pipeline
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import SamplingParams
-from icdpo_chains.progress import OnProgress, Stages, in_thread
+from icdpo_chains.progress import OnProgress, in_thread
+from icdpo_chains.prompts.thinking import Thinking
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.scoring import Against, Aggregate
 from icdpo_chains.streaming import AnswerChunk, astream, stream
@@ -51,6 +51,8 @@ class ICDPO(Pipeline):
         device: str | torch.device | None = None,
         engine: EngineName = "transformers",
         chat_template_kwargs: dict[str, Any] | None = None,
+        thinking: Thinking | None = None,
+        reasoning_tags: Any = None,
     ) -> ICDPO:
         """Builds an ICDPO; by default with the default model and the starter demonstrations.
 
@@ -67,6 +69,8 @@ class ICDPO(Pipeline):
             device: the model's device; see `TransformersPolicy.from_pretrained`.
             engine: `"transformers"`, or `"llama.cpp"` for a GGUF file (see `LlamaCppPolicy`).
             chat_template_kwargs: see `Pipeline`.
+            thinking: see `Pipeline`.
+            reasoning_tags: see `Pipeline`.
 
         Raises:
             PolicyError, StoreError: the model or the store can't be opened.
@@ -88,6 +92,8 @@ class ICDPO(Pipeline):
                 "aggregate": aggregate,
                 "finalists": finalists,
                 "chat_template_kwargs": chat_template_kwargs,
+                "thinking": thinking,
+                "reasoning_tags": reasoning_tags,
             }
         )
         built = cls.from_config(
@@ -121,13 +127,10 @@ class ICDPO(Pipeline):
         """
         from icdpo_chains.config import ICDPOConfig
 
-        if not isinstance(config, ICDPOConfig):
-            config = ICDPOConfig.read(config)
+        config = config if isinstance(config, ICDPOConfig) else ICDPOConfig.read(config)
         retriever = config.build_retriever(config.open_store() if store is None else store)
-        if policy is None:
-            policy = config.build_policy()
         return cls(
-            policy,
+            config.build_policy() if policy is None else policy,
             retriever,
             config.build_scorer(),
             n=config.n,
@@ -136,6 +139,8 @@ class ICDPO(Pipeline):
             instructions=config.build_instructions(),
             finalists=config.finalists,
             chat_template_kwargs=config.chat_template_kwargs,
+            thinking=config.thinking,
+            reasoning_tags=config.reasoning_tags,
             demonstrations_required=config.build_threshold().leaves_some,
         )
 
@@ -150,6 +155,7 @@ class ICDPO(Pipeline):
         exclude: Collection[str] = (),
         finalists: int | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        thinking: Thinking | None = None,
         on_progress: OnProgress | None = None,
         on_text: Callable[[str], None] | None = None,
     ) -> ICDPOResult:
@@ -164,6 +170,7 @@ class ICDPO(Pipeline):
             exclude: ids of demonstrations that must not be shown.
             finalists: replaces the instance's number of candidates that are sampled to the end.
             chat_template_kwargs: further keywords for the chat template.
+            thinking: whether the model thinks, in place of the instance's setting.
             on_progress: a function that is called after each stage.
             on_text: with one candidate, receives the growing answer in the sampling thread. It
                 must not raise. See `stream`.
@@ -173,14 +180,13 @@ class ICDPO(Pipeline):
             NoDemonstrationsError: the retriever finds no demonstration.
             MissingRejectedError: the scorer needs rejected answers, and a demonstration has none.
             ContextOverflowError: the conversation does not fit the model.
-            PromptError: the chat template can't show the conversation, or does not know a keyword.
+            PromptError: the chat template can't show the conversation, or has no such keyword or switch.
             NoCandidateError: no candidate can be scored.
             TypeError, ValueError: an argument is of the wrong type or out of range.
         """
-        (result,) = answer_all(
+        return answer_one(
             self,
-            [prompt],
-            return_exceptions=False,
+            prompt,
             n=n,
             k=k,
             sampling=sampling,
@@ -188,11 +194,10 @@ class ICDPO(Pipeline):
             exclude=exclude,
             finalists=finalists,
             chat_template_kwargs=chat_template_kwargs,
+            thinking=thinking,
             on_progress=on_progress,
             on_text=on_text,
         )
-        assert isinstance(result, ICDPOResult)  # noqa: S101 - errors are raised
-        return result
 
     def stream(self, prompt: Conversation, **options: Any) -> Generator[AnswerChunk, None, None]:
         """Answers a question in pieces; takes the options of `generate`.
@@ -241,6 +246,7 @@ class ICDPO(Pipeline):
         exclude: Collection[str] = (),
         ended: bool = True,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        thinking: Thinking | None = None,
         on_progress: OnProgress | None = None,
     ) -> ICDPOResult:
         """Ranks given answers.
@@ -252,6 +258,7 @@ class ICDPO(Pipeline):
             exclude: ids of demonstrations that must not be shown.
             ended: whether the answers are complete: the end token then counts too.
             chat_template_kwargs: further keywords for the chat template.
+            thinking: whether the model thinks, in place of the instance's setting.
             on_progress: a function that is called after each stage.
 
         Returns:
@@ -261,15 +268,8 @@ class ICDPO(Pipeline):
             ICDPOError: see `generate`.
             TypeError, ValueError: there is no response, or a response is not a string.
         """
-        stages = Stages(on_progress)
-        chat = self.with_chat_template_kwargs(chat_template_kwargs)
-        conversation = chat.conversation(prompt)
-        responses = as_responses(responses)
-        found = chat.retrieve(conversation, k=k, exclude=exclude)
-        stages.done("retrieved", demonstrations=tuple(found))
-        result = self.rank(chat.encode(conversation, found, responses, ended=ended))
-        stages.done("scored", candidates=result.candidates)
-        return replace(result, timings=stages.timings())
+        chat = self.with_chat_template_kwargs(chat_template_kwargs, thinking)
+        return rank_given(chat, prompt, responses, k, exclude, ended, on_progress)
 
     async def agenerate(self, prompt: Conversation, **options: Any) -> ICDPOResult:
         """Runs `generate` in a thread; takes the same options."""

@@ -15,14 +15,14 @@ from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration, Retriever
 from icdpo_chains.demonstrations.showable import compared_with, showable
 from icdpo_chains.draft import Answer, Draft
-from icdpo_chains.errors import ContextOverflowError
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
 from icdpo_chains.policies.policy import Policy, ScoreRequest, logprobs_of_all, sampled
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams
-from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts
+from icdpo_chains.prompts.contexts import Contexts, Instructions, budget_of, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format, with_template_kwargs
+from icdpo_chains.prompts.thinking import Thinking
 from icdpo_chains.question import Question, thought_ids
-from icdpo_chains.reasoning.tags import ReasoningTags, known_tags
+from icdpo_chains.reasoning.tags import ReasoningTags, as_tags, known_tags
 from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.scoring import InstantScorer
@@ -50,9 +50,11 @@ class Pipeline:
             instructions alone are shown.
         reasoning_tags: the strings around a model's thoughts; by default those that its tokenizer knows.
         chat_template_kwargs: keywords for the chat template, such as `{"enable_thinking": False}`.
+        thinking: whether the model thinks before it answers: `True`, `False`, or an effort, `"low"`,
+            `"medium"` or `"high"`. It becomes the chat template's own switch.
 
     Raises:
-        PromptError: the chat template does not know a keyword.
+        PromptError: the chat template does not know a keyword, or has no switch for `thinking`.
         TypeError, ValueError: an argument is of the wrong type or out of range.
     """
 
@@ -70,8 +72,9 @@ class Pipeline:
         max_context: int | None = None,
         finalists: int | None = None,
         demonstrations_required: bool = True,
-        reasoning_tags: Sequence[ReasoningTags] | None = None,
+        reasoning_tags: Sequence[ReasoningTags | Sequence[str]] | Sequence[str] | None = None,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        thinking: Thinking | None = None,
     ) -> None:
         self.policy = policy
         self.retriever = retriever
@@ -85,9 +88,9 @@ class Pipeline:
         self.demonstrations_required = demonstrations_required
         self.instructions = instructions or Instructions()
         form = format or prompt_format(policy.tokenizer, policy.eos_token_ids)
-        self.format = with_template_kwargs(form, chat_template_kwargs)
+        self.format = with_template_kwargs(form, chat_template_kwargs, thinking)
         self.reasoning_tags = (
-            known_tags(policy.tokenizer) if reasoning_tags is None else tuple(reasoning_tags)
+            known_tags(policy.tokenizer) if reasoning_tags is None else as_tags(reasoning_tags)
         )
         limits = [limit for limit in (policy.max_context, max_context) if limit is not None]
         self.max_context = min(limits, default=None)
@@ -95,13 +98,16 @@ class Pipeline:
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         return copy.copy(self)  # policy and retriever are shared
 
-    def with_chat_template_kwargs(self, kwargs: Mapping[str, Any] | None) -> Self:
-        """Returns the same with keywords for the chat template; policy and retriever are shared.
+    def with_chat_template_kwargs(
+        self, kwargs: Mapping[str, Any] | None, thinking: Thinking | None = None
+    ) -> Self:
+        """Returns the same with keywords for the chat template, or with `thinking`; the rest is shared.
 
         Raises:
-            PromptError: the chat template does not know a keyword.
+            PromptError: the chat template does not know a keyword, or has no switch for `thinking`.
         """
-        return self.with_format(with_template_kwargs(self.format, kwargs)) if kwargs else self
+        form = with_template_kwargs(self.format, kwargs, thinking)
+        return self if form is self.format else self.with_format(form)
 
     def with_format(self, form: PromptFormat) -> Self:
         """Returns the same with another layout of texts; policy and retriever are shared."""
@@ -282,18 +288,12 @@ class Pipeline:
         demonstrations: Sequence[RetrievedDemonstration],
         new_tokens: int,
     ) -> Contexts:
-        budget = None if self.max_context is None else self.max_context - new_tokens
-        if budget is not None and budget < 1:
-            raise ContextOverflowError(
-                f"an answer of {new_tokens} tokens leaves no room in the {self.max_context} tokens that the "
-                "model can read: ask for fewer new tokens, or shorten the response"
-            )
         return build_contexts(
             self.format,
             conversation,
             [found.shown for found in demonstrations],
             self.instructions,
             with_rejected=compared_with(self.scorer.against, demonstrations) == "rejected",
-            budget=budget,
+            budget=budget_of(self.max_context, new_tokens),
             reasoning_tags=self.reasoning_tags,
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icdpo_chains.cli import options
+from icdpo_chains.cli import thinking as thinking_options
 from icdpo_chains.cli.command import checked, command
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def _shared(
     substitute: options.Substitute = "general",
     against: options.Against = "rejected",
     aggregate: options.Aggregate = "sum",
+    count_reasoning: thinking_options.CountReasoning = False,
     seed: Annotated[int | None, typer.Option(help="Makes the answers reproducible.")] = None,
     max_tokens: Annotated[int, typer.Option(help="The longest answer, in tokens.")] = 128,
     temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
@@ -50,6 +52,8 @@ def _shared(
         int | None, typer.Option(help="Sample no more candidates than these to their end; for a large n.")
     ] = None,
     chat_template_kwargs: options.ChatTemplateKwargs = None,
+    thinking: thinking_options.Thinking = None,
+    reasoning_tags: thinking_options.ReasoningTags = None,
     config: options.Config = None,
     model: options.Model = None,
     engine: options.Engine = "transformers",

@@ -13,7 +13,8 @@ from icdpo_chains.messages import Message
 from icdpo_chains.prompts.encoding import TextEncoder
 from icdpo_chains.prompts.harmless import Harmless, is_shown, switches_of
 from icdpo_chains.prompts.template_kwargs import checked_kwargs
-from icdpo_chains.prompts.template_layouts import Layout, layouts, with_ids, without_system
+from icdpo_chains.prompts.template_layouts import Layout, layouts, opening_told, with_ids, without_system
+from icdpo_chains.prompts.thinking import SWITCH, Thinking, thinking_options
 from icdpo_chains.reasoning.tags import KNOWN_TAGS
 
 __all__ = ["ChatFormat", "Shown"]
@@ -68,6 +69,7 @@ class ChatFormat:
         self._switches = switches_of(tokenizer.chat_template)
         self._options: dict[str, Any] = {}
         self._known: dict[tuple[object, ...], tuple[Layout, list[int]]] = {}
+        self._switched: dict[str, dict[str, Any]] = {}
         self._end = self._end_of_answer(eos_token_ids)
 
     def with_tools(self, tools: Sequence[Mapping[str, Any]]) -> ChatFormat:
@@ -86,16 +88,35 @@ class ChatFormat:
             )
         return self._with_options({"tools": list(tools)})
 
-    def with_template_kwargs(self, kwargs: Mapping[str, Any]) -> ChatFormat:
+    def with_template_kwargs(
+        self, kwargs: Mapping[str, Any] | None = None, thinking: Thinking | None = None
+    ) -> ChatFormat:
         """Returns the same format with keywords for the template, such as `{"enable_thinking": False}`.
 
         Args:
             kwargs: the keywords; those that the format has already are kept.
+            thinking: whether the model thinks, or how much (`"low"`, `"medium"`, `"high"`); becomes the
+                template's own switch.
 
         Raises:
-            PromptError: the template knows no keyword of a name.
+            PromptError: the template knows no keyword of a name, has no switch, or gets two values for one
+                keyword.
+            TypeError, ValueError: `thinking` has another value.
         """
-        return self._with_options(checked_kwargs(kwargs, self._encoder.tokenizer.chat_template))
+        tokenizer = self._encoder.tokenizer
+        named = checked_kwargs(kwargs or {}, tokenizer.chat_template)
+        switched = {}
+        if thinking is not None:
+            key = repr(thinking)  # 1 is not True
+            if key not in self._switched:
+                self._switched[key] = thinking_options(thinking, tokenizer, self._probed)
+            switched = self._switched[key]
+        twice = [name for name in switched if name in named]
+        if twice:
+            raise PromptError(
+                f"thinking and chat_template_kwargs both set {twice[0]!r} of the chat template: leave one out"
+            )
+        return self._with_options({**named, **switched})
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -123,13 +144,15 @@ class ChatFormat:
         """
         own = [turn.content for turn in conversation if turn.role == "system"]
         switches = [each for each in self._switches if any(each in text for text in own)]
-        if instruction and switches:
+        if switches and instruction:
             instruction = f"{instruction}\n\n{' '.join(switches)}"
+        elif not switches and SWITCH in self._options:
+            instruction = f"{instruction or ''}\n\n{self._options[SWITCH]}".lstrip()
         turns = [Message("system", instruction)] if instruction else []
         for prompt, answer in shown:
             turns += [*without_system(prompt), Message("assistant", answer)]
         if not self._takes_opening:
-            conversation = _opening_told(conversation)
+            conversation = opening_told(conversation)
         return self._render(with_ids([*turns, *conversation]))
 
     def answer(self, text: str, *, ended: bool) -> list[int]:
@@ -143,6 +166,11 @@ class ChatFormat:
     def answer_so_far(self, text: str) -> str:
         """Returns the text unchanged."""
         return text
+
+    def _probed(self, options: Mapping[str, Any]) -> list[int]:
+        bare = self._with_options({})
+        bare._options = dict(options)
+        return bare.context([Message("user", "hello")], [], None)
 
     def _with_options(self, options: Mapping[str, Any]) -> ChatFormat:
         changed = copy.copy(self)
@@ -165,7 +193,8 @@ class ChatFormat:
 
     @property
     def _keywords(self) -> dict[str, Any]:
-        return {name: value for name, value in self._options.items() if name != _CONTINUE}
+        ours = (_CONTINUE, SWITCH)
+        return {name: value for name, value in self._options.items() if name not in ours}
 
     @cached_property
     def _takes_opening(self) -> bool:
@@ -266,12 +295,3 @@ def _texts(turn: Message) -> list[str]:
         content = content.removesuffix(_CUT)
     values = [value for call in turn.tool_calls for value in call.arguments.values()]
     return [text.strip() for text in (content, *values) if isinstance(text, str)]
-
-
-def _opening_told(conversation: Sequence[Message]) -> list[Message]:
-    """The conversation with the assistant's turn that opens it given to the user."""
-    turns = list(conversation)
-    first = next((i for i, turn in enumerate(turns) if turn.role != "system"), len(turns))
-    if first < len(turns) and turns[first].role == "assistant" and not turns[first].tool_calls:
-        turns[first] = Message("user", f"You began the conversation:\n{turns[first].content}")
-    return turns

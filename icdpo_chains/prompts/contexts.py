@@ -13,7 +13,7 @@ from icdpo_chains.prompts.formats import PromptFormat, Shown
 from icdpo_chains.reasoning.tags import ReasoningTags
 from icdpo_chains.reasoning.thoughts import answer_alone
 
-__all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "ShownDemonstration", "build_contexts"]
+__all__ = ["FROM_DOCUMENTS", "Contexts", "Instructions", "ShownDemonstration", "budget_of", "build_contexts"]
 
 FROM_DOCUMENTS = "Answer from the following documents. If they do not hold the answer, say so."
 """The system text before the documents of a RAG chain, used by the integrations."""
@@ -75,6 +75,25 @@ class Contexts:
     def contrast(self) -> tuple[int, ...]:
         """The other context of the score."""
         return self.base if self.rejected is None else self.rejected
+
+
+def budget_of(max_context: int | None, new_tokens: int) -> int | None:
+    """Returns the most tokens of a context.
+
+    Args:
+        max_context: the most tokens that the model can read; `None` for no limit.
+        new_tokens: the tokens of an answer.
+
+    Raises:
+        ContextOverflowError: the answer leaves no room for a context.
+    """
+    budget = None if max_context is None else max_context - new_tokens
+    if budget is not None and budget < 1:
+        raise ContextOverflowError(
+            f"an answer of {new_tokens} tokens leaves no room in the {max_context} tokens that the model can "
+            "read: ask for fewer new tokens, or shorten the response"
+        )
+    return budget
 
 
 def build_contexts(

@@ -12,6 +12,7 @@ from icdpo_chains.messages import Message
 from icdpo_chains.prompts.chat_format import ChatFormat, Shown
 from icdpo_chains.prompts.encoding import TextEncoder
 from icdpo_chains.prompts.template_layouts import without_system
+from icdpo_chains.prompts.thinking import Thinking
 
 __all__ = [
     "ChatFormat",
@@ -159,6 +160,7 @@ def prompt_format(
     tokenizer: Any,
     eos_token_ids: Collection[int] = (),
     chat_template_kwargs: Mapping[str, Any] | None = None,
+    thinking: Thinking | None = None,
 ) -> PromptFormat:
     """Returns the format for a tokenizer: chat if it has a template, otherwise plain.
 
@@ -166,28 +168,34 @@ def prompt_format(
         tokenizer: a Hugging Face tokenizer.
         eos_token_ids: the ids at which the model stops.
         chat_template_kwargs: keywords for the template.
+        thinking: whether the model thinks; see `ChatFormat.with_template_kwargs`.
 
     Raises:
-        PromptError: the template does not know a keyword, or there is no template for it.
+        PromptError: the template does not know a keyword or has no switch, or there is no template for it.
+        TypeError, ValueError: `thinking` has another value.
     """
     form = ChatFormat(tokenizer, eos_token_ids) if tokenizer.chat_template else PlainFormat(tokenizer)
-    return with_template_kwargs(form, chat_template_kwargs)
+    return with_template_kwargs(form, chat_template_kwargs, thinking)
 
 
-def with_template_kwargs(form: PromptFormat, kwargs: Mapping[str, Any] | None) -> PromptFormat:
-    """Returns a format with keywords for its chat template.
+def with_template_kwargs(
+    form: PromptFormat, kwargs: Mapping[str, Any] | None, thinking: Thinking | None = None
+) -> PromptFormat:
+    """Returns a format with keywords for its chat template; see `ChatFormat.with_template_kwargs`.
 
     Raises:
-        PromptError: the template does not know a keyword, or the format has no template.
+        PromptError: the template does not know a keyword or has no switch, or the format has no template.
+        TypeError, ValueError: `thinking` has another value.
     """
-    if not kwargs:
+    if not kwargs and thinking is None:
         return form
     if not isinstance(form, ChatFormat):
+        given = f"thinking={thinking}" if not kwargs else f"the chat_template_kwargs {dict(kwargs)!r:.80}"
         raise PromptError(
-            f"{type(form).__name__} has no chat template for the chat_template_kwargs {dict(kwargs)!r:.80}: "
-            "leave them out, or use a model whose tokenizer has a chat template"
+            f"{type(form).__name__} has no chat template for {given}: leave this out, or use a model whose "
+            "tokenizer has a chat template"
         )
-    return form.with_template_kwargs(kwargs)
+    return form.with_template_kwargs(kwargs, thinking)
 
 
 def with_tools(form: PromptFormat, tools: Sequence[Mapping[str, Any]]) -> PromptFormat:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from icdpo_chains.messages import Message
 
-__all__ = ["Layout", "layouts", "with_ids", "without_system"]
+__all__ = ["Layout", "layouts", "opening_told", "with_ids", "without_system"]
 
 _SHORT_ID = re.compile(r"[a-zA-Z0-9]{9}")
 
@@ -139,6 +139,15 @@ def without_system(turns: Sequence[Message]) -> list[Message]:
         else:
             result.append(turn)
     return result + [Message("user", "\n\n".join(waiting))] * bool(waiting)
+
+
+def opening_told(conversation: Sequence[Message]) -> list[Message]:
+    """Returns the conversation with the assistant's turn that opens it given to the user."""
+    turns = list(conversation)
+    first = next((i for i, turn in enumerate(turns) if turn.role != "system"), len(turns))
+    if first < len(turns) and turns[first].role == "assistant" and not turns[first].tool_calls:
+        turns[first] = Message("user", f"You began the conversation:\n{turns[first].content}")
+    return turns
 
 
 def _split(turns: Sequence[Message]) -> list[Message]:

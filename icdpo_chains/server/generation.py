@@ -54,6 +54,7 @@ def generation_options(service: Service, body: GenerationRequest) -> dict[str, A
         "seed": body.seed,
         "exclude": extension.exclude,
         "finalists": finalists,
+        "thinking": extension.thinking,
     }
 
 

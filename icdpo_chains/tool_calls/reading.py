@@ -64,15 +64,12 @@ def read_calls(text: str, tools: Sequence[Mapping[str, Any]] = ()) -> ReadCalls:
         at, mark = min(marks)
         return _rest(text[:at].strip(), text[at + len(mark) :], mark, schemas)
     whole = without_fence(text.strip())
-    for read in (_from_json, _from_json_lines, _from_python, _from_bare_name):
-        try:
-            calls = read(whole, schemas)
-        except (ValueError, InvalidInputError):
-            continue
+    for read in (_from_json, _from_python, _from_bare_name):
+        calls = _read(read, whole, schemas)
         if calls:
             return ReadCalls("", tuple(calls))
     # A JSON answer is not a call, and neither is broken JSON: that is what the model said.
-    return ReadCalls(text)
+    return _lines(whole, schemas) or ReadCalls(text)
 
 
 def _schemas(tools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -111,6 +108,25 @@ def _rest(content: str, rest: str, mark: str, schemas: _Schemas) -> ReadCalls:
     return ReadCalls(content, tuple(calls), tuple(broken))
 
 
+def _lines(text: str, schemas: _Schemas) -> ReadCalls | None:
+    """The calls in JSON on lines of their own, as Qwen2.5-Coder writes several; the first must name a tool.
+
+    Other text may follow them, and the last one may be cut off.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    first = _read(_from_json, lines[0], schemas) if lines else []
+    if not first or any(call.name not in schemas for call in first):
+        return None
+    content: list[str] = []
+    calls, broken = first, list[str]()
+    for line in lines[1:]:
+        found = _read(_from_json, line, schemas)
+        calls += found
+        if not found:
+            (broken if line.startswith("{") else content).append(line)
+    return ReadCalls("\n".join(content), tuple(calls), tuple(broken))
+
+
 def _read(read: Callable[[str, _Schemas], list[ToolCall]], text: str, schemas: _Schemas) -> list[ToolCall]:
     try:
         return read(text, schemas)
@@ -122,14 +138,6 @@ def _from_json(text: str, schemas: _Schemas) -> list[ToolCall]:
     """Reads `{"name": ..., "arguments": {...}}`, or a list of such objects."""
     value = read_json(without_fence(text), strict=False)
     return [_from_object(item) for item in (value if isinstance(value, list) else [value])]
-
-
-def _from_json_lines(text: str, schemas: _Schemas) -> list[ToolCall]:
-    """Reads a call in JSON on each line, as Qwen2.5-Coder writes several calls; all must name a tool."""
-    calls = [call for line in text.splitlines() if line.strip() for call in _from_json(line, schemas)]
-    if any(call.name not in schemas for call in calls):
-        raise ValueError("a call names no tool")
-    return calls
 
 
 def _from_object(item: Any) -> ToolCall:

@@ -1,4 +1,4 @@
-"""`ChatCall`: one call of `ICDPOLLM.chat`, with or without tools."""
+"""`ChatCall`: one call of `ICDPOLLM`, with or without tools."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from llama_index.core.base.llms.types import (
     ChatMessage,
     ChatResponse,
+    CompletionResponse,
     ContentBlock,
     MessageRole,
     TextBlock,
@@ -18,8 +19,9 @@ from llama_index.core.base.llms.types import (
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import with_tools
-from icdpo_chains.result import ICDPOResult
+from icdpo_chains.result import Candidate, ICDPOResult
 from icdpo_chains.streaming import AnswerChunk
+from icdpo_chains.tool_calls.json_answer import JsonAnswer
 from icdpo_chains.tool_calls.tool_choice import ToolChoice
 from llama_index_icdpo.tool_calling import call_blocks
 
@@ -35,12 +37,14 @@ class ChatCall:
         conversation: the question.
         options: the options of `ICDPO.generate`.
         choice: the tools, if there are any.
+        answer: the required form of an answer without a call.
     """
 
     core: ICDPO
     conversation: tuple[Message, ...]
     options: dict[str, Any]
     choice: ToolChoice | None = None
+    answer: JsonAnswer | None = None
 
     @classmethod
     def of(
@@ -52,6 +56,7 @@ class ChatCall:
         tools: Sequence[Mapping[str, Any]] = (),
         tool_choice: str = "auto",
         allow_parallel_tool_calls: bool = True,
+        response_format: Mapping[str, Any] | None = None,
     ) -> ChatCall:
         """Builds a call.
 
@@ -62,25 +67,37 @@ class ChatCall:
             tools: the tools in OpenAI's form.
             tool_choice: `"auto"`, `"any"`, `"none"` or the name of a tool.
             allow_parallel_tool_calls: allow several calls in one answer.
+            response_format: OpenAI's, for an answer that is one JSON object.
 
         Raises:
+            InvalidInputError: `response_format` has another form.
             PromptError: the model's prompt format can't show tools.
         """
-        if not tools or tool_choice == "none":
-            return cls(core, conversation, options)
-        choice = ToolChoice(tools, tool_choice, parallel=allow_parallel_tool_calls)
-        if choice.instruction is not None:
-            conversation = (Message("system", choice.instruction), *conversation)
-        return cls(core.with_format(with_tools(core.format, tools)), conversation, options, choice)
+        answer = None if response_format is None else JsonAnswer.from_response_format(response_format)
+        choice = None
+        if tools and tool_choice != "none":
+            core = core.with_format(with_tools(core.format, tools))
+
+            def is_answer(text: str) -> bool:
+                return answer is None or answer.fitting([text])[0]
+
+            choice = ToolChoice(tools, tool_choice, parallel=allow_parallel_tool_calls, is_answer=is_answer)
+        for wanted in (choice, answer):
+            if wanted is not None and wanted.instruction is not None:
+                conversation = (Message("system", wanted.instruction), *conversation)
+                break
+        return cls(core, conversation, options, choice, answer)
 
     def response(self, result: ICDPOResult, delta: str | None = None) -> ChatResponse:
-        """Returns the response: the best candidate, or the best candidate that makes a required call."""
-        best, text, calls = result.best, result.text, []
+        """Returns the response: the best candidate that has the required form, or else the best of all."""
+        best, calls = self._best(result), []
+        text = best.text
         if self.choice is not None:
-            best = result.best_fitting(self.choice.fitting)
             read = self.choice.read(best.text)
             text, calls = read.content, call_blocks(read)
-            delta = delta and text
+        if self.answer is not None and not calls:
+            text = self.answer.fields(text)["content"]
+        delta = text if self._whole and delta is not None else delta
         blocks: list[ContentBlock] = [] if calls and not text else [TextBlock(text=text)]
         if best.reasoning is not None:
             blocks.insert(0, ThinkingBlock(content=best.reasoning))
@@ -91,8 +108,34 @@ class ChatCall:
             additional_kwargs={"icdpo": result.score_table()},
         )
 
+    def completion(self, result: ICDPOResult, delta: str | None = None) -> CompletionResponse:
+        """Returns the response to a prompt."""
+        best = self._best(result)
+        text = best.text if self.answer is None else self.answer.fields(best.text)["content"]
+        return CompletionResponse(
+            text=text,
+            raw=result.to_dict(),
+            delta=text if self._whole and delta is not None else delta,
+            additional_kwargs={"icdpo": result.score_table()},
+        )
+
+    def completion_chunk(self, text: str, chunk: AnswerChunk) -> CompletionResponse | None:
+        """Returns the response of a chunk, as `chunk` does."""
+        if chunk.result is not None:
+            return self.completion(chunk.result, chunk.text)
+        return None if self._whole else CompletionResponse(text=text, delta=chunk.text)
+
+    @property
+    def _whole(self) -> bool:
+        """Whether an answer counts as a whole: until its end, a text may be a call."""
+        return self.choice is not None or self.answer is not None
+
+    def _best(self, result: ICDPOResult) -> Candidate:
+        wanted = self.choice or self.answer
+        return result.best if wanted is None else result.best_fitting(wanted.fitting)
+
     def chunk(self, text: str, chunk: AnswerChunk) -> ChatResponse | None:
-        """Returns the response of a chunk; with tools, only of the last: until then a text may be a call.
+        """Returns the response of a chunk; if the answer needs a form, only of the last.
 
         Args:
             text: the text of all chunks so far.
@@ -100,6 +143,6 @@ class ChatCall:
         """
         if chunk.result is not None:
             return self.response(chunk.result, chunk.text)
-        if self.choice is not None:
+        if self._whole:
             return None
         return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text), delta=chunk.text)

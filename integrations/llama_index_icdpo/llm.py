@@ -23,13 +23,12 @@ from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_ca
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import ToolSelection
 from llama_index.core.tools.types import BaseTool
-from pydantic import ConfigDict
+from llama_index.core.types import Model, PydanticProgramMode
+from pydantic import BaseModel, ConfigDict
 
 from icdpo_chains.framework_settings import CALL_SETTINGS, ICDPOSettings
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import ChatFormat, takes_tools
-from icdpo_chains.result import ICDPOResult
-from icdpo_chains.streaming import AnswerChunk
 from llama_index_icdpo.chat_call import ChatCall
 from llama_index_icdpo.messages import to_conversation
 from llama_index_icdpo.tool_calling import TOOL_OPTIONS, history, selections, tool_options
@@ -46,8 +45,8 @@ class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
     Without arguments, the first answer builds the default model, the default store and its starter
     demonstrations. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`,
     `max_tokens`, `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed`,
-    `decoding`, `guidance`, `alpha`, `max_thinking_tokens`, `chat_template_kwargs` may also be given to a
-    single call, and so may `exclude`: ids of demonstrations that must not be shown.
+    `decoding`, `guidance`, `alpha`, `max_thinking_tokens`, `chat_template_kwargs`, `thinking` may also be
+    given to a single call, and so may `exclude`: ids of demonstrations that must not be shown.
 
     A response has the whole result in `raw`, as JSON values, and a short table of the candidates in
     `additional_kwargs["icdpo"]`. With `n=1` a stream emits text as it is sampled; with more candidates
@@ -84,13 +83,13 @@ class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
     @llm_chat_callback()
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """Answers a conversation."""
-        call = self._call(messages, kwargs)
+        call = self._call(self.conversation(messages), kwargs)
         return call.response(call.core.generate(call.conversation, **call.options))
 
     @llm_chat_callback()
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         """`chat` in a thread."""
-        call = self._call(messages, kwargs)
+        call = self._call(self.conversation(messages), kwargs)
         return call.response(await call.core.agenerate(call.conversation, **call.options))
 
     @llm_chat_callback()
@@ -98,7 +97,7 @@ class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
         """`chat` as a stream."""
 
         def stream() -> ChatResponseGen:
-            call = self._call(messages, kwargs)
+            call = self._call(self.conversation(messages), kwargs)
             text = ""
             for chunk in call.core.stream(call.conversation, **call.options):
                 text += chunk.text
@@ -112,7 +111,7 @@ class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
         """`stream_chat` in a thread."""
 
         async def stream() -> ChatResponseAsyncGen:
-            call = self._call(messages, kwargs)
+            call = self._call(self.conversation(messages), kwargs)
             text = ""
             async with aclosing(call.core.astream(call.conversation, **call.options)) as chunks:
                 async for chunk in chunks:
@@ -125,23 +124,26 @@ class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
     @llm_completion_callback()
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """Answers a prompt."""
-        return _completion(self.core.generate(self._prompt(prompt, formatted), **self._options(kwargs)))
+        call = self._call(self._prompt(prompt, formatted), kwargs)
+        return call.completion(call.core.generate(call.conversation, **call.options))
 
     @llm_completion_callback()
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         """`complete` in a thread."""
-        conversation, options = self._prompt(prompt, formatted), self._options(kwargs)
-        return _completion(await self.core.agenerate(conversation, **options))
+        call = self._call(self._prompt(prompt, formatted), kwargs)
+        return call.completion(await call.core.agenerate(call.conversation, **call.options))
 
     @llm_completion_callback()
     def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
         """`complete` as a stream."""
 
         def stream() -> CompletionResponseGen:
+            call = self._call(self._prompt(prompt, formatted), kwargs)
             text = ""
-            for chunk in self.core.stream(self._prompt(prompt, formatted), **self._options(kwargs)):
+            for chunk in call.core.stream(call.conversation, **call.options):
                 text += chunk.text
-                yield _completion_chunk(text, chunk)
+                if (response := call.completion_chunk(text, chunk)) is not None:
+                    yield response
 
         return stream()
 
@@ -152,12 +154,13 @@ class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
         """`stream_complete` in a thread."""
 
         async def stream() -> CompletionResponseAsyncGen:
+            call = self._call(self._prompt(prompt, formatted), kwargs)
             text = ""
-            conversation, options = self._prompt(prompt, formatted), self._options(kwargs)
-            async with aclosing(self.core.astream(conversation, **options)) as chunks:
+            async with aclosing(call.core.astream(call.conversation, **call.options)) as chunks:
                 async for chunk in chunks:
                     text += chunk.text
-                    yield _completion_chunk(text, chunk)
+                    if (response := call.completion_chunk(text, chunk)) is not None:
+                        yield response
 
         return stream()
 
@@ -217,10 +220,56 @@ class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
         """
         return selections(response, required=error_on_no_tool_call)
 
-    def _call(self, messages: Sequence[ChatMessage], given: dict[str, Any]) -> ChatCall:
-        about_tools = {name: given[name] for name in TOOL_OPTIONS if name in given}
-        options = {name: value for name, value in given.items() if name not in about_tools}
-        return ChatCall.of(self.core, self.conversation(messages), self._options(options), **about_tools)
+    def structured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: Any,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """Returns an object that the model writes; candidates that fit its schema are preferred."""
+        wanted = self._wanted(output_cls, llm_kwargs)
+        found: Model = super().structured_predict(output_cls, prompt, wanted, **prompt_args)
+        return found
+
+    async def astructured_predict(
+        self,
+        output_cls: type[Model],
+        prompt: Any,
+        llm_kwargs: dict[str, Any] | None = None,
+        **prompt_args: Any,
+    ) -> Model:
+        """`structured_predict` in a thread."""
+        wanted = self._wanted(output_cls, llm_kwargs)
+        found: Model = await super().astructured_predict(output_cls, prompt, wanted, **prompt_args)
+        return found
+
+    def _structured_stream_call(
+        self, output_cls: Any, prompt: Any, llm_kwargs: dict[str, Any] | None = None, **prompt_args: Any
+    ) -> Any:
+        wanted = self._wanted(output_cls, llm_kwargs)
+        return super()._structured_stream_call(output_cls, prompt, wanted, **prompt_args)
+
+    async def _structured_astream_call(
+        self, output_cls: Any, prompt: Any, llm_kwargs: dict[str, Any] | None = None, **prompt_args: Any
+    ) -> Any:
+        wanted = self._wanted(output_cls, llm_kwargs)
+        return await super()._structured_astream_call(output_cls, prompt, wanted, **prompt_args)
+
+    def _wanted(self, output_cls: type[BaseModel], given: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The arguments of a call that asks for an object by the prompt, and not by a tool."""
+        mode = self.pydantic_program_mode
+        by_tool = mode == PydanticProgramMode.DEFAULT and self.metadata.is_function_calling_model
+        if by_tool or mode not in (PydanticProgramMode.DEFAULT, PydanticProgramMode.LLM):
+            return given
+        # The prompt shows the schema.
+        form = {"type": "json_object", "schema": output_cls.model_json_schema()}
+        return {"response_format": form, **(given or {})}
+
+    def _call(self, conversation: tuple[Message, ...], given: dict[str, Any]) -> ChatCall:
+        of_form = {name: given[name] for name in (*TOOL_OPTIONS, "response_format") if name in given}
+        options = {name: value for name, value in given.items() if name not in of_form}
+        return ChatCall.of(self.core, conversation, self._options(options), **of_form)
 
     def _options(self, given: dict[str, Any]) -> dict[str, Any]:
         unknown = [name for name in given if name not in CALL_SETTINGS and name not in _OTHERS]
@@ -230,18 +279,3 @@ class ICDPOLLM(ICDPOSettings, FunctionCallingLLM):
                 f"{', '.join((*CALL_SETTINGS, *_OTHERS))}; give settings of the model to ICDPOLLM itself"
             )
         return self.options(given)
-
-
-def _completion(result: ICDPOResult, delta: str | None = None) -> CompletionResponse:
-    return CompletionResponse(
-        text=result.text,
-        raw=result.to_dict(),
-        delta=delta,
-        additional_kwargs={"icdpo": result.score_table()},
-    )
-
-
-def _completion_chunk(text: str, chunk: AnswerChunk) -> CompletionResponse:
-    if chunk.result is not None:
-        return _completion(chunk.result, chunk.text)
-    return CompletionResponse(text=text, delta=chunk.text)

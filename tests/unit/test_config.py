@@ -32,6 +32,9 @@ CONFIGS = st.builds(
     finalists=st.none() | st.integers(1, 256),
     against=st.sampled_from(["base", "rejected"]),
     substitute=st.sampled_from(["general", "none"]),
+    thinking=st.sampled_from([None, True, False, "low", "high"]),
+    reasoning_tags=st.none() | st.lists(st.tuples(st.just("<a>"), TEXT.map("</a>{}".format)), min_size=1),
+    count_reasoning=st.booleans(),
     sampling=st.builds(
         SamplingConfig,
         max_tokens=st.integers(1, 1000),

@@ -1,5 +1,6 @@
 """The settings that the frameworks' models share."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from pydantic import ValidationError
 
 from icdpo_chains import (
     ICDPO,
+    ChatFormat,
     Demonstration,
     FakePolicy,
     FixedDemonstrations,
@@ -16,6 +18,9 @@ from icdpo_chains import (
 )
 from icdpo_chains.config import ICDPOConfig, SamplingConfig
 from icdpo_chains.framework_settings import ICDPOSettings
+from icdpo_chains.reasoning.tags import ReasoningTags
+
+from .prompts.templates import family_tokenizer
 
 
 def make(**options: Any) -> ICDPO:
@@ -32,6 +37,7 @@ def test_what_is_not_set_is_left_to_the_core() -> None:
         "sampling": core.sampling,
         "exclude": (),
         "chat_template_kwargs": {},
+        "thinking": None,
     }
     assert len(core.generate("?", **options).candidates) == 3
 
@@ -167,7 +173,35 @@ def test_guided_decoding_is_a_setting_of_model_and_call() -> None:
             ICDPOSettings(icdpo=make(), **wrong)
 
 
-def test_the_keywords_of_a_call_are_added_to_those_of_the_settings() -> None:
-    own = ICDPOSettings(icdpo=make(), chat_template_kwargs={"a": 1, "b": 2})
-    options = own.options({"chat_template_kwargs": {"b": 3}})
-    assert options["chat_template_kwargs"] == {"a": 1, "b": 3}
+def test_what_a_call_says_about_the_template_goes_before_the_settings() -> None:
+    core = make()
+    core.policy.tokenizer = family_tokenizer("qwen3")
+    core.format = ChatFormat(core.policy.tokenizer)
+    assert ICDPOSettings(icdpo=core).core is core
+
+    def shown(given: dict[str, Any], **own: Any) -> Any:
+        settings = ICDPOSettings(icdpo=core, **own)
+        options = settings.options(given)
+        said = {name: options[name] for name in ("chat_template_kwargs", "thinking")}
+        return settings.core.with_chat_template_kwargs(*said.values()).format.options
+
+    off = {"enable_thinking": False}
+    for given in ({"chat_template_kwargs": off}, {"thinking": False}):
+        for own in ({}, {"chat_template_kwargs": {"enable_thinking": True}}, {"thinking": True}):
+            assert shown(given, **own) == shown({}, **given) == off
+    for wrong in ({"thinking": "much"}, {"thinking": 1}, {"thinking": "True"}):
+        with pytest.raises(ValidationError, match="thinking"):
+            ICDPOSettings(icdpo=core, **wrong)
+
+
+def test_the_tags_of_a_thought_are_settings_of_the_model() -> None:
+    with pytest.raises(ValidationError, match="reasoning_tags and icdpo exclude each other"):
+        ICDPOSettings(icdpo=make(), reasoning_tags=["<r>", "</r>"])
+    with pytest.raises(ValidationError, match="the closing tag is ''"):
+        ICDPOSettings(reasoning_tags=["<r>", ""])
+    own = ICDPOSettings(reasoning_tags=["<r>", "</r>"], count_reasoning=True)
+    assert own._config() == ICDPOConfig(
+        model=own.model, reasoning_tags=(ReasoningTags("<r>", "</r>"),), count_reasoning=True
+    )
+    copied = pickle.loads(pickle.dumps(own))
+    assert copied._config() == own._config()

@@ -79,10 +79,9 @@ def test_the_integrations_have_every_option() -> None:
     assert known == OPTIONS - NOT_IN_THE_INTEGRATIONS
 
 
-def test_a_call_may_change_every_option_of_sampling() -> None:
-    assert {*SamplingConfig.model_fields, "n", "k", "finalists", "min_tokens", "chat_template_kwargs"} == {
-        *CALL_SETTINGS
-    }
+def test_a_call_may_change_every_option_of_sampling_and_of_the_chat_template() -> None:
+    others = {"n", "k", "finalists", "min_tokens", "chat_template_kwargs", "thinking"}
+    assert {*SamplingConfig.model_fields, *others} == {*CALL_SETTINGS}
 
 
 def test_the_defaults_are_the_same_everywhere() -> None:

@@ -156,7 +156,9 @@ def tune(
             seed=seed,
             instructions=instructions,
             max_context=max_context,
-            format=prompt_format(policy.tokenizer, policy.eos_token_ids, base.chat_template_kwargs),
+            format=prompt_format(
+                policy.tokenizer, policy.eos_token_ids, base.chat_template_kwargs, base.thinking
+            ),
         )
         found = search_setting(
             scorer,
@@ -179,6 +181,8 @@ def tune(
             instructions=instructions,
             max_context=max_context,
             chat_template_kwargs=base.chat_template_kwargs,
+            thinking=base.thinking,
+            reasoning_tags=base.reasoning_tags,
         )
         until = began + seconds
         try:

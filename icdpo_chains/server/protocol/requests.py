@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from icdpo_chains.messages import Message, Role, as_conversation, check_text
 from icdpo_chains.policies.sampling import Decoding
+from icdpo_chains.prompts.thinking import Thinking
 
 __all__ = [
     "ChatMessage",
@@ -104,6 +105,9 @@ class Extension(RequestBody):
     ] = None
     max_thinking_tokens: Annotated[
         int | None, Field(ge=1, description="The longest thought of a model that thinks, in tokens.")
+    ] = None
+    thinking: Annotated[
+        Thinking | None, Field(description="Whether the model thinks first, or how much.")
     ] = None
 
 

@@ -13,8 +13,8 @@ from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import with_tools
 from icdpo_chains.result import ICDPOResult
+from icdpo_chains.tool_calls.json_answer import JsonAnswer
 from langchain_icdpo.chat_model.answer import as_ai_message
-from langchain_icdpo.chat_model.structured_output import JsonAnswer
 from langchain_icdpo.chat_model.tool_calls import ToolUse
 
 __all__ = ["Call", "Wanted"]

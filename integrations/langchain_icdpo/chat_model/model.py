@@ -41,8 +41,8 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
     Without arguments, the first answer builds the default model, the default store and its starter
     demonstrations. The settings are those of `ICDPOSettings`. All of `n`, `k`, `finalists`, `max_tokens`,
     `min_tokens`, `temperature`, `top_p`, `top_k`, `repetition_penalty`, `stop`, `seed`, `decoding`,
-    `guidance`, `alpha`, `max_thinking_tokens`, `chat_template_kwargs` may also be given to a single call or
-    to `bind`, and so may `exclude`: ids of demonstrations that must not be shown.
+    `guidance`, `alpha`, `max_thinking_tokens`, `chat_template_kwargs`, `thinking` may also be given to a
+    single call or to `bind`, and so may `exclude`: ids of demonstrations that must not be shown.
 
     The answer has all candidates, their scores and the demonstrations in `response_metadata["icdpo"]`.
     With `n=1` a stream emits text as it is sampled. With more candidates, or if the answer must be a tool
@@ -160,7 +160,7 @@ class ChatICDPO(ICDPOSettings, BaseChatModel):
         """Returns the number of tokens of messages in the model's template, without demonstrations."""
         if not messages:
             return 0
-        core = self.core.with_chat_template_kwargs(self.chat_template_kwargs)
+        core = self.core
         if tools:
             core = Call.with_tools(core, tool_options(tools)["tools"])
         form = core.format

@@ -10,8 +10,8 @@ from langchain_core.messages import InvalidToolCall, ToolCall
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from icdpo_chains.tool_calls.json_answer import JsonAnswer
 from icdpo_chains.tool_calls.tool_choice import ToolChoice
-from langchain_icdpo.chat_model.structured_output import JsonAnswer
 
 __all__ = ["ToolUse", "tool_options"]
 

@@ -167,3 +167,43 @@ def test_keywords_of_the_chat_template_are_json(icdpo: Any, tmp_path: Path) -> N
     ICDPOConfig(chat_template_kwargs={"enable_thinking": False}).write(path)
     assert ICDPOConfig.read(path).chat_template_kwargs == {"enable_thinking": False}
     assert "no keyword 'enable_thinking'" in icdpo("ask", "Hi", "--config", str(path)).stderr
+
+
+def test_thinking_is_an_option(icdpo: Any, tmp_path: Path) -> None:
+    for value in ("on", "off", "low"):
+        run = icdpo("ask", "Hi", "--thinking", value)
+        assert run.exit_code == 1  # the fake's template has no switch
+        assert "no switch for thinking" in run.stderr
+    run = icdpo("ask", "Hi", "--thinking", "much")
+    assert run.exit_code == 2
+    assert "thinking" in run.stderr
+    path = tmp_path / "c.json"
+    ICDPOConfig(thinking=False).write(path)
+    assert "no switch for thinking=False" in icdpo("score", "Hi", "Yes.", "--config", str(path)).stderr
+
+
+def test_the_tags_of_a_thought_are_options(icdpo: Any, tmp_path: Path) -> None:
+    thought = ("score", "Hi", "<r>Rude.</r>Welcome.", "--json")
+    tags = ("--reasoning-tags", "<r>", "</r>")
+
+    def ranked(*more: str) -> Any:
+        run = icdpo(*thought, *more)
+        assert run.exit_code == 0, run.stderr
+        return json.loads(run.stdout)["candidates"][0]
+
+    plain, own = ranked(), ranked(*tags)
+    assert (plain["text"], plain["reasoning"]) == ("<r>Rude.</r>Welcome.", None)
+    assert (own["text"], own["reasoning"]) == ("Welcome.", "Rude.")
+    counted = ranked(*tags, "--count-reasoning")
+    assert counted["num_tokens"] > own["num_tokens"]
+    run = icdpo("score", "Hi", "Yes.", "--reasoning-tags", "<r>", "<r>")
+    assert run.exit_code == 2
+    assert "both reasoning tags are" in run.stderr
+    path = tmp_path / "c.json"
+    path.write_text('{"reasoning_tags": ["<r>", "</r>"]}', "utf-8")
+    assert ranked("--config", str(path))["text"] == "Welcome."
+    for wrong in ('"<r>"', '["<r>"]', '[["<r>", ""]]', "[]", "[1, 2]"):
+        path.write_text(f'{{"reasoning_tags": {wrong}}}', "utf-8")
+        run = icdpo("score", "Hi", "Yes.", "--config", str(path))
+        assert run.exit_code == 1
+        assert "reasoning_tags" in run.stderr

@@ -21,7 +21,16 @@ from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import ChatMessage
 from pydantic import BaseModel, ValidationError
 
-from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, ICDPOConfig, Sample, SamplingParams, defaults
+from icdpo_chains import (
+    ICDPO,
+    FakePolicy,
+    FixedDemonstrations,
+    ICDPOConfig,
+    PlainFormat,
+    Sample,
+    SamplingParams,
+    defaults,
+)
 from icdpo_chains.errors import ContextOverflowError, InvalidInputError
 from llama_index_icdpo import ICDPOLLM
 
@@ -208,6 +217,40 @@ def test_structured_prediction_by_prompting() -> None:
     llm = ICDPOLLM(icdpo=make_core(['{"name": "Ada"}']))
     assert llm.structured_predict(Person, PromptTemplate("Who is {x}?"), x="{she}") == Person(name="Ada")
     assert llm.as_structured_llm(Person).complete("Who?").raw == Person(name="Ada")
+
+
+@pytest.mark.parametrize("form", ["chat", "plain"])
+async def test_structured_prediction_takes_the_candidate_that_fits(form: str) -> None:
+    class Person(BaseModel):
+        name: str
+
+    core = make_core([KIND, '{"name": 3}', 'Her name: {"name": "Ada"}'], n=3)
+    if form == "plain":
+        core = core.with_format(PlainFormat(core.policy.tokenizer))
+    assert core.generate("Who?").text == KIND, "the best by the score does not fit"
+    llm, prompt, ada = ICDPOLLM(icdpo=core), PromptTemplate("Who is {x}?"), Person(name="Ada")
+    assert llm.structured_predict(Person, prompt, x="she") == ada
+    assert await llm.astructured_predict(Person, prompt, x="she") == ada
+    assert llm.as_structured_llm(Person).complete("Who?").raw == ada
+    *_, last = llm.stream_structured_predict(Person, prompt, x="she")
+    assert last.name == "Ada"
+    *_, last = [item async for item in await llm.astream_structured_predict(Person, prompt, x="she")]
+    assert last.name == "Ada"
+    assert llm.complete("Who?").text == KIND
+
+
+async def test_a_response_format_is_preferred_and_given_alone() -> None:
+    llm = ICDPOLLM(icdpo=make_core([KIND, 'Well: {"name": "Ada"}'], n=2))
+    wanted = {"response_format": {"type": "json_object"}}
+    asked, answer = [ChatMessage(content="Who?")], '{"name": "Ada"}'
+    assert llm.complete("Who?", **wanted).text == (await llm.acomplete("Who?", **wanted)).text == answer
+    assert llm.chat(asked, **wanted).message.content == answer
+    assert [(piece.text, piece.delta) for piece in llm.stream_complete("Who?", **wanted)] == [
+        (answer, answer)
+    ]
+    assert [piece.delta for piece in llm.stream_chat(asked, **wanted)] == [answer]
+    with pytest.raises(InvalidInputError, match="response_format"):
+        llm.complete("Who?", response_format="json")
 
 
 class SlowPolicy(FakePolicy):

@@ -35,4 +35,7 @@ def test_thinking_is_switched_off_in_the_llm_and_in_a_call() -> None:
     ICDPOLLM(icdpo=core).complete("Hi")
     ICDPOLLM(icdpo=core, chat_template_kwargs=off).complete("Hi")
     ICDPOLLM(icdpo=core).chat([ChatMessage(content="Hi")], chat_template_kwargs=off)
-    assert [context.endswith("</think>\n\n") for context in seen] == [False, True, True]
+    ICDPOLLM(icdpo=core, thinking=False).complete("Hi")
+    ICDPOLLM(icdpo=core).chat([ChatMessage(content="Hi")], thinking=False)
+    ICDPOLLM(icdpo=core, thinking=False).complete("Hi", thinking=True)
+    assert [context.endswith("</think>\n\n") for context in seen] == [False, *[True] * 4, False]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icdpo_chains.policies.fake import byte_tokenizer
-from icdpo_chains.reasoning.tags import ReasoningTags, known_tags
-from icdpo_chains.reasoning.thoughts import Thought, ThoughtReader
+from icdpo_chains.reasoning.tags import KNOWN_TAGS, ReasoningTags, as_tags, known_tags
+from icdpo_chains.reasoning.thoughts import Thought, ThoughtReader, answer_alone
 
 THINK = ReasoningTags("<think>", "</think>")
 CHANNEL = ReasoningTags("<|channel|>analysis<|message|>", "<|channel|>final<|message|>")
@@ -115,9 +115,34 @@ def test_a_template_names_its_tags() -> None:
     assert known_tags(byte_tokenizer()) == ()
 
 
-def test_a_blank_tag_is_refused() -> None:
-    with pytest.raises(ValueError, match="closing is ' '"):
+def test_tags_that_can_not_be_told_apart_are_refused() -> None:
+    with pytest.raises(ValueError, match="the closing tag is ' '"):
         ReasoningTags("<think>", " ")
+    with pytest.raises(ValueError, match="both reasoning tags are '<t>'"):
+        ReasoningTags("<t>", "<t>")
+    with pytest.raises(TypeError, match="the opening tag must be a string, not 1"):
+        ReasoningTags(1, "</t>")  # type: ignore[arg-type]
+
+
+def test_tags_are_given_as_pairs() -> None:
+    one, two = ReasoningTags("<a>", "</a>"), ReasoningTags("<b>", "</b>")
+    for form in (one, ("<a>", "</a>"), ["<a>", "</a>"], [["<a>", "</a>"]], [one]):
+        assert as_tags(form) == (one,)
+    assert as_tags([one, ("<b>", "</b>")]) == (one, two)
+    for wrong in ("<a>", None, 3, ["<a>"], ["<a>", "</a>", "<b>"], [["<a>", "</a>"], "<b>"], {"<a>": "</a>"}):
+        with pytest.raises(TypeError, match="a pair of tags"):
+            as_tags(wrong)
+    with pytest.raises(ValueError, match="is empty"):
+        as_tags([])
+    with pytest.raises(TypeError, match="must be a string, not 2"):
+        as_tags([["<a>", 2]])
+
+
+@pytest.mark.parametrize("tags", KNOWN_TAGS, ids=lambda tags: tags.opening.strip())
+def test_a_given_text_loses_the_thought_of_any_published_model(tags: ReasoningTags) -> None:
+    assert answer_alone(f"{tags.opening}Hm.{tags.closing}Yes.") == "Yes."
+    assert answer_alone(f"Yes. {tags.opening}Hm.{tags.closing}") == f"Yes. {tags.opening}Hm.{tags.closing}"
+    assert answer_alone("<own>Hm.</own>Yes.", [ReasoningTags("<own>", "</own>")]) == "Yes."
 
 
 PIECES = [

@@ -124,6 +124,7 @@ FORMS: dict[str, tuple[str, str, list[tuple[str, dict[str, Any]]]]] = {
         [OSLO],
     ),
     "Qwen2.5-Coder, several calls": (f'{OBJECT}\n{{"name": "time", "arguments": {{}}}}', "", [OSLO, TIME]),
+    "Qwen2.5-Coder, and no end": (f"{OBJECT}\nIt is cold.\n\nVery.", "It is cold.\nVery.", [OSLO]),
     "JSON alone": (f"```json\n{OBJECT}\n```", "", [OSLO]),
 }
 
@@ -143,7 +144,8 @@ def test_each_form_is_read(form: str) -> None:
         "The sum is 3.",
         '{"answer": 3}',
         "[1, 2]",
-        f'{OBJECT}\n{{"name": "other", "arguments": {{}}}}',
+        f'{{"name": "other", "arguments": {{}}}}\n{OBJECT}',
+        f"I could write\n{OBJECT}",
         "print('hello')",  # no tool of this name
         "[other(a=1)]",
         "weather is fine {today}",
@@ -155,6 +157,16 @@ def test_each_form_is_read(form: str) -> None:
 def test_an_answer_is_no_call(text: str) -> None:
     read = read_calls(text, TOOLS)
     assert (read.content, read.calls, read.broken) == (text, (), ())
+
+
+def test_a_call_that_is_cut_off_does_not_hide_those_before() -> None:
+    cut = '{"name": "weather", "argum'
+    read = read_calls(f'{OBJECT}\n{{"name": "other", "arguments": {{}}}}\n{cut}', TOOLS)
+    assert ([call.name for call in read.calls], read.broken, read.content) == (
+        ["weather", "other"],
+        (cut,),
+        "",
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from langchain_core.exceptions import OutputParserException
 from pydantic import BaseModel
 
 from icdpo_chains.errors import NoCandidateError
+from icdpo_chains.tool_calls.json_answer import JsonAnswer
 from icdpo_chains.tool_calls.json_text import read_json, without_fence
 from langchain_icdpo import ChatICDPO
-from langchain_icdpo.chat_model.structured_output import JsonAnswer
 from langchain_icdpo.chat_model.tool_calls import ToolUse
 
 from ...fake_core import make_core

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from icdpo_chains import ChatFormat
+from icdpo_chains.errors import PromptError
 from langchain_icdpo import ChatICDPO
 from langchain_icdpo.chat_model.cache_key import cache_key
 
@@ -38,6 +41,13 @@ def test_thinking_is_switched_off_in_the_model_and_in_a_call() -> None:
     ChatICDPO(icdpo=core, chat_template_kwargs=off).invoke("Hi")
     ChatICDPO(icdpo=core).invoke("Hi", chat_template_kwargs=off)
     ChatICDPO(icdpo=core).bind(chat_template_kwargs=off).batch(["Hi", "Ho"])
-    assert [context.endswith("</think>\n\n") for context in seen] == [False, True, True, True, True]
+    ChatICDPO(icdpo=core, thinking=False).invoke("Hi")
+    ChatICDPO(icdpo=core).bind(thinking=False).batch(["Hi", "Ho"])
+    assert [context.endswith("</think>\n\n") for context in seen] == [False, *[True] * 7]
+    ChatICDPO(icdpo=core, thinking=False).invoke("Hi", thinking=True)
+    ChatICDPO(icdpo=core, thinking=False).invoke("Hi", chat_template_kwargs={"enable_thinking": True})
+    assert not any(context.endswith("</think>\n\n") for context in seen[-2:])
+    with pytest.raises(PromptError, match="thinking takes True, False here"):
+        ChatICDPO(icdpo=core).invoke("Hi", thinking="high")
     keys = {cache_key(core.with_chat_template_kwargs(kwargs)) for kwargs in (None, off)}
     assert len(keys) == 2

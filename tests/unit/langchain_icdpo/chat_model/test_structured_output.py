@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import search_text
+from icdpo_chains.tool_calls.json_answer import JsonAnswer
 from langchain_icdpo import ChatICDPO
-from langchain_icdpo.chat_model.structured_output import JsonAnswer
 
 from ...fake_core import DEMONSTRATIONS, make_core
 

@@ -302,6 +302,26 @@ async def test_keywords_reach_the_chat_template() -> None:
     assert "no keyword 'enable_thinkng'" in refused.json()["error"]["message"]
 
 
+async def test_a_request_switches_the_thoughts() -> None:
+    core = make_core()
+    core.policy.tokenizer = family_tokenizer("qwen3")
+    core.format = ChatFormat(core.policy.tokenizer)
+    used = [
+        (await ask(core, **more)).json()["usage"]["prompt_tokens"]
+        for more in (
+            {},
+            {"icdpo": {"thinking": True}},
+            {"icdpo": {"thinking": False}},
+            {"chat_template_kwargs": {"enable_thinking": False}},
+        )
+    ]
+    assert used[0] == used[1] < used[2] == used[3]  # the empty thought
+    refused = await ask(core, icdpo={"thinking": "low"})
+    assert refused.status_code == 400
+    assert "thinking takes True, False here" in refused.json()["error"]["message"]
+    assert (await ask(core, icdpo={"thinking": "much"})).status_code == 400
+
+
 async def test_the_beginning_of_an_answer_is_continued() -> None:
     begun = [*QUESTION, {"role": "assistant", "content": "I am"}]
     assert (await ask(messages=begun)).status_code == 400
