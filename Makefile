@@ -8,6 +8,8 @@
 # make test-quantization  the tests on bitsandbytes, beside the environment: peft would import it everywhere
 # make test-vllm   the tests on a real vLLM server, in an environment of its own
 # make test-llama-cpp   the tests on llama.cpp, in an environment of its own (the first run compiles it)
+# make test-ui   the tests of the page in a headless Chromium, in an environment of its own
+# make screenshots  pictures of the page for the docs
 # make fuzz   the property tests with a large budget
 # make docs   builds the documentation site into site/, and fails on a broken link or reference
 # make eval   compares ICDPO with its rivals on preferences, and writes a report (about twenty minutes)
@@ -30,7 +32,7 @@ EVAL ?= eval
 WORKERS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-slow test-all test-scale test-lowest test-quantization test-vllm test-llama-cpp fuzz check docs eval eval-rules bench clean
+.PHONY: demo test test-slow test-all test-scale test-lowest test-quantization test-vllm test-llama-cpp test-ui screenshots fuzz check docs eval eval-rules bench clean
 
 demo: $(VENV)/installed
 	$(BIN)/icdpo models fetch
@@ -62,6 +64,14 @@ test-vllm: $(VENV)/installed $(VLLM_VENV)/installed
 test-llama-cpp: $(LLAMA_CPP_VENV)/installed
 	$(LLAMA_CPP_VENV)/bin/icdpo models fetch
 	$(LLAMA_CPP_VENV)/bin/pytest tests/llama_cpp
+
+test-ui: $(UI_VENV)/installed
+	$(UI_VENV)/bin/icdpo models fetch
+	$(UI_VENV)/bin/pytest tests/ui
+
+screenshots: $(UI_VENV)/installed
+	$(UI_VENV)/bin/icdpo models fetch
+	$(UI_VENV)/bin/python tests/ui/screenshots.py docs/ui
 
 fuzz: $(VENV)/installed
 	$(BIN)/pytest tests/unit -m hypothesis --hypothesis-profile fuzz

@@ -38,6 +38,12 @@ class PageServer:
         script = Path(__file__).with_name("fake_page.py")
         return cls([sys.executable, str(script), str(store), "{port}", *([key] if key else [])], log)
 
+    @classmethod
+    def real(cls, store: Path, log: Path, *options: str) -> PageServer:
+        """Returns `icdpo ui` on the default model."""
+        icdpo = [sys.executable, "-c", "from icdpo_chains.cli import main; main()", "ui"]
+        return cls([*icdpo, "--port", "{port}", "--store", str(store), *options], log)
+
     def start(self, seconds: float = 180) -> None:
         """Starts it, and waits until it answers."""
         with self._log.open("ab") as log:

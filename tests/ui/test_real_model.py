@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +26,7 @@ def test_ask_teach_and_ask_again(tmp_path: Path, open_page: OpenPage) -> None:
     store = tmp_path / "store"
     with DemonstrationStore(store) as opened:
         opened.add(list(starter_demonstrations())[:12])
-    command = [sys.executable, "-m", "icdpo_chains.cli", "ui", "--port", "{port}", "--store", str(store)]
-    server = PageServer([*command, "--n", "3", "--max-tokens", "24"], tmp_path / "server.log")
+    server = PageServer.real(store, tmp_path / "server.log", "--n", "3", "--max-tokens", "24")
     try:
         server.start()
         page = open_page(server.url)
