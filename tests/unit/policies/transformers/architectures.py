@@ -67,7 +67,11 @@ SMALL: dict[str, Any] = {
 }
 """Values for the settings of these names, where a configuration has them."""
 
-_OWN: dict[str, dict[str, Any]] = {"mamba2": {"num_heads": 8, "head_dim": 16, "expand": 2}}
+_OWN: dict[str, dict[str, Any]] = {
+    # Its layers run many times over: with larger weights, a rounding error grows to 0.04 on some CPUs.
+    "hrm_text": {"initializer_range": 0.1},
+    "mamba2": {"num_heads": 8, "head_dim": 16, "expand": 2},
+}
 
 
 def tiny_model(architecture: str) -> Any:
