@@ -22,6 +22,8 @@ from icdpo_chains.errors import PolicyError, TokenizerMismatch
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, resolve
 from icdpo_chains.policies.llama_cpp import LlamaCppPolicy
 from icdpo_chains.policies.sampling import SampleRequest
+from icdpo_chains.reasoning.tags import THINK
+from icdpo_chains.reasoning.thoughts import ThoughtReader
 
 SAMPLING = SamplingParams(max_new_tokens=24, seed=7)
 GUIDED = replace(SAMPLING, decoding="guided", temperature=0.0)
@@ -75,6 +77,24 @@ def test_early_rejection_is_that_of_transformers(exact, twin, context, other_con
     ours, theirs = exact.sample_batch([request])[0], twin.sample_batch([request])[0]
     assert [sample.token_ids for sample in ours] == [sample.token_ids for sample in theirs]
     assert [sample.finish_reason for sample in ours] == [sample.finish_reason for sample in theirs]
+
+
+@pytest.mark.parametrize("decoding", ["sample", "guided"])
+def test_a_thought_is_closed_behind_its_budget_as_by_transformers(
+    exact, twin, context, other_context, decoding
+):
+    reader = ThoughtReader(opened=THINK)
+    limited = replace(SAMPLING, decoding=decoding, max_thinking_tokens=8, reasoning=reader)
+    request = SampleRequest(context, 3, limited, contrast=other_context)
+    closing = tuple(exact.tokenizer("\n</think>\n\n", add_special_tokens=False).input_ids)
+    ours, theirs = exact.sample_batch([request])[0], twin.sample_batch([request])[0]
+    assert any(len(sample.token_ids) > 8 for sample in ours)
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine.token_ids, mine.text) == (other.token_ids, other.text)
+        assert close(mine.logprobs, other.logprobs)
+        if len(mine.token_ids) > 8:
+            assert mine.token_ids[8 : 8 + len(closing)] == closing
+            assert close(mine.logprobs, exact.logprobs(context, [mine.token_ids])[0])
 
 
 # The same whatever it is computed with.

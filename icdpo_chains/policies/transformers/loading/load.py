@@ -48,11 +48,13 @@ def load(
         model = AutoModelForCausalLM.from_pretrained(
             source, use_safetensors=True, **options, **_dense_gguf(common), **common
         )
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = hub_problem(error) or (
-            f"{str(error).rstrip('.')}. Give a directory or a hub name that holds safetensors weights or a "
-            "GGUF file"
-        )
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        reason = hub_problem(error)
+        if not reason:
+            reason = str(error).rstrip(".")
+            # For quantized weights, transformers names the package or the device that they need.
+            if not isinstance(error, (ImportError, RuntimeError)):
+                reason += ". Give a directory or a hub name that holds safetensors weights or a GGUF file"
         raise PolicyError(f"the model {name!r} can't be loaded: {reason}") from error
     if "device_map" not in options:
         model = _moved(model, device, name)

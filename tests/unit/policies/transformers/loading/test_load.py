@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,50 @@ def test_quantized_weights(quantization: str, tmp_path: Path) -> None:
     close(again, policy, tolerance=0.05)
     with pytest.raises(PolicyError, match="its weights are quantized already"):
         load(tmp_path / "quantized", device="cpu", quantization=quantization)
+
+
+def configured(path: Path, **fields: Any) -> None:
+    config = json.loads((path / "config.json").read_text("utf-8"))
+    (path / "config.json").write_text(json.dumps({**config, **fields}), "utf-8")
+
+
+@pytest.mark.parametrize("method", ["awq", "compressed-tensors", "fp_quant", "gptq", "spqr"])
+def test_a_quantization_without_its_package_or_device_is_named(method: str, saved: Path) -> None:
+    more = {"bits": 4, "group_size": 32} if method in ("awq", "gptq") else {}
+    configured(saved, quantization_config={"quant_method": method, **more})
+    with pytest.raises(PolicyError, match="can't be loaded") as error:
+        load(saved, device="cpu")
+    assert "Give a directory" not in str(error.value)
+
+
+def test_a_checkpoint_in_8_bit_floats_is_unpacked_on_a_cpu(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    twin, size = TransformersPolicy(tiny_model("llama"), byte_tokenizer(), "tiny"), 8
+    twin.model.save_pretrained(tmp_path)
+    twin.tokenizer.save_pretrained(tmp_path)
+    weights, packed, plain = load_file(tmp_path / "model.safetensors"), {}, {}
+    for name, value in weights.items():
+        packed[name] = plain[name] = value
+        if name.endswith("proj.weight"):
+            rows, columns = value.shape
+            blocks = value.reshape(rows // size, size, columns // size, size)
+            scales = blocks.abs().amax((1, 3)) / 448
+            rounded = (blocks / scales[:, None, :, None]).to(torch.float8_e4m3fn)
+            packed[name] = rounded.reshape(rows, columns)
+            packed[name.replace("weight", "weight_scale_inv")] = scales
+            plain[name] = (rounded.float() * scales[:, None, :, None]).reshape(rows, columns)
+    save_file(packed, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    form = {"quant_method": "fp8", "weight_block_size": [size, size], "activation_scheme": "dynamic"}
+    configured(tmp_path, quantization_config=form)
+    twin.model.load_state_dict(plain, strict=False)
+    close(load(tmp_path, device="cpu"), TransformersPolicy(twin.model, byte_tokenizer(), "twin"))
+
+
+def test_weights_of_another_size_are_refused(saved: Path) -> None:
+    configured(saved, intermediate_size=8)
+    with pytest.raises(PolicyError, match="can't be loaded"):
+        load(saved, device="cpu")
 
 
 @pytest.fixture
