@@ -36,8 +36,8 @@ def main(directory: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as playwright:
         store = Path(scratch, "store")
         with DemonstrationStore(store) as opened:
-            opened.add(starter_demonstrations())
-        options = ["--n", "4", "--max-tokens", "40", "--seed", "3"]
+            opened.add(list(starter_demonstrations())[:8])
+        options = ["--n", "4", "--k", "1", "--max-tokens", "40", "--seed", "3"]
         server = PageServer.real(store, Path(scratch, "log"), *options)
         server.start()
         try:
@@ -62,6 +62,7 @@ def visit(page: Page, directory: Path, scratch: Path) -> None:
     page.get_by_role("button", name="Demonstrations that the model was shown").click()
     picture(page, directory, "chat")
     page.get_by_role("tab", name="Teach").click()
+    expect(page.locator("#better textarea")).not_to_have_value("")  # filled with the answer, a moment later
     page.locator("#better textarea").fill(BETTER)
     page.locator("#save").click()
     expect(page.locator("#undo")).to_be_enabled()
@@ -101,6 +102,7 @@ def picture(page: Page, directory: Path, name: str) -> None:
             file = directory / f"{name}-{width}-{scheme}.png"
             shot.quantize(COLOURS, dither=Image.Dither.NONE).save(file, optimize=True)
             print(f"{file}: {file.stat().st_size // 1024} KB", flush=True)
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 if __name__ == "__main__":

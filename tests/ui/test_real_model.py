@@ -36,6 +36,7 @@ def test_ask_teach_and_ask_again(tmp_path: Path, open_page: OpenPage) -> None:
         expect(page.locator("#candidates li")).to_have_count(3)
         assert page.locator("#candidates .icdpo-token").count() > 5
         page.get_by_role("tab", name="Teach").click()
+        expect(page.locator("#better textarea")).not_to_have_value("")  # filled with the answer
         page.locator("#better textarea").fill(BETTER)
         page.locator("#save").click()
         expect(page.locator("#undo")).to_be_enabled()
