@@ -49,6 +49,7 @@ class Harmless:
         """
         harmless: list[Message] = []
         marks: list[str] = []
+        ids: dict[str, str] = {}
         for place, turn in enumerate(turns):
             content = ""
             if turn.content.strip():
@@ -60,9 +61,18 @@ class Harmless:
                 marks.append(f"{mark}n")
                 if call.arguments:
                     marks.append(f"{mark}v")
-                calls.append(ToolCall(f"{mark}n", {"a": f"{mark}v"} if call.arguments else {}, call.id))
-            name = "zqkname" if turn.name else None
-            harmless.append(replace(turn, content=content, tool_calls=tuple(calls), name=name))
+                # Some templates write control tokens around each argument (GLM-4.5).
+                arguments = {"a" if i == 0 else f"a{i}": f"{mark}v" for i in range(len(call.arguments))}
+                calls.append(ToolCall(f"{mark}n", arguments, _harmless_id(call.id, ids)))
+            harmless.append(
+                replace(
+                    turn,
+                    content=content,
+                    tool_calls=tuple(calls),
+                    name="zqkname" if turn.name else None,
+                    tool_call_id=_harmless_id(turn.tool_call_id, ids),
+                )
+            )
         return cls(tuple(harmless), tuple(marks), tuple(harmless))
 
     def ending(self, mark: str) -> Harmless:
@@ -113,6 +123,13 @@ def is_shown(text: str, rendered: str, switches: Sequence[str] = ()) -> bool:
     forms = (text, json_form, json.dumps(text)[1:-1], json.dumps(json_form)[1:-1], _escaped(text))
     bare = _bare(rendered)
     return any(_bare(form) in bare for form in forms)
+
+
+def _harmless_id(id_: str | None, known: dict[str, str]) -> str | None:
+    """Returns a harmless id of the same length, because templates check it (Mistral: 9 characters)."""
+    if not id_:
+        return id_
+    return known.setdefault(id_, f"{len(known):0>{len(id_)}}"[-len(id_) :])
 
 
 def _first_places(rendered: str) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 __all__ = ["read_json", "without_fence"]
@@ -18,11 +19,11 @@ def read_json(text: str, *, strict: bool = True) -> Any:
         strict: refuse control characters inside strings.
 
     Raises:
-        ValueError: the text is not JSON, or is nested more than 100 levels deep.
+        ValueError: the text is not JSON, is nested more than 100 levels deep, or has an infinite number.
     """
     too_deep = f"the JSON is nested more than {_MAX_DEPTH} levels deep"
     try:
-        value = json.loads(text, strict=strict)
+        value = json.loads(text, strict=strict, parse_float=_finite, parse_constant=_finite)
     except RecursionError:
         raise ValueError(too_deep) from None
     level = [value] if isinstance(value, (dict, list)) else []
@@ -35,6 +36,13 @@ def read_json(text: str, *, strict: bool = True) -> Any:
         ]
     if level:
         raise ValueError(too_deep)
+    return value
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):  # Python reads NaN and Infinity, which no other reader of the JSON takes
+        raise ValueError(f"the number {digits:.20} is not finite")
     return value
 
 

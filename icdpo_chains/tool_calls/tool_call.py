@@ -51,7 +51,7 @@ class ToolCall:
 
     def json(self) -> str:
         """Returns the arguments as JSON."""
-        return json.dumps(dict(self.arguments), ensure_ascii=False)
+        return json.dumps(dict(self.arguments), ensure_ascii=False, allow_nan=False)
 
     def to_text(self) -> str:
         """Returns the call as text, in the form of Qwen, Hermes and SmolLM2."""

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.tool_calls.reading import read_calls
+from icdpo_chains.tool_calls.tool_call import ToolCall
 
 PARAMETERS = {
     "type": "object",
@@ -248,3 +250,12 @@ def test_any_text_is_read(text: str) -> None:
         assert json.loads(call.json()) is not None
     if not read.calls and not read.broken:
         assert read.content == text
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+def test_a_number_that_is_not_finite_makes_no_call(number: str) -> None:
+    call = f'{{"name": "weather", "arguments": {{"days": {number}}}}}'
+    assert read_calls(call, TOOLS).calls == ()
+    assert read_calls(f"<tool_call>{call}</tool_call>", TOOLS).broken == (call,)
+    with pytest.raises(InvalidInputError, match="not JSON values"):
+        ToolCall("weather", {"days": float(number)})
