@@ -41,7 +41,7 @@ def check_number(value: Any, name: str, least: float, most: float, hint: str) ->
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    if not math.isfinite(value) or not least <= value <= most:
+    if not least <= value <= most or not math.isfinite(value):  # a long int has no float
         raise ValueError(f"{name} is {value}, and must be from {least} to {most} ({hint})")
 
 

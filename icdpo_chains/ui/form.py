@@ -151,7 +151,7 @@ def _typed(item: Field, value: Any) -> Any:
         return value
     try:
         number = float("nan" if isinstance(value, bool) else value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise InvalidInputError(f"{item.label} is {value!r:.40}, and must be a number")

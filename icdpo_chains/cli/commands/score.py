@@ -63,7 +63,7 @@ def _read(file: Path) -> list[str]:
         return [line for line in text.splitlines() if line.strip()]
     try:
         answers = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidInputError(f"{file} is not JSON: {error}") from None
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
         raise InvalidInputError(f'{file} must contain a JSON array of strings, such as ["one", "two"]')

@@ -194,7 +194,7 @@ def _is_number(value: Any) -> bool:
         return False
     try:
         return isinstance(value, (int, float, str)) and math.isfinite(float(value))
-    except ValueError:
+    except (ValueError, OverflowError):  # a whole number of more than 308 digits
         return False
 
 

@@ -145,9 +145,7 @@ def thumb_of(value: Any, column: str) -> bool | float | None:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, (int, float)):
-        if math.isfinite(value):
-            return float(value)
-        return None
+        return _finite(value, column)
     if isinstance(value, str):
         text = value.strip().strip(":").strip()  # ":+1:" is a chat's name of a sign
         sign = text.rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff\ufe0f")
@@ -155,7 +153,7 @@ def thumb_of(value: Any, column: str) -> bool | float | None:
             return _SIGNS[sign]
         word = text.lower().replace("-", "_").replace(" ", "_")
         try:
-            return float(text)
+            return _finite(float(text), column)  # pandas writes "nan" for an empty cell
         except ValueError:
             pass
         if word in _UP or word in _DOWN:
@@ -166,6 +164,16 @@ def thumb_of(value: Any, column: str) -> bool | float | None:
         f"{value!r:.40} in the column {column!r} is neither up nor down: use true and false, 'up' and "
         "'down', or a number"
     )
+
+
+def _finite(value: float, column: str) -> float | None:
+    """Returns a number; `None` for one that is not finite."""
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number of more than 308 digits
+        raise DemonstrationError(
+            f"{str(value)[:20]}... in the column {column!r} is too large for a number"
+        ) from None
 
 
 def _amount(value: Any, column: str) -> float:

@@ -147,7 +147,7 @@ def _rank(value: Any) -> float | None:
         return None
     try:
         rank = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return rank if math.isfinite(rank) else None
 

@@ -213,7 +213,7 @@ def _flags(row: Row, column: str, answers: tuple[str, str]) -> int | None:
 def _number(value: Any, column: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
         raise DemonstrationError(f"{value!r:.40} in the column {column!r} is not a number")

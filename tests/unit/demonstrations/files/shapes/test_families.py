@@ -793,3 +793,36 @@ def test_positions_count_from_0_unless_one_shows_otherwise(
     assert [d.chosen for d in found] == best
     with pytest.raises(UnknownFormatError, match="count all from 0"):
         read(tmp_path / "x.jsonl", [{**rows[0], "chosen": position} for position in (0, 2)])
+
+
+@pytest.mark.parametrize("column", ["thumb", "rating", "label", "score"])
+@pytest.mark.parametrize("empty", ["nan", "NaN", "inf", "-inf"])
+def test_a_text_that_is_no_finite_number_is_no_verdict(tmp_path: Path, column: str, empty: str) -> None:
+    file = tmp_path / "votes.csv"
+    file.write_text(f"prompt,answer,{column}\nq1,good,1\nq2,bad,0\nq3,unrated,{empty}\n")
+    found = [(item.chosen, item.rejected) for item in read_demonstrations(file, threshold=1)]
+    assert found == [("good", None), (None, "bad")]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        *({"answer": "a", column: 10**400} for column in ("thumb", "rating", "label", "score")),
+        {"responses": ["a", "b"], "scores": [10**400, 1]},
+        {"responses": [{"text": "a", "rank": 10**400}, {"text": "b", "rank": 1}]},
+        {
+            "response_a": "a",
+            "response_b": "b",
+            "winner_model_a": 10**400,
+            "winner_model_b": 0,
+            "winner_tie": 0,
+        },
+    ],
+    ids=["thumb", "rating", "label", "score", "scores", "ranks", "winner"],
+)
+def test_a_number_too_large_for_a_float_costs_one_row(tmp_path: Path, row: dict[str, Any]) -> None:
+    file = tmp_path / "rows.jsonl"
+    good = {"prompt": "question", "chosen": "good", "rejected": "bad"}
+    file.write_text("\n".join(map(json.dumps, [good, {"prompt": "other question", **row}, good])))
+    found = [(item.chosen, item.rejected) for item in read_demonstrations(file, threshold=1)]
+    assert found == [("good", "bad")] * 2
