@@ -71,6 +71,9 @@ def _mounted(backend: Backend, path: str) -> FastAPI:
         theme=_theme(),
         head=f"<style>{_styles()}</style>",  # css= would confine the rules to the inside of Gradio's margins
     )
+    # Only after `launch()`, which a mounted page never calls, does Gradio check that the files of a request
+    # were uploaded: a request could name any file of this machine.
+    blocks.has_launched = blocks.is_running = True
     return outer
 
 
