@@ -67,7 +67,7 @@ test-llama-cpp: $(LLAMA_CPP_VENV)/installed
 
 test-ui: $(UI_VENV)/installed
 	$(UI_VENV)/bin/icdpo models fetch
-	$(UI_VENV)/bin/pytest tests/ui
+	$(UI_VENV)/bin/pytest tests/unit/ui tests/ui
 
 screenshots: $(UI_VENV)/installed
 	$(UI_VENV)/bin/icdpo models fetch

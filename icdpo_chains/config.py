@@ -122,8 +122,8 @@ class ICDPOConfig(BaseModel):
         for name, key in (("vllm", environment.VLLM_KEY), ("store", environment.CHROMA_TOKEN)):
             if has_credentials(getattr(self, name) or ""):
                 raise ValueError(
-                    f"{name} contains a user name or a password, which would end up in files and logs: leave "
-                    f"them out of the URL, and give the key in the environment ({key})"
+                    f"{name} contains a user name, a password or a key, which would end up in files and "
+                    f"logs: leave them out of the URL, and give the key in the environment ({key})"
                 )
         theirs = [name for name in ("revision", *_WEIGHTS) if getattr(self, name) is not None]
         if self.vllm is not None and theirs:

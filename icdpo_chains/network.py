@@ -7,6 +7,7 @@ import binascii
 import errno
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from typing import TypeAlias
@@ -126,9 +127,21 @@ def from_foreign_page(headers: Headers) -> bool:
     return sender is None or sender != _address(f"{origin.partition('://')[0]}://{host}")
 
 
+_SECRET_PARAMETER = re.compile(
+    r"[&;](?:key|api[_-]?key|token|access_token|password|secret|auth)=", re.IGNORECASE
+)
+
+
 def has_credentials(url: str) -> bool:
-    """Returns whether a URL contains a user name or a password."""
-    return "@" in url.partition("://")[2].partition("/")[0]
+    """Returns whether a URL contains a user name, a password, or a key among its parameters."""
+    address, _, parameters = url.partition("?")
+    scheme = re.match(r"[a-zA-Z][\w+.-]*:/+", address)  # of a mistyped URL, too
+    if scheme is None:
+        return False
+    return (
+        "@" in address[scheme.end() :].partition("/")[0]
+        or _SECRET_PARAMETER.search(f"&{parameters}") is not None
+    )
 
 
 def _address(url: str) -> tuple[str, int | None] | None:

@@ -9,12 +9,16 @@ _PICTURES: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if 
 _PICTURES |= dict.fromkeys(range(0x7F, 0xA0), 0xFFFD)
 # Bidirectional controls (Unicode's Bidi_Control) reorder what a reader sees: "Trojan Source", CVE-2021-42574.
 _BIDI = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_PICTURES |= {code: f"\\u{code:04x}" for code in _BIDI}
+# Invisible characters hide text from a reader: tags (U+E0000 and after) spell whole words. The joiners U+200C
+# and U+200D stay: Persian, Hindi and emoji need them.
+_INVISIBLE = (0x00AD, 0x180E, 0x200B, 0x2028, 0x2029, *range(0x2060, 0x2066), *range(0x206A, 0x2070), 0xFEFF)
+_PICTURES |= {code: f"\\u{code:04x}" for code in (*_BIDI, *_INVISIBLE)}
+_PICTURES |= {code: f"\\U{code:08x}" for code in range(0xE0000, 0xE0080)}
 
 
 def printable(text: str) -> str:
     r"""Returns the text with visible control characters; line breaks and tabs stay.
 
-    Bidirectional controls become escapes such as `\u202e`.
+    Bidirectional controls and invisible characters become escapes such as `\u202e`.
     """
     return text.translate(_PICTURES)

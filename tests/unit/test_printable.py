@@ -12,6 +12,13 @@ def test_bidirectional_controls_are_escapes() -> None:
     assert printable("a\u202eb\u2066c\u200fd") == "a\\u202eb\\u2066c\\u200fd"
 
 
+def test_invisible_characters_are_escapes_and_joiners_stay() -> None:
+    assert printable("a\U000e0041b\u200bc\u2028d\ufeffe\u2060") == (
+        "a\\U000e0041b\\u200bc\\u2028d\\ufeffe\\u2060"
+    )
+    assert printable("\U0001f468\u200d\U0001f469 می\u200cخواهم") == "\U0001f468\u200d\U0001f469 می\u200cخواهم"
+
+
 def test_control_characters_are_pictures_and_line_breaks_stay() -> None:
     assert printable("a\x1b[2Jb\r\n\tc\x9b") == "a␛[2Jb␍\n\tc�"
 
@@ -22,6 +29,8 @@ def test_other_characters_stay(text: str) -> None:
         c
         for c in text
         if unicodedata.bidirectional(c) not in ("LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI")
-        and c not in "\u061c\u200e\u200f"
+        and c not in "\u061c\u200e\u200f\u00ad\u180e\u200b\u2028\u2029\ufeff"
+        and not "\u2060" <= c <= "\u206f"
+        and not "\U000e0000" <= c <= "\U000e007f"
     )
     assert printable(plain) == plain

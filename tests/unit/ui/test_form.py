@@ -68,7 +68,17 @@ def test_each_setting_is_in_the_form_or_fixed_or_rare() -> None:
     """A new setting of `ICDPOConfig` needs a decision."""
     rare = {
         *("revision", "device_map", "max_memory", "quantization", "attn_implementation", "pool", "sampling"),
-        *("instructions", "chat_template_kwargs", "note", "top_k", "repetition_penalty", "stop"),
+        *(
+            "instructions",
+            "chat_template_kwargs",
+            "thinking",
+            "reasoning_tags",
+            "count_reasoning",
+            "note",
+            "top_k",
+            "repetition_penalty",
+            "stop",
+        ),
     }
     settings = ICDPOConfig.model_fields.keys() | SamplingConfig.model_fields.keys()
     assert {*NAMES, *FIXED} | rare == settings
