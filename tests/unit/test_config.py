@@ -300,7 +300,7 @@ def test_a_password_never_stands_in_a_config(name: str, tmp_path: Path) -> None:
     """Neither in the written file nor in the error that refuses the URL."""
     url = "http://user:SECRET@127.0.0.1:8001"
     for build in (lambda: ICDPOConfig(**{name: url}), lambda: ICDPOConfig().changed({name: url})):
-        with pytest.raises(ValueError, match=f"{name} contains a user name or a password") as caught:
+        with pytest.raises(ValueError, match=f"{name} contains a user name, a password or a key") as caught:
             build()
         assert "SECRET" not in str(caught.value)
     file = tmp_path / "c.json"
