@@ -49,7 +49,8 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                 allow_tags=False,
                 line_breaks=True,
                 buttons=[],  # they would copy the escapes
-                placeholder="Ask something. The answer is the best of several candidates.",
+                placeholder="Ask something. The answer is the best of several candidates; in the tab "
+                "Teach, you say which answer would have been better, and the next answers follow.",
                 elem_id="conversation",
             )
             question = gr.Textbox(
@@ -63,10 +64,11 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                 ask = gr.Button("Ask", variant="primary", min_width=90, elem_id="ask")
                 stop = gr.Button("Stop", min_width=90, interactive=False, elem_id="stop")
                 again = gr.Button("New chat", min_width=110, elem_id="new-conversation")
+            # Below the buttons: on a telephone, the candidates are out of sight.
+            status = gr.HTML(elem_id="status", js_on_load=None)
             bare = gr.Checkbox(label="Also answer without demonstrations", value=False, elem_id="bare")
             gr.Examples([[example] for example in _EXAMPLES], [question], label="Examples")
         with gr.Column(scale=3, min_width=320):
-            status = gr.HTML(elem_id="status", js_on_load=None)
             without = gr.HTML(elem_id="without", js_on_load=None)
             with gr.Accordion("Candidates", open=True):
                 candidates = gr.HTML(elem_id="candidates", js_on_load=None)
@@ -112,7 +114,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                     else:
                         current.answered(event)
         except Stopped:
-            told = markup.notice("Stopped: the question is forgotten.")
+            told = markup.notice("Stopped. The question is in its field again.")
             yield {**idle, question: text, conversation: _messages(current.turns), status: told}
         except (ICDPOError, APIError, TypeError, ValueError) as error:
             told = markup.notice(str(error), error=True)

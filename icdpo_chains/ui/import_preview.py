@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,12 @@ __all__ = ["FileOptions", "ImportText", "import_file", "preview_file"]
 
 _SHOWN = 10
 
+COLUMNS, RATING, VERDICTS = "Columns", "Least rating of a good answer", "Verdicts"
+"""The names of the page's fields."""
+
+_FIELDS = {"columns": COLUMNS, "threshold": RATING, "verdict": VERDICTS}
+_OPTION = re.compile(r"(?:by )?--(columns|threshold|verdict)\b( (?=[^\s=,]+[=,]))?")
+
 
 @dataclass(frozen=True)
 class FileOptions:
@@ -29,28 +36,34 @@ class FileOptions:
             shapes.
         threshold: the least rating of a good answer, a number; blank for the middle of the ratings' range.
         all_pairs: all pairs of a ranked list.
+        verdict: the verdicts for the first and the second of two answers, `0,1`; blank for the known words.
     """
 
     columns: str = ""
     threshold: str = ""
     all_pairs: bool = False
+    verdict: str = ""
 
     def opened(self, path: Path, *, pair_thumbs: bool) -> FileImport:
         """Opens a file.
 
         Raises:
-            InvalidInputError: the columns have another form, or the threshold is no number.
+            InvalidInputError: the columns or the verdicts have another form, or the threshold is no number.
             OSError: the file can't be opened.
         """
         try:
             threshold = float(self.threshold) if self.threshold.strip() else None
         except ValueError:
             raise InvalidInputError(f"the least rating {self.threshold!r} is not a number") from None
+        names = [name.strip() for name in self.verdict.split(",")] if self.verdict.strip() else []
+        if names and (len(names) != 2 or not all(names) or names[0] == names[1]):
+            raise InvalidInputError(f"the verdicts {self.verdict!r} are not of the form FIRST,SECOND")
         return FileImport.opened(
             str(path),
             columns=parse_columns(self.columns) if self.columns.strip() else None,
             all_pairs=self.all_pairs,
             threshold=threshold,
+            verdict=(names[0], names[1]) if names else None,
             pair_thumbs=pair_thumbs,
         )
 
@@ -72,7 +85,7 @@ def preview_file(path: Path, options: FileOptions) -> ImportText:
     """Reads a file without storing it.
 
     Raises:
-        InvalidInputError: the columns have another form, or the threshold is no number.
+        InvalidInputError: the columns or the verdicts have another form, or the threshold is no number.
         OSError: the file can't be read.
     """
     item = options.opened(path, pair_thumbs=True)
@@ -97,7 +110,7 @@ def import_file(
         on_batch: called with the report so far after each written batch.
 
     Raises:
-        InvalidInputError: the columns have another form, or the threshold is no number.
+        InvalidInputError: the columns or the verdicts have another form, or the threshold is no number.
         OSError: the file can't be opened.
         StoreError: the store can't be written.
     """
@@ -112,10 +125,10 @@ def import_file(
 
 
 def _described(item: FileImport, path: Path, *, previewed: bool) -> ImportText:
-    lines = [] if item.failure is None else [item.failure]
+    lines = [] if item.failure is None else [_by_fields(item.failure)]
     if not item.empty or item.failure is None:
         lines += item.lines(previewed=previewed)
-    lines += [f"  refused {row}" for row in item.refused[:_SHOWN]]
+    lines += [f"  refused {_by_fields(str(row))}" for row in item.refused[:_SHOWN]]
     if len(item.refused) > _SHOWN:
         lines.append(f"  and {len(item.refused) - _SHOWN} more refused rows")
     if item.empty and item.failure is None:
@@ -123,3 +136,11 @@ def _described(item: FileImport, path: Path, *, previewed: bool) -> ImportText:
     # A browser sends the name alone; the directory is the server's own.
     text = "\n".join(lines).replace(str(path), path.name)
     return ImportText(printable(text), not item.empty)
+
+
+def _by_fields(text: str) -> str:
+    """Names the page's fields where a text advises an option of the command line."""
+    return _OPTION.sub(
+        lambda found: f'{"in " if found[2] else ""}the field "{_FIELDS[found[1]]}"{": " if found[2] else ""}',
+        text,
+    )

@@ -11,7 +11,14 @@ from icdpo_chains.demonstrations.store import AddReport
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.printable import printable
 from icdpo_chains.ui.backend import Backend
-from icdpo_chains.ui.import_preview import FileOptions, import_file, preview_file
+from icdpo_chains.ui.import_preview import (
+    COLUMNS,
+    RATING,
+    VERDICTS,
+    FileOptions,
+    import_file,
+    preview_file,
+)
 from icdpo_chains.ui.session import Session
 
 __all__ = ["import_section"]
@@ -25,13 +32,17 @@ def import_section(backend: Backend, session: Any) -> Any:
         session: the `gr.State` of the visitor's `Session`, which remembers the import to undo it.
     """
 
-    def preview(path: str | None, columns: str | None, rating: str | None, all_pairs: bool) -> dict[Any, Any]:
+    def preview(
+        path: str | None, columns: str | None, rating: str | None, verdict: str | None, all_pairs: bool
+    ) -> dict[Any, Any]:
         if path is None:
             return {outcome: "", store: gr.Button(interactive=False)}
         if not Path(path).exists():  # imported and deleted meanwhile: the outcome is the import's
             return {store: gr.Button(interactive=False)}
         try:
-            shown = preview_file(Path(path), FileOptions(columns or "", rating or "", all_pairs))
+            shown = preview_file(
+                Path(path), FileOptions(columns or "", rating or "", all_pairs, verdict or "")
+            )
         except (ICDPOError, OSError, ValueError) as error:
             return {outcome: printable(str(error)), store: gr.Button(interactive=False)}
         return {outcome: shown.text, store: gr.Button(interactive=shown.usable)}
@@ -40,6 +51,7 @@ def import_section(backend: Backend, session: Any) -> Any:
         path: str | None,
         columns: str | None,
         rating: str | None,
+        verdict: str | None,
         all_pairs: bool,
         current: Session,
         progress: Any = gr.Progress(),  # noqa: B008  # how Gradio hands a progress bar in
@@ -52,7 +64,7 @@ def import_section(backend: Backend, session: Any) -> Any:
 
         try:
             with backend.writing() as opened:
-                options = FileOptions(columns or "", rating or "", all_pairs)
+                options = FileOptions(columns or "", rating or "", all_pairs, verdict or "")
                 done = import_file(Path(path), options, opened, current.changes, count)
         except (ICDPOError, OSError, ValueError) as error:
             return {outcome: printable(str(error))}
@@ -67,14 +79,19 @@ def import_section(backend: Backend, session: Any) -> Any:
         with gr.Column(min_width=320):
             file = gr.File(label="A file of preferences", height=150, elem_id="import-file")
             columns = gr.Textbox(
-                label="Columns",
+                label=COLUMNS,
                 placeholder="prompt=question,chosen=good,rejected=bad",
                 info="Only for a file whose columns are of no known shape.",
             )
             rating = gr.Textbox(
-                label="Least rating of a good answer",
+                label=RATING,
                 placeholder="4",
                 info="Only for ratings: by default, the middle of their range.",
+            )
+            verdict = gr.Textbox(
+                label=VERDICTS,
+                placeholder="0,1",
+                info="Only for verdicts of unclear meaning: that for the first answer, that for the second.",
             )
             all_pairs = gr.Checkbox(False, label="All pairs of a ranked list, not only best and worst")
         with gr.Column(min_width=320):
@@ -87,11 +104,11 @@ def import_section(backend: Backend, session: Any) -> Any:
                 elem_id="import-outcome",
             )
             store = gr.Button("Import", variant="primary", interactive=False, elem_id="import")
-    options = [file, columns, rating, all_pairs]
+    options = [file, columns, rating, verdict, all_pairs]
     private = {"api_visibility": "private"}
     # Not `change`: it follows an import, which empties the file, and would empty the outcome.
     gr.on(
-        [file.upload, file.clear, columns.change, rating.change, all_pairs.input],
+        [file.upload, file.clear, columns.change, rating.change, verdict.change, all_pairs.input],
         preview,
         options,
         [outcome, store],

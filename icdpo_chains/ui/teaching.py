@@ -65,7 +65,8 @@ def _record(backend: Backend, session: Session, feedback: Feedback, what: str) -
         recorder.note([feedback.demonstration()])
         kept = feedback.record(store)
     pair = "a pair" if kept.is_pair else "one answer"
-    return f"Stored as the demonstration {kept.id[:12]}, with {pair}. Ask again to see what it changes."
+    what_next = "Ask again, in the tab Teach, shows what it changes."
+    return f"Stored as the demonstration {kept.id[:12]}, with {pair}. {what_next}"
 
 
 def undo(backend: Backend, session: Session) -> str:

@@ -132,3 +132,30 @@ def test_a_file_that_breaks_off_keeps_what_was_read(
     assert len(store) == 1
     changes.undo(store)
     assert len(store) == 0
+
+
+def test_advice_names_the_fields_of_the_page(tmp_path: Path) -> None:
+    """The messages of the import name options of the command line, which a page doesn't have."""
+    path = tmp_path / "rows.csv"
+    path.write_text("x;y\n1;2\n")
+    said = preview_file(path, FileOptions()).text
+    assert 'in the field "Columns": prompt=' in said
+    path = tmp_path / "rows.jsonl"
+    row = {"prompt": "Which hobby is quiet?", "response_a": "Drawing.", "response_b": "Drums."}
+    path.write_text("".join(json.dumps({**row, "preference": verdict}) + "\n" for verdict in (3, 7)))
+    said += (refused := preview_file(path, FileOptions()).text)
+    assert 'in the field "Verdicts": 0,1' in refused
+    read = preview_file(path, FileOptions(verdict="3, 7"))
+    assert read.text.startswith("rows.jsonl: 2 pairs")
+    path = tmp_path / "scores.jsonl"
+    path.write_text(
+        "".join(f'{{"prompt": "{score}?", "completion": "a", "score": {score}}}\n' for score in (0.5, 37))
+    )
+    said += preview_file(path, FileOptions()).text
+    assert "--" not in said
+
+
+@pytest.mark.parametrize("given", ["3", "3,", ",", "1,2,3", "1, 1"])
+def test_verdicts_of_another_form_are_refused(file: Path, given: str) -> None:
+    with pytest.raises(InvalidInputError, match="FIRST,SECOND"):
+        preview_file(file, FileOptions(verdict=given))
