@@ -44,7 +44,8 @@ def test_ask_shows_the_answer_its_rivals_and_the_demonstrations(icdpo: Run) -> N
 @pytest.mark.slow
 def test_chat_and_score(icdpo: Run) -> None:
     run = icdpo("chat", "-n", "2", "--max-tokens", "8", stdin="Hello.\nWho are you?\n")
-    assert (run.returncode, run.stderr) == (0, "")
+    assert run.returncode == 0, run.stderr
+    assert all("cut off" in line for line in run.stderr.splitlines())  # at 8 tokens
     assert len(run.stdout.splitlines()) >= 2
     kind, rude = "I am sorry. Call her, and say so.", "Who cares."
     run = icdpo("score", "I had a fight with my sister. What now?", rude, kind, "--json")
