@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from icdpo_chains.errors import PromptError
 from icdpo_chains.policies.sampling import SamplingParams, check_finalists
+from icdpo_chains.prompts.thinking import Thinking
 from icdpo_chains.server.errors import APIError
-from icdpo_chains.server.protocol.requests import Extension, GenerationRequest
+from icdpo_chains.server.protocol.requests import ChatRequest, Effort, Extension, GenerationRequest
 from icdpo_chains.server.service import Service
 
-__all__ = ["generation_options"]
+__all__ = ["chat_options", "generation_options"]
+
+_THINKING: Mapping[Effort, Sequence[Thinking]] = {
+    "none": (False,),
+    "minimal": ("low", True),
+    "low": ("low", True),
+    "medium": ("medium", True),
+    "high": ("high", True),
+    "xhigh": ("high", True),
+    "max": ("high", True),
+}
+"""The values of `thinking` for OpenAI's efforts; the first that the chat template has is taken."""
+
+
+def chat_options(service: Service, body: ChatRequest) -> dict[str, Any]:
+    """Returns the options of `ICDPO.generate` for a conversation.
+
+    Raises:
+        APIError: see `generation_options`.
+    """
+    options = generation_options(service, body)
+    options["chat_template_kwargs"] = body.chat_template_kwargs
+    if options["thinking"] is None and body.reasoning_effort is not None:
+        options["thinking"] = _thinking(service, body.reasoning_effort, body.chat_template_kwargs)
+    return options
+
+
+def _thinking(service: Service, effort: Effort, kwargs: Mapping[str, Any] | None) -> Thinking | None:
+    """Returns the value that the chat template can carry out; `None` if there is none."""
+    for value in _THINKING[effort]:
+        try:
+            service.icdpo.with_chat_template_kwargs(kwargs, value)
+        except PromptError:
+            continue
+        return value
+    return None
 
 
 def generation_options(service: Service, body: GenerationRequest) -> dict[str, Any]:

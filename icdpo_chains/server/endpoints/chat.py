@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.server.errors import documented
 from icdpo_chains.server.event_stream import EVENTS, EventStream, pieces
-from icdpo_chains.server.generation import generation_options
+from icdpo_chains.server.generation import chat_options
 from icdpo_chains.server.live_text import LiveText
 from icdpo_chains.server.protocol.requests import ChatRequest, to_conversation
 from icdpo_chains.server.protocol.responses import CompletionUsage, FinishReason, Report, finish_reason, usage
@@ -67,8 +67,7 @@ async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletio
     service.check_model(body.model)
     continued = bool((body.chat_template_kwargs or {}).get("continue_final_message"))
     conversation = to_conversation(body.messages, continued=continued)
-    options = generation_options(service, body)
-    options["chat_template_kwargs"] = body.chat_template_kwargs
+    options = chat_options(service, body)
     name, created = f"chatcmpl-{secrets.token_hex(12)}", int(time.time())
     n = body.n or 1
     if body.stream:

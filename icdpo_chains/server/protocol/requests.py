@@ -14,6 +14,7 @@ __all__ = [
     "ChatMessage",
     "ChatRequest",
     "CompletionRequest",
+    "Effort",
     "Excluded",
     "Extension",
     "Filled",
@@ -41,6 +42,7 @@ _Zero = Annotated[float | None, Field(ge=0, le=0, description="0 only: see repet
 _False = Annotated[bool, AfterValidator(_refused), Field(json_schema_extra={"const": False})] | None
 # `ServerLimits` sets the upper limits.
 _Candidates = Annotated[int | None, Field(ge=1)]
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Shown = Annotated[int | None, Field(ge=1, description="How many demonstrations are shown.")]
 Excluded = Annotated[
     list[Text], Field(max_length=10_000, description="Ids of demonstrations that must not be shown.")
@@ -152,6 +154,13 @@ class ChatRequest(GenerationRequest):
     chat_template_kwargs: Annotated[
         dict[str, Any] | None,
         Field(description='Keywords for the chat template, such as {"enable_thinking": false}.'),
+    ] = None
+    reasoning_effort: Annotated[
+        Effort | None,
+        Field(
+            description="The switch of the chat template that fits best; ignored if there is none. "
+            "icdpo.thinking and chat_template_kwargs go before it."
+        ),
     ] = None
     tools: _NoList = None
     functions: _NoList = None

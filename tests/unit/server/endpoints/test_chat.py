@@ -322,6 +322,50 @@ async def test_a_request_switches_the_thoughts() -> None:
     assert (await ask(core, icdpo={"thinking": "much"})).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("family", "effort", "more", "expected"),
+    [
+        ("qwen3", "none", {}, {"enable_thinking": False}),
+        ("qwen3", "low", {}, {"enable_thinking": True}),
+        ("qwen3", "minimal", {}, {"enable_thinking": True}),
+        ("qwen3", "none", {"icdpo": {"thinking": True}}, {"enable_thinking": True}),
+        ("qwen3", "high", {"chat_template_kwargs": {"enable_thinking": False}}, {"enable_thinking": False}),
+        ("qwen3", None, {}, {}),
+        ("gpt_oss", "medium", {}, {"reasoning_effort": "medium"}),
+        ("gpt_oss", "minimal", {}, {"reasoning_effort": "low"}),
+        ("gpt_oss", "xhigh", {}, {"reasoning_effort": "high"}),
+        ("gpt_oss", "none", {}, {}),
+        ("phi3", "high", {}, {}),
+        ("deepseek_r1", "none", {}, {}),
+    ],
+)
+async def test_an_effort_becomes_the_switch_of_the_template(
+    family: str, effort: str | None, more: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    used = []
+    for request in ({"reasoning_effort": effort, **more}, {"chat_template_kwargs": expected}):
+        core = make_core((f"Hm.</think>{KIND}",))
+        core.policy.tokenizer = family_tokenizer(family)
+        core.format = ChatFormat(core.policy.tokenizer)
+        contexts: list[Any] = []
+        sample = core.policy.sample_batch
+
+        def seen(requests: Any, contexts: list[Any] = contexts, sample: Any = sample) -> Any:
+            contexts.extend(tuple(request.context) for request in requests)
+            return sample(requests)
+
+        core.policy.sample_batch = seen  # type: ignore[method-assign]
+        assert (await ask(core, **request)).status_code == 200
+        used.append(contexts)
+    assert used[0] == used[1] != []
+
+
+async def test_an_unknown_effort_is_refused() -> None:
+    refused = await ask(reasoning_effort="much")
+    assert refused.status_code == 400
+    assert "reasoning_effort" in refused.json()["error"]["param"]
+
+
 async def test_the_beginning_of_an_answer_is_continued() -> None:
     begun = [*QUESTION, {"role": "assistant", "content": "I am"}]
     assert (await ask(messages=begun)).status_code == 400
