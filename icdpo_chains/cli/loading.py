@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from icdpo_chains.cli import options
+from icdpo_chains.garbage_collection import paused_garbage_collection
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -37,7 +35,7 @@ def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None =
         if not catalog.is_cached(name):
             catalog.resolve(name, on_progress=status.update)
 
-    with _without_garbage_collection(), ThreadPoolExecutor(2) as executor:
+    with paused_garbage_collection(freeze=True), ThreadPoolExecutor(2) as executor:
         # Hashing and reading weights need no interpreter, so that imports can go on meanwhile.
         checking = [executor.submit(catalog.resolve, name) for name in packaged]
         opening = executor.submit(options.open_store, config.store, read_only=True, embedder=embedder)
@@ -88,14 +86,3 @@ def load_policy(status: Status, config: ICDPOConfig) -> Policy:
         logging.disable_progress_bar()
         status.start()
     return policy
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Importing torch creates a million permanent objects: garbage collection meanwhile costs a second."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()

@@ -18,6 +18,7 @@ class Node:
 
 @pytest.fixture(autouse=True)
 def running() -> Iterator[None]:
+    gc.unfreeze()
     gc.enable()
     yield
     gc.unfreeze()
@@ -60,3 +61,15 @@ def test_frozen_objects_stay_frozen():
     with paused_garbage_collection():
         pass
     assert gc.get_freeze_count() == before > 0
+
+
+def test_a_command_keeps_its_objects_frozen():
+    with paused_garbage_collection(freeze=True):
+        node = Node()
+    frozen = gc.get_freeze_count()
+    assert frozen > 0
+    assert gc.isenabled()
+    assert not any(each is node for each in gc.get_objects())
+    with paused_garbage_collection():
+        pass
+    assert gc.get_freeze_count() == frozen
