@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from icdpo_chains.demonstrations.answer_filter import AnswerFilter
 from icdpo_chains.demonstrations.retriever import Retriever
@@ -51,71 +51,34 @@ class RetrieverFactory(Protocol):
 
 
 def _two_stage(
-    store: DemonstrationStore,
-    k: int,
-    *,
-    pool: int = 20,
-    require_chosen: bool = True,
-    require_rejected: bool = False,
-    seed: int = 0,
+    store: DemonstrationStore, k: int, *, pool: int = 20, seed: int = 0, **needs: Any
 ) -> Retriever:
-    return TwoStageRetriever(store, k, pool, require_chosen=require_chosen, require_rejected=require_rejected)
+    return TwoStageRetriever(store, k, pool, **needs)
 
 
-def _bm25(
-    store: DemonstrationStore,
-    k: int,
-    *,
-    pool: int = 20,
-    require_chosen: bool = True,
-    require_rejected: bool = False,
-    seed: int = 0,
-) -> Retriever:
-    return BM25Retriever(store, k, require_chosen=require_chosen, require_rejected=require_rejected)
+def _bm25(store: DemonstrationStore, k: int, *, pool: int = 20, seed: int = 0, **needs: Any) -> Retriever:
+    return BM25Retriever(store, k, **needs)
 
 
 def _embeddings(
-    store: DemonstrationStore,
-    k: int,
-    *,
-    pool: int = 20,
-    require_chosen: bool = True,
-    require_rejected: bool = False,
-    seed: int = 0,
+    store: DemonstrationStore, k: int, *, pool: int = 20, seed: int = 0, **needs: Any
 ) -> Retriever:
-    return EmbeddingRetriever(store, k, require_chosen=require_chosen, require_rejected=require_rejected)
+    return EmbeddingRetriever(store, k, **needs)
 
 
-def _random(
-    store: DemonstrationStore,
-    k: int,
-    *,
-    pool: int = 20,
-    require_chosen: bool = True,
-    require_rejected: bool = False,
-    seed: int = 0,
-) -> Retriever:
-    return RandomRetriever(_usable(store, require_chosen, require_rejected), k, seed=seed)
+def _random(store: DemonstrationStore, k: int, *, pool: int = 20, seed: int = 0, **needs: Any) -> Retriever:
+    return RandomRetriever(_usable(store, **needs), k, seed=seed)
 
 
-def _fixed(
-    store: DemonstrationStore,
-    k: int,
-    *,
-    pool: int = 20,
-    require_chosen: bool = True,
-    require_rejected: bool = False,
-    seed: int = 0,
-) -> Retriever:
+def _fixed(store: DemonstrationStore, k: int, *, pool: int = 20, seed: int = 0, **needs: Any) -> Retriever:
     # The order depends only on the seed: it is the same for each question and for any order of insertion.
-    demonstrations = sorted(_usable(store, require_chosen, require_rejected), key=lambda item: item.id)
+    demonstrations = sorted(_usable(store, **needs), key=lambda item: item.id)
     random.Random(seed).shuffle(demonstrations)  # noqa: S311
     return FixedDemonstrations(demonstrations, k)
 
 
-def _usable(store: DemonstrationStore, require_chosen: bool, require_rejected: bool) -> list[Demonstration]:
-    where = AnswerFilter(store, require_chosen=require_chosen, require_rejected=require_rejected).where()
-    return store.list(where=where)
+def _usable(store: DemonstrationStore, **needs: Any) -> list[Demonstration]:
+    return store.list(where=AnswerFilter(store, **needs).where())
 
 
 RETRIEVERS: Mapping[str, RetrieverFactory] = MappingProxyType(
