@@ -109,12 +109,18 @@ class SentenceTransformerEmbedder:
                 source,
                 device=self._device,
                 trust_remote_code=False,
-                model_kwargs={"use_safetensors": True},
+                model_kwargs={"use_safetensors": True, "dtype": "float32"},
             )
         except (OSError, ValueError, ImportError) as error:
             raise StoreError(
                 f"the embedding model {self.name!r} can't be loaded: {error}. Give a directory or a hub name "
                 "of a sentence-transformers model with safetensors weights"
+            ) from error
+        except (RuntimeError, AssertionError) as error:  # an unknown device, or one without a driver
+            reason = str(error).split("\n", 1)[0]
+            raise StoreError(
+                f"the embedding model {self.name!r} can't be loaded on the device "
+                f"{self._device or 'default'!r}: {reason:.200}. Use 'cuda', 'mps' or 'cpu'"
             ) from error
 
 

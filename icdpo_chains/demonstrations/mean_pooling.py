@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from icdpo_chains.policies.transformers.loading.load import device_of
+
 __all__ = ["MeanPooling"]
 
 _FLAGS = {
@@ -41,10 +43,13 @@ class MeanPooling(torch.nn.Module):
         from transformers import AutoModel, AutoTokenizer
 
         super().__init__()
-        self.tokenizer = AutoTokenizer.from_pretrained(directory)
-        self.model = AutoModel.from_pretrained(directory, use_safetensors=True).eval()
+        # Said each time: otherwise transformers asks at the terminal whether to run the code of a directory.
+        self.tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=False)
+        self.model = AutoModel.from_pretrained(
+            directory, trust_remote_code=False, use_safetensors=True, dtype=torch.float32
+        ).eval()
         self.limit = _read(Path(directory) / "sentence_bert_config.json")["max_seq_length"]
-        self.to(device or _best_device())
+        self.to(device or device_of(None))
 
     @classmethod
     def fits(cls, directory: str | Path) -> bool:
@@ -99,12 +104,6 @@ class MeanPooling(torch.nn.Module):
             mask = tokens["attention_mask"].unsqueeze(-1).to(states.dtype)
             mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1e-9)
         return np.asarray(mean.cpu().numpy(), dtype=np.float32)
-
-
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _read(file: Path) -> Any:

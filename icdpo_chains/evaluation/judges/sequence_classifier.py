@@ -81,9 +81,9 @@ class SequenceClassifierReward:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        from icdpo_chains.policies.transformers.loading.load import _device
+        from icdpo_chains.policies.transformers.loading.load import device_of, moved
 
-        where = _device(device)
+        where = device_of(device)
         source = os.path.expanduser(str(name_or_path))
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
@@ -105,7 +105,8 @@ class SequenceClassifierReward:
                 f"{str(name_or_path)!r} is not a trained classifier: its weights lack {missing:.200}, which "
                 "would be random; give a reward model or another sequence classifier"
             )
-        return cls(model.to(where).eval(), tokenizer, name=name or str(name_or_path), label=label)
+        model = moved(model, where, str(name_or_path)).eval()
+        return cls(model, tokenizer, name=name or str(name_or_path), label=label)
 
     def rewards(self, conversations: Sequence[Conversation], responses: Sequence[str]) -> list[float]:
         """Returns a number for each conversation and its response: the higher, the better.

@@ -123,7 +123,9 @@ class ToxicityClassifier:
         """
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        source = os.path.expanduser(name_or_path)
+        from icdpo_chains.policies.transformers.loading.load import device_of, moved
+
+        where, source = device_of(device or "cpu"), os.path.expanduser(name_or_path)
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             model = AutoModelForSequenceClassification.from_pretrained(
@@ -134,7 +136,7 @@ class ToxicityClassifier:
                 f"the classifier {source!r} can't be loaded: {str(error).rstrip('.')}. Give a directory or a "
                 "hub name that contains a text classifier in safetensors"
             ) from error
-        return cls(model.to(device or "cpu").eval(), tokenizer, label, name=source)
+        return cls(moved(model, where, source).eval(), tokenizer, label, name=source)
 
     def scores(self, texts: Sequence[str]) -> list[float]:
         """Returns the probability of the class for each text; a long text is cut to the model's limit."""

@@ -43,6 +43,55 @@ def test_a_model_that_is_not_there_is_an_error_that_says_what_to_give(tmp_path: 
         embedder.embed(["a"])
 
 
+def copied(to: Path, **config: Any) -> Path:
+    """A copy of the default embedder, with changes of its config."""
+    shutil.copytree(catalog.resolve(catalog.DEFAULT_EMBEDDER), to)
+    file = to / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **config}), "utf-8")
+    return to
+
+
+def test_the_code_in_the_directory_of_an_embedder_never_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    model = copied(tmp_path / "model", model_type="own", auto_map=own)
+    (model / "own.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", "utf-8")
+    monkeypatch.setattr("builtins.input", lambda _="": "y")  # transformers asks, if it is left to
+    with pytest.raises(StoreError, match="can't be loaded"):
+        SentenceTransformerEmbedder(str(model)).embed(["a"])
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_an_error_that_names_others(
+    tmp_path: Path, plain: bool, device: str
+) -> None:
+    model = copied(tmp_path / "model")
+    if not plain:  # is left to sentence-transformers
+        (model / "config_sentence_transformers.json").write_text('{"prompts": {}}', "utf-8")
+    embedder = SentenceTransformerEmbedder(str(model), device=device)
+    with pytest.raises(StoreError, match=rf"on the device '{device}'.*Use 'cuda', 'mps' or 'cpu'"):
+        embedder.embed(["a"])
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_weights_in_half_precision_are_computed_in_float32(tmp_path: Path, plain: bool) -> None:
+    from safetensors.torch import load_file, save_file
+
+    model = copied(tmp_path / "model", dtype="float16")
+    weights = load_file(model / "model.safetensors")
+    save_file(
+        {name: value.half() for name, value in weights.items()}, model / "model.safetensors", {"format": "pt"}
+    )
+    if not plain:
+        (model / "config_sentence_transformers.json").write_text('{"prompts": {}}', "utf-8")
+    embedder = SentenceTransformerEmbedder(str(model), device="cpu")
+    embedder.load()
+    assert {str(value.dtype) for value in embedder._model.parameters()} == {"torch.float32"}
+
+
 @pytest.mark.skipif(not HH.exists(), reason="the shared data are not here")
 def test_real_pairs_import_once_and_answer_to_their_subject(tmp_path: Path) -> None:
     rows = list(read_demonstrations(HH, on_refused=lambda _: None))

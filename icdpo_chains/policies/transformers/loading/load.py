@@ -14,7 +14,7 @@ from icdpo_chains.policies.transformers.loading.weight_options import WeightOpti
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["default_dtype", "load"]
+__all__ = ["default_dtype", "device_of", "load", "moved"]
 
 
 def load(
@@ -35,7 +35,7 @@ def load(
     source = catalog.resolve(os.path.expanduser(name))
     if gguf_file is None and source.lower().endswith(".gguf"):
         source, gguf_file = str(Path(source).parent), Path(source).name
-    device = _device(weights.device)
+    device = device_of(weights.device)
     dtype = _dtype(weights.dtype, device)
     common: dict[str, Any] = {"revision": revision, "token": token, "trust_remote_code": False}
     weights.check()
@@ -57,13 +57,18 @@ def load(
                 reason += ". Give a directory or a hub name that holds safetensors weights or a GGUF file"
         raise PolicyError(f"the model {name!r} can't be loaded: {reason}") from error
     if "device_map" not in options:
-        model = _moved(model, device, name)
+        model = moved(model, device, name)
     if weights.adapter is not None:
         model = with_adapter(model, str(weights.adapter), merged="device_map" not in options, token=token)
     return model.eval(), tokenizer
 
 
-def _moved(model: Any, device: torch.device, name: str) -> Any:
+def moved(model: Any, device: torch.device, name: str) -> Any:
+    """Returns the model on a device.
+
+    Raises:
+        PolicyError: the device is not there or too small.
+    """
     try:
         return model.to(device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -73,7 +78,12 @@ def _moved(model: Any, device: torch.device, name: str) -> Any:
         ) from error
 
 
-def _device(wanted: str | torch.device | None) -> torch.device:
+def device_of(wanted: str | torch.device | None) -> torch.device:
+    """Returns the device of this name; by default the first GPU, or the CPU.
+
+    Raises:
+        PolicyError: the name is unknown.
+    """
     import torch
 
     if wanted is not None:

@@ -160,6 +160,14 @@ def test_loaded_from_a_directory_it_is_the_same(chat: SequenceClassifierReward, 
     assert loaded.rewards(["Hello"], ["Hi"]) == pytest.approx(chat.rewards(["Hello"], ["Hi"]), abs=1e-5)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there(chat: SequenceClassifierReward, tmp_path: Path, device: str) -> None:
+    chat.model.save_pretrained(tmp_path)
+    chat.tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(PolicyError, match=f"device '{device}'.*[Uu]se "):
+        SequenceClassifierReward.from_pretrained(tmp_path, device=device)
+
+
 def test_a_language_model_is_no_classifier(chat: SequenceClassifierReward, tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="can't be loaded"):
         SequenceClassifierReward.from_pretrained(tmp_path / "nothing")

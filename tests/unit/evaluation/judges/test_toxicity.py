@@ -111,6 +111,14 @@ def test_a_saved_classifier_is_loaded(tmp_path: Path) -> None:
     assert loaded.name == str(tmp_path)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there(tmp_path: Path, device: str) -> None:
+    tiny().save_pretrained(tmp_path)
+    byte_tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(PolicyError, match=f"device '{device}'.*[Uu]se "):
+        ToxicityClassifier.from_pretrained(str(tmp_path), device=device)
+
+
 def test_a_directory_that_holds_no_classifier(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="can't be loaded"):
         ToxicityClassifier.from_pretrained(tmp_path)
