@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 READERS = [
     function
     for name, function in inspect.getmembers(environment, inspect.isfunction)
-    if name in environment.__all__
+    if not name.startswith("_")
 ]
 
 

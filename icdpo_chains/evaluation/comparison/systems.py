@@ -19,7 +19,7 @@ from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.evaluation.comparison.reward_decoding import RewardDecoding
-    from icdpo_chains.evaluation.judges.reward_model import Reward
+    from icdpo_chains.evaluation.judges.reward import Reward
 
 __all__ = [
     "BestOfN",

@@ -11,7 +11,7 @@ from icdpo_chains.jsonl import ResumableFile
 
 if TYPE_CHECKING:
     from icdpo_chains.evaluation.judges.pairwise_judge import PairwiseJudge
-    from icdpo_chains.evaluation.judges.reward_model import Reward
+    from icdpo_chains.evaluation.judges.reward import Reward
     from icdpo_chains.evaluation.judges.toxicity import Toxicity
 
 __all__ = ["judge_answers", "swept"]

@@ -1,11 +1,11 @@
-"""`Reward`: judges an answer by a number. `RewardModel`: a reward that is fitted from preferences."""
+"""`RewardModel`: a reward that is fitted from preferences."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from icdpo_chains.evaluation.judges.answer_features import AnswerFeatures, Featu
 from icdpo_chains.messages import Conversation
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
-__all__ = ["MIN_PAIRS", "Reward", "RewardModel"]
+__all__ = ["MIN_PAIRS", "RewardModel"]
 
 MIN_PAIRS = 8
 """The fewest pairs to fit a reward model from."""
@@ -24,21 +24,6 @@ MIN_PAIRS = 8
 _FOLDS = 5
 _STRENGTHS = tuple(10.0**power for power in range(-6, 2))
 _WEIGHTS, _SETTINGS = "reward_model.safetensors", "reward_model.json"
-
-
-class Reward(Protocol):
-    """Judges answers by a number.
-
-    Attributes:
-        name: names the reward in results.
-    """
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-
-    def rewards(self, conversations: Sequence[Conversation], responses: Sequence[str]) -> list[float]:
-        """Returns a number for each conversation and its response: the higher, the better."""
-        ...
 
 
 class RewardModel:

@@ -13,7 +13,7 @@ from icdpo_chains.evaluation.statistics import Interval, bootstrap, paired_p_val
 from icdpo_chains.evaluation.tuning.successive_halving import SIGNIFICANT
 
 if TYPE_CHECKING:
-    from icdpo_chains.evaluation.judges.reward_model import Reward
+    from icdpo_chains.evaluation.judges.reward import Reward
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.question import Question
     from icdpo_chains.result import Candidate

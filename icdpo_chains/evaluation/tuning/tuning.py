@@ -27,7 +27,7 @@ from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder
-    from icdpo_chains.evaluation.judges.reward_model import Reward
+    from icdpo_chains.evaluation.judges.reward import Reward
 
 __all__ = ["KS", "NS", "RETRIEVER_NAMES", "Tuning", "check", "tune"]
 

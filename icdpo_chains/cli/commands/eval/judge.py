@@ -16,7 +16,7 @@ from icdpo_chains.printable import printable
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from icdpo_chains.evaluation.judges.reward_model import Reward
+    from icdpo_chains.evaluation.judges.reward import Reward
     from icdpo_chains.evaluation.judges.toxicity import Toxicity
     from icdpo_chains.evaluation.system_answers import SystemAnswer
 

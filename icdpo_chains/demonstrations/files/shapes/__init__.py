@@ -8,13 +8,13 @@
     thumbs     one answer, and a label or a rating
     exports    the exports of feedback tools; flattened to one of the other families
 
-The first shape of the table whose columns are present and not null applies. The object in the `metadata`
-column becomes the demonstration's metadata. Unused columns with a string, a finite number, a boolean or a
-date (in ISO format) become metadata too; lists, objects, bytes, NaN and null are left out. If both have the
-same name, `metadata` wins.
+`SHAPES` (in `reading.py`) joins the tables in order: the first shape whose columns are present and not null
+applies. The object in the `metadata` column becomes the demonstration's metadata. Unused columns with a
+string, a finite number, a boolean or a date (in ISO format) become metadata too; lists, objects, bytes, NaN
+and null are left out. If both have the same name, `metadata` wins.
 """
 
-from icdpo_chains.demonstrations.files.shapes.table import (
+from icdpo_chains.demonstrations.files.shapes.reading import (
     SHAPES,
     Reading,
     check_columns,

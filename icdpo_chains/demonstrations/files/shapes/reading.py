@@ -1,4 +1,4 @@
-"""`read_row`: finds the shape of a row in one table, and converts the row to demonstrations."""
+"""`read_row`: finds the shape of a row among all families, and converts the row to demonstrations."""
 
 from __future__ import annotations
 
