@@ -55,7 +55,7 @@ async def test_no_file_of_the_machine_is_read(
     file = {"path": str(secret), "orig_name": name, "meta": {"_type": "gradio.FileData"}}
     rest = [None] if function == "import_" else []
     async with client:
-        assert "a secret" not in await called(client, function, [file, None, None, False, *rest])
+        assert "a secret" not in await called(client, function, [file, None, None, None, False, *rest])
         assert (await client.get(f"{API}/file={secret}")).status_code == 403
     assert len(store) == 0
     assert secret.exists()
@@ -65,4 +65,4 @@ async def test_an_uploaded_file_is_read(client: httpx.AsyncClient) -> None:
     async with client:
         sent = await client.post(f"{API}/upload", files={"files": ("../rows.jsonl", json.dumps(ROW))})
         file = {"path": sent.json()[0], "orig_name": "rows.jsonl", "meta": {"_type": "gradio.FileData"}}
-        assert "a secret" in await called(client, "preview", [file, None, None, False])
+        assert "a secret" in await called(client, "preview", [file, None, None, None, False])
