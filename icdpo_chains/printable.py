@@ -1,8 +1,8 @@
-"""`printable`: a text in which control characters are visible, for a terminal or a page."""
+"""Texts for a terminal or a page: `printable`, `one_line`, and `counted`, a number with its noun."""
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+__all__ = ["counted", "one_line", "printable"]
 
 # Control characters could move the cursor or retitle the terminal; a model's text must not.
 _PICTURES: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
@@ -22,3 +22,14 @@ def printable(text: str) -> str:
     Bidirectional controls and invisible characters become escapes such as `\u202e`.
     """
     return text.translate(_PICTURES)
+
+
+def one_line(text: str, width: int) -> str:
+    """Returns a text as one printable line of at most `width` characters, white space as single spaces."""
+    line = " ".join(printable(text[: 4 * width]).split())
+    return line if len(line) <= width else line[: width - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns a number with a noun, whose plural ends in s: `1 pair`, `2,000 pairs`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import one_line, printable
 from icdpo_chains.token_pieces import token_pieces
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ def shortened(text: str, length: int) -> Text:
     """Returns the text on one line, truncated, and never as markup."""
     from rich.text import Text
 
-    line = " ".join(printable(text[: 4 * length]).split())
-    return Text(line if len(line) <= length else line[: length - 1] + "\u2026")
+    return Text(one_line(text, length))
 
 
 def coloured(candidate: Candidate, tokenizer: Any) -> Text:

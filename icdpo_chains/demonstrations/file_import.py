@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from icdpo_chains.demonstrations.files import ReadReport, RefusedRow, read_demonstrations
 from icdpo_chains.demonstrations.store import AddReport
 from icdpo_chains.errors import InvalidInputError, UnknownFormatError
+from icdpo_chains.printable import counted
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
-__all__ = ["FileImport", "parse_columns"]
+__all__ = ["FileImport", "parse_columns", "parse_verdict"]
 
 _WIDTH = 300
 _COLUMNS = "prompt=question,chosen=good,rejected=bad"
@@ -33,6 +34,18 @@ def parse_columns(given: str) -> dict[str, str]:
     if not all(name.strip() and column.strip() for name, _, column in parts):
         raise InvalidInputError(f"{given!r} is not of the form {_COLUMNS}")
     return {name.strip(): column.strip() for name, _, column in parts}
+
+
+def parse_verdict(given: str) -> tuple[str, str]:
+    """Returns the verdicts for the first and for the second of two answers, given as `0,1`.
+
+    Raises:
+        InvalidInputError: the text has another form.
+    """
+    first, _, second = (name.strip() for name in given.partition(","))
+    if not first or not second or first == second or "," in second:
+        raise InvalidInputError(f"{given!r} is not of the form FIRST,SECOND")
+    return first, second
 
 
 @dataclass
@@ -147,15 +160,15 @@ class FileImport:
         """
         report, kinds = self.report, self.kinds
         counts = (
-            f"{kinds['pairs']} pairs, {kinds['ups']} lone chosen answers, "
-            f"{kinds['downs']} lone rejected answers"
+            f"{counted(kinds['pairs'], 'pair')}, {counted(kinds['ups'], 'lone chosen answer')}, "
+            f"{counted(kinds['downs'], 'lone rejected answer')}"
             if previewed
-            else f"{report.total} read, {report.added} added, {report.updated} updated, "
-            f"{report.unchanged} already there"
+            else f"{report.total:,} read, {report.added:,} added, {report.updated:,} updated, "
+            f"{report.unchanged:,} already there"
         )
-        lines = [f"{self.name}: {counts}, {len(self.refused)} refused"]
+        lines = [f"{self.name}: {counts}, {len(self.refused):,} refused"]
         for what, counter in (("shape", self.shapes.shapes), ("skipped", self.shapes.skipped)):
-            lines += [f"  {what}: {name} ({count} rows)" for name, count in counter.most_common()]
+            lines += [f"  {what}: {name} ({counted(count, 'row')})" for name, count in counter.most_common()]
         lines += [f"  note: {note}" for note in self.shapes.notes]
         if self.first is not None:
             lines += [f"  {label}: {text}" for label, text in _preview(self.first)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.duplicates import near_duplicates
 from icdpo_chains.demonstrations.pairing import is_tie, votes_of
+from icdpo_chains.printable import counted
 
 __all__ = ["StoreStatistics", "store_statistics"]
 
@@ -51,9 +52,12 @@ class StoreStatistics:
         """Returns the counts as lines of text."""
         scripts = ", ".join(f"{name.lower()} {count}" for name, count in self.scripts.items())
         lines = [
-            f"{self.pairs} pairs, {self.ups} lone thumbs up, {self.downs} lone thumbs down",
-            f"{self.prompts} different prompts; {self.near_duplicates} nearly repeat an earlier one",
-            f"{self.contradicted} answers with contradictory thumbs, {self.ties} of them ties: not shown",
+            f"{counted(self.pairs, 'pair')}, {counted(self.ups, 'lone chosen answer')}, "
+            f"{counted(self.downs, 'lone rejected answer')}",
+            f"{counted(self.prompts, 'different prompt')}; demonstrations that nearly repeat an earlier one: "
+            f"{self.near_duplicates:,}",
+            f"answers with contradictory thumbs: {self.contradicted:,}; not shown, because as many thumbs "
+            f"are up as down: {self.ties:,}",
             f"scripts of the prompts: {scripts or 'none'}",
         ]
         if self.mostly_not_latin:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import counted, one_line
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
@@ -67,7 +67,8 @@ def page_of(store: DemonstrationStore, query: str, number: int) -> Page:
         rows = [*store.search(query, k=_MOST_FOUND)[offset : offset + PAGE_SIZE]]
     else:
         rows = [(item, None) for item in store.list(limit=PAGE_SIZE, offset=offset)]
-    what = f"The {listed} nearest of {total:,} demonstrations" if found else f"{total:,} demonstrations"
+    held = counted(total, "demonstration")
+    what = f"The {listed} nearest of {held}" if found else held
     return Page(
         tuple(label_of(item, near) for item, near in rows),
         tuple(item.id for item, _ in rows),
@@ -82,18 +83,13 @@ def page_of(store: DemonstrationStore, query: str, number: int) -> Page:
 def label_of(item: Demonstration, similarity: float | None) -> str:
     """Returns a demonstration as lines of text: its last question, its answers, its likeness to the query."""
     earlier = len(item.messages) - 1
-    lines = [_shortened(item.messages[-1].text)]
+    lines = [one_line(item.messages[-1].text, _WIDTH)]
     if earlier:
-        lines[0] += f" (after {earlier} earlier turn{'s' if earlier > 1 else ''})"
+        lines[0] += f" (after {counted(earlier, 'earlier turn')})"
     if item.chosen is not None:
-        lines.append(f"\N{HEAVY CHECK MARK}\N{VARIATION SELECTOR-15} {_shortened(item.chosen)}")
+        lines.append(f"\N{HEAVY CHECK MARK}\N{VARIATION SELECTOR-15} {one_line(item.chosen, _WIDTH)}")
     if item.rejected is not None:
-        lines.append(f"\N{BALLOT X} {_shortened(item.rejected)}")
+        lines.append(f"\N{BALLOT X} {one_line(item.rejected, _WIDTH)}")
     if similarity is not None:
         lines.append(f"similarity {similarity:.2f}")
     return "\n".join(lines)
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(printable(text[: 4 * _WIDTH]).split())
-    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icdpo_chains.demonstrations.file_import import FileImport, parse_columns
+from icdpo_chains.demonstrations.file_import import FileImport, parse_columns, parse_verdict
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.printable import printable
 
@@ -55,15 +55,12 @@ class FileOptions:
             threshold = float(self.threshold) if self.threshold.strip() else None
         except ValueError:
             raise InvalidInputError(f"the least rating {self.threshold!r} is not a number") from None
-        names = [name.strip() for name in self.verdict.split(",")] if self.verdict.strip() else []
-        if names and (len(names) != 2 or not all(names) or names[0] == names[1]):
-            raise InvalidInputError(f"the verdicts {self.verdict!r} are not of the form FIRST,SECOND")
         return FileImport.opened(
             str(path),
             columns=parse_columns(self.columns) if self.columns.strip() else None,
             all_pairs=self.all_pairs,
             threshold=threshold,
-            verdict=(names[0], names[1]) if names else None,
+            verdict=parse_verdict(self.verdict) if self.verdict.strip() else None,
             pair_thumbs=pair_thumbs,
         )
 

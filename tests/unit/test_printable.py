@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import counted, one_line, printable
 
 
 def test_bidirectional_controls_are_escapes() -> None:
@@ -34,3 +34,18 @@ def test_other_characters_stay(text: str) -> None:
         and not "\U000e0000" <= c <= "\U000e007f"
     )
     assert printable(plain) == plain
+
+
+def test_one_line_is_short_and_printable() -> None:
+    assert one_line(" a\n\n b\x1b ", 10) == "a b␛"
+    assert one_line("abcdef", 6) == "abcdef"
+    assert one_line("abcdefg", 6) == "abcde…"
+
+
+def test_numbers_agree_with_their_nouns() -> None:
+    assert [counted(number, "pair") for number in (0, 1, 2, 2000)] == [
+        "0 pairs",
+        "1 pair",
+        "2 pairs",
+        "2,000 pairs",
+    ]

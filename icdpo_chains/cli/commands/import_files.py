@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -62,7 +64,7 @@ def import_files(
     contains are not added twice. Unusable rows are refused and listed; a file of an unknown shape is refused
     once, and the others are read. The exit code is 1 if a file has no usable row.
     """
-    imports = _opened(files, columns, all_pairs, threshold, _verdict(verdict), paired=dry_run)
+    imports = _opened(files, columns, all_pairs, threshold, verdict, paired=dry_run)
     try:
         if dry_run:
             for item in imports:
@@ -82,43 +84,43 @@ def import_files(
         raise typer.Exit(1)
 
 
-def _verdict(given: str | None) -> tuple[str, str] | None:
-    if given is None:
-        return None
-    first, comma, second = given.partition(",")
-    if not comma or not first.strip() or not second.strip() or first.strip() == second.strip():
-        raise typer.BadParameter(f"{given!r} is not of the form FIRST,SECOND", param_hint="--verdict")
-    return first.strip(), second.strip()
-
-
 def _opened(
     files: list[str],
     columns: str | None,
     all_pairs: bool,
     threshold: float | None,
-    verdict: tuple[str, str] | None,
+    verdict: str | None,
     *,
     paired: bool,
 ) -> list[FileImport]:
     """Checks all names before the first write: a misspelt name must not leave half of them imported."""
-    from icdpo_chains.demonstrations.file_import import FileImport, parse_columns
-    from icdpo_chains.errors import InvalidInputError
+    from icdpo_chains.demonstrations.file_import import FileImport, parse_columns, parse_verdict
 
-    try:
+    with _hint("--columns"):
         by_meaning = None if columns is None else parse_columns(columns)
-    except InvalidInputError as error:
-        raise typer.BadParameter(str(error), param_hint="--columns") from None
+    with _hint("--verdict"):
+        by_word = None if verdict is None else parse_verdict(verdict)
     return [
         FileImport.opened(
             name,
             columns=by_meaning,
             all_pairs=all_pairs,
             threshold=threshold,
-            verdict=verdict,
+            verdict=by_word,
             pair_thumbs=paired,
         )
         for name in files
     ]
+
+
+@contextmanager
+def _hint(option: str) -> Iterator[None]:
+    from icdpo_chains.errors import InvalidInputError
+
+    try:
+        yield
+    except InvalidInputError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
 
 
 def _store(imports: list[FileImport], store: str | None) -> None:

@@ -80,8 +80,8 @@ def test_columns_and_threshold(tmp_path: Path) -> None:
 def test_the_threshold_decides_what_is_good(tmp_path: Path) -> None:
     path = tmp_path / "rated.jsonl"
     path.write_text('{"prompt": "Hello?", "completion": "yes", "rating": 3}\n')
-    assert "1 lone chosen answers" in preview_file(path, FileOptions(threshold="3")).text
-    assert "1 lone rejected answers" in preview_file(path, FileOptions(threshold=" 3.5 ")).text
+    assert "1 lone chosen answer," in preview_file(path, FileOptions(threshold="3")).text
+    assert "1 lone rejected answer," in preview_file(path, FileOptions(threshold=" 3.5 ")).text
     for given in ("three", "nan", "inf"):
         with pytest.raises(InvalidInputError, match=given):
             preview_file(path, FileOptions(threshold=given))

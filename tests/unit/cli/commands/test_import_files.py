@@ -94,7 +94,7 @@ def test_a_dry_run_shows_the_first_demonstration_and_stores_nothing(icdpo: Any, 
     )
     run = icdpo("import", str(path), "--dry-run")
     assert run.exit_code == 0
-    assert "1 pairs, 1 lone chosen answers, 0 lone rejected answers, 0 refused" in run.stdout
+    assert "1 pair, 1 lone chosen answer, 0 lone rejected answers, 0 refused" in run.stdout
     for line in (
         "shape: thumbs (4 rows)",
         "skipped: no feedback",
@@ -117,7 +117,7 @@ def test_columns_and_a_threshold(icdpo: Any, tmp_path: Path) -> None:
     path = tmp_path / "odd.jsonl"
     path.write_text('{"q": "Why?", "fine": "So.", "poor": "No."}')
     run = icdpo("import", str(path), "--dry-run", "--columns", "prompt=q,chosen=fine,rejected=poor")
-    assert "1 pairs" in run.stdout
+    assert "1 pair," in run.stdout
     assert icdpo("import", str(path), "--columns", "prompt").exit_code == 2
     path.write_text('{"prompt": "Why?", "response": "So.", "score": 17}')
     assert "--threshold" in icdpo("import", str(path), "--dry-run").stderr
@@ -134,7 +134,7 @@ def test_verdicts_by_their_values(icdpo: Any, tmp_path: Path) -> None:
     assert "--verdict" in refused.stderr
     run = icdpo("import", str(path), "--dry-run", "--verdict", "1,0")
     assert "2 pairs" in run.stdout
-    assert "a tie (1 rows)" in run.stdout
+    assert "a tie (1 row)" in run.stdout
     assert "rejected: So." in run.stdout  # of the first row, whose verdict is 0
     for wrong in ("1", "1,1", ",0"):
         assert icdpo("import", str(path), "--verdict", wrong).exit_code == 2
