@@ -26,9 +26,11 @@ def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None =
     from concurrent.futures import ThreadPoolExecutor
 
     from icdpo_chains.demonstrations.embedding import SentenceTransformerEmbedder
+    from icdpo_chains.demonstrations.open_store import check_exists
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.packaged_models import catalog
 
+    check_exists(config.store)  # before seconds of loading
     local = config.vllm is None and config.engine == "transformers"
     packaged = [catalog.DEFAULT_EMBEDDER, *([config.model or catalog.DEFAULT_MODEL] if local else [])]
     for name in packaged:

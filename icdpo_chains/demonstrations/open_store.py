@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
-__all__ = ["is_server", "open_store"]
+__all__ = ["check_exists", "is_server", "open_store"]
 
 _FORM = "http://HOST:PORT/COLLECTION?tenant=TENANT&database=DATABASE, all after the port as needed"
 
@@ -51,6 +51,18 @@ def open_store(
     if place is None:
         return open_default_store(read_only=read_only, embedder=embedder)
     return DemonstrationStore(Path(place), read_only=read_only, embedder=embedder)
+
+
+def check_exists(place: str | os.PathLike[str] | None) -> None:
+    """Checks in no time that a directory has a store to read; other names of stores pass.
+
+    Raises:
+        StoreUnavailableError: there is no store in the directory.
+    """
+    from icdpo_chains.demonstrations.chroma.local import ReadOnlyDirectory
+
+    if place is not None and not is_server(place):
+        ReadOnlyDirectory(Path(place)).check_exists()
 
 
 def _connected(address: str, embedder: Embedder | None) -> DemonstrationStore:

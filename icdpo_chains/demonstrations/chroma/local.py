@@ -184,13 +184,21 @@ class ReadOnlyDirectory(LocalDirectory):
             mark.name for kind in ("writing", "rebuilding") for mark in self.path.glob(f"icdpo-{kind}-*")
         )
 
-    def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
-        """Opens the existing collection."""
+    def check_exists(self) -> None:
+        """Checks that there is a store.
+
+        Raises:
+            StoreUnavailableError: there is none.
+        """
         if not (self.path / DATABASE).exists():
             raise StoreUnavailableError(
                 f"there is no store in {self}: create one (`icdpo import --store {self.path} FILE`, or "
                 "DemonstrationStore(path).add(...)), or check the path"
             )
+
+    def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
+        """Opens the existing collection."""
+        self.check_exists()
         import chromadb.errors
 
         with self.alone():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import pytest
 
 from icdpo_chains import DemonstrationStore, FakeEmbedder, FakePolicy, ICDPOConfig
 from icdpo_chains.cli import loading, options
-from icdpo_chains.errors import PolicyError, StoreLockedError
+from icdpo_chains.errors import PolicyError, StoreLockedError, StoreUnavailableError
 from icdpo_chains.packaged_models import catalog
 
 # A server's model, so that nothing imports torch.
@@ -60,3 +61,12 @@ def test_a_store_that_can_not_be_opened_is_the_error(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(options, "open_store", locked)
     with pytest.raises(StoreLockedError, match="in use"):
         loading.build_icdpo(STATUS, REMOTE)
+
+
+def test_a_directory_without_a_store_is_refused_before_anything_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(loading, "load_policy", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(catalog, "is_cached", lambda name: pytest.fail("models were looked for"))
+    with pytest.raises(StoreUnavailableError, match=r"there is no store in .*new"):
+        loading.build_icdpo(STATUS, REMOTE.changed({"store": str(tmp_path / "new")}))
