@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,13 +24,16 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 _SAFE = {"GET", "HEAD", "OPTIONS"}
+_FETCHED = re.compile(r"/(?:file|proxy)[=/]\s*https?:", re.IGNORECASE)
+"""Paths of Gradio's that make the server fetch a URL."""
 
 
 class OwnOrigin:
     """Middleware that keeps the page to its own origin.
 
-    The browser loads nothing from other hosts, whatever a text of a model or of a person contains; and
-    no page of another origin may send anything to this one, or show it in a frame.
+    The browser loads nothing from other hosts, whatever a text of a model or of a person contains, and the
+    server fetches nothing for it. No page of another origin may send anything to this one, or show it in a
+    frame.
 
     Args:
         app: The application that it wraps.
@@ -41,6 +46,10 @@ class OwnOrigin:
         """Answers a request; see ASGI."""
         if scope["method"] not in _SAFE and from_foreign_page(scope["headers"]):
             refusal = PlainTextResponse("A web page of another origin sent this request.\n", 403)
+            await refusal(scope, receive, send)
+            return
+        if _FETCHED.search(scope["path"]):
+            refusal = PlainTextResponse("The page fetches nothing from other hosts.\n", 403)
             await refusal(scope, receive, send)
             return
 

@@ -6,6 +6,9 @@ import importlib.resources
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.route_utils import FnIndexInferError
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from icdpo_chains.config import ICDPOConfig
@@ -69,12 +72,18 @@ def _mounted(backend: Backend, path: str) -> FastAPI:
         pwa=False,
         mcp_server=False,
         theme=_theme(),
+        app_kwargs={"exception_handlers": dict.fromkeys((KeyError, FnIndexInferError), _unknown)},
         head=f"<style>{_styles()}</style>",  # css= would confine the rules to the inside of Gradio's margins
     )
     # Only after `launch()`, which a mounted page never calls, does Gradio check that the files of a request
     # were uploaded: a request could name any file of this machine.
     blocks.has_launched = blocks.is_running = True
     return outer
+
+
+async def _unknown(request: Request, error: Exception) -> JSONResponse:
+    """Answers a request that names a function or a component that the page does not have."""
+    return JSONResponse({"detail": "the page has nothing of this name: reload the page"}, 404)
 
 
 def _styles() -> str:

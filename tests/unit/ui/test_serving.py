@@ -61,6 +61,57 @@ async def test_no_file_of_the_machine_is_read(
     assert secret.exists()
 
 
+@pytest.mark.parametrize("function", ["preview", "import_", "coded"])
+async def test_no_url_is_fetched_in_place_of_a_file(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    """Whatever component the URL is given for: Gradio looks for files in all inputs."""
+    from gradio import processing_utils
+
+    async def fetch(url: str, **_: object) -> str:
+        fetched.append(url)
+        raise OSError
+
+    fetched: list[str] = []
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", fetch)
+    url = "http://192.0.2.1/rows.jsonl"
+    file = {"path": url, "url": url, "meta": {"_type": "gradio.FileData"}}
+    inputs: dict[str, list[Any]] = {
+        "preview": [file, None, None, None, False],
+        "import_": [file, None, None, None, False, None],
+        "coded": [file, None],
+    }
+    async with client:
+        assert "reads only uploaded files" in await called(client, function, inputs[function])
+        for path in (f"file={url}", f"file/{url}", f"proxy={url}", "file=https://192.0.2.1/x"):
+            assert (await client.get(f"{API}/{path}")).status_code == 403
+    assert fetched == []
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("queue/join", {"data": [], "fn_index": 9999, "session_hash": "here"}),
+        ("queue/join", {"data": [], "fn_index": -1, "session_hash": "here"}),
+        ("run/predict", {"data": [], "fn_index": 9999}),
+        ("run/absent", {"data": []}),
+        ("call/absent", {"data": []}),
+        ("call/v2/absent", {}),
+        ("component_server", {"session_hash": "here", "component_id": 9999, "fn_name": "x", "data": None}),
+    ],
+    ids=["unknown", "negative", "run", "run_name", "call", "call_v2", "component"],
+)
+async def test_what_the_page_does_not_have_is_404(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any]
+) -> None:
+    async with client:
+        response = await client.post(f"{API}/{path}", json=body)
+    assert (response.status_code, response.json()["detail"]) == (
+        404,
+        "the page has nothing of this name: reload the page",
+    )
+
+
 async def test_an_uploaded_file_is_read(client: httpx.AsyncClient) -> None:
     async with client:
         sent = await client.post(f"{API}/upload", files={"files": ("../rows.jsonl", json.dumps(ROW))})
