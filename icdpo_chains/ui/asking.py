@@ -12,6 +12,7 @@ from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.policy import sampled
 from icdpo_chains.policies.sampling import SampleRequest
+from icdpo_chains.printable import counted
 from icdpo_chains.progress import Progress, Stages
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.question import Question
@@ -19,6 +20,7 @@ from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.ui.session import Exchange
 
 if TYPE_CHECKING:
+    from icdpo_chains.draft import Answer
     from icdpo_chains.icdpo import ICDPO
     from icdpo_chains.result import ICDPOResult
     from icdpo_chains.ui.backend import Backend
@@ -95,13 +97,13 @@ def _answered(
     stages = Stages(lambda progress: told(stage_line(progress, icdpo.n)))
     ended = itertools.count(1)
 
-    def counted() -> None:
-        told(f"Sampled {min(next(ended), icdpo.n)} of {icdpo.n} candidates ...")
+    def count() -> None:
+        told(f"Sampled {min(next(ended), icdpo.n)} of {counted(icdpo.n, 'candidate')} ...")
 
     conversation = icdpo.conversation(prompt)
     found = icdpo.retrieve(conversation)
     stages.done("retrieved", demonstrations=tuple(found))
-    (draft,) = icdpo.sample_questions([icdpo.ask(conversation, found, seed=seed).watched(counted)])
+    (draft,) = icdpo.sample_questions([icdpo.ask(conversation, found, seed=seed).watched(count)])
     stages.done("sampled", answers=draft.answers)
     result = icdpo.select(draft)
     stages.done("scored", candidates=result.candidates)
@@ -117,14 +119,14 @@ def stage_line(progress: Progress, n: int) -> str:
     """
     seconds = f"{progress.seconds:.1f} s"
     if progress.stage == "retrieved":
-        found = len(progress.demonstrations)
-        return f"Retrieved {found} demonstrations in {seconds}. Sampling {n} candidates ..."
+        found = counted(len(progress.demonstrations), "demonstration")
+        return f"Retrieved {found} in {seconds}. Sampling {counted(n, 'candidate')} ..."
     if progress.stage == "sampled":
-        return f"Sampled {len(progress.answers)} candidates in {seconds}. Scoring them ..."
+        return f"Sampled {counted(len(progress.answers), 'candidate')} in {seconds}. Scoring ..."
     return f"Scored in {seconds}."
 
 
-def bare_answer(icdpo: ICDPO, prompt: Sequence[Message], seed: int | None) -> str:
+def bare_answer(icdpo: ICDPO, prompt: Sequence[Message], seed: int | None) -> Answer:
     """Returns the model's own answer: one sample, without demonstrations and instructions.
 
     Args:
@@ -148,4 +150,4 @@ def bare_answer(icdpo: ICDPO, prompt: Sequence[Message], seed: int | None) -> st
     question = Question(request, Contexts(context, None, context, (), ()), (), icdpo.format, tokenizer)
     (samples,) = sampled(icdpo.policy, [request])
     (answer,) = question.draft(samples).answers
-    return answer.text
+    return answer

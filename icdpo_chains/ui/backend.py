@@ -13,6 +13,7 @@ from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.server.limits import ServerLimits
 from icdpo_chains.server.queue import Queue
+from icdpo_chains.ui.session import NEW_CHAT
 
 if TYPE_CHECKING:
     from icdpo_chains.config import ICDPOConfig
@@ -107,5 +108,5 @@ class Backend:
         if length > most:
             raise InvalidInputError(
                 f"the conversation has {length} characters, and the limit of this server is {most}: shorten "
-                "the question, or begin a new conversation"
+                f'the question, or press "{NEW_CHAT}"'
             )

@@ -15,7 +15,8 @@ from icdpo_chains.server.errors import APIError
 from icdpo_chains.ui import markup
 from icdpo_chains.ui.asking import Stopped, answering
 from icdpo_chains.ui.backend import Backend
-from icdpo_chains.ui.session import Session
+from icdpo_chains.ui.error_text import error_text
+from icdpo_chains.ui.session import NEW_CHAT, Session
 from icdpo_chains.ui.teaching import thumb
 
 __all__ = ["chat_tab"]
@@ -63,7 +64,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
             with gr.Row():
                 ask = gr.Button("Ask", variant="primary", min_width=90, elem_id="ask")
                 stop = gr.Button("Stop", min_width=90, interactive=False, elem_id="stop")
-                again = gr.Button("New chat", min_width=110, elem_id="new-conversation")
+                again = gr.Button(NEW_CHAT, min_width=110, elem_id="new-conversation")
             # Below the buttons: on a telephone, the candidates are out of sight.
             status = gr.HTML(elem_id="status", js_on_load=None)
             bare = gr.Checkbox(label="Also answer without demonstrations", value=False, elem_id="bare")
@@ -86,7 +87,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
         if exchange.bare is not None:
             cards = (
                 markup.answer_card("Without demonstrations", exchange.bare),
-                markup.answer_card("With demonstrations", exchange.result.text),
+                markup.answer_card("With demonstrations", exchange.result.best),
             )
             pair = f'<div class="icdpo-pair">{"".join(cards)}</div>'
         return {
@@ -117,7 +118,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
             told = markup.notice("Stopped. The question is in its field again.")
             yield {**idle, question: text, conversation: _messages(current.turns), status: told}
         except (ICDPOError, APIError, TypeError, ValueError) as error:
-            told = markup.notice(str(error), error=True)
+            told = markup.notice(error_text(error), error=True)
             yield {**idle, question: text, conversation: _messages(current.turns), status: told}
         else:
             yield {**idle, **await asyncio.to_thread(state, current)}
@@ -134,7 +135,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
         try:
             return markup.notice(thumb(backend, current, data.index, bool(data.liked)))
         except (ICDPOError, TypeError, ValueError) as error:
-            return markup.notice(str(error), error=True)
+            return markup.notice(error_text(error), error=True)
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     gr.on(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from icdpo_chains.errors import StoreError
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import one_line
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.changes import Changes
@@ -104,13 +104,14 @@ def undo(store: DemonstrationStore, changes: Changes) -> str:
         return "There is nothing to undo"
     if not undone.left:
         return f"Undone: {undone.what}"
+    if not undone.prompts:
+        return f"Not undone: {undone.what}. It changed again since, and stays as it is"
     of = undone.left + undone.prompts
-    return f"Undone: {undone.what}. {undone.left} of {of} questions changed again since, and stay as they are"
+    return f"Undone in part: {undone.what}. {undone.left:,} of {of:,} questions changed again since, and stay"
 
 
 def _named(item: Demonstration) -> str:
-    line = " ".join(printable(item.messages[-1].text[: 4 * _WIDTH]).split())
-    line = line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    line = one_line(item.messages[-1].text, _WIDTH)
     return f"\N{LEFT DOUBLE QUOTATION MARK}{line}\N{RIGHT DOUBLE QUOTATION MARK}"
 
 

@@ -15,6 +15,7 @@ from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.demonstration_actions import loaded, remove, save, undo
 from icdpo_chains.ui.demonstration_form import DemonstrationForm
 from icdpo_chains.ui.demonstration_list import page_of
+from icdpo_chains.ui.error_text import error_text
 from icdpo_chains.ui.import_section import import_section
 from icdpo_chains.ui.session import Session
 
@@ -48,7 +49,7 @@ def demonstrations_tab(backend: Backend, session: Any, tab: Any) -> None:
             try:
                 return work(*inputs)
             except (ICDPOError, OSError, ValueError) as error:
-                return {status: printable(str(error))}
+                return {status: printable(error_text(error))}
 
         return guarding
 
@@ -115,7 +116,7 @@ def demonstrations_tab(backend: Backend, session: Any, tab: Any) -> None:
         try:
             return printable("\n".join(store_statistics(backend.store).lines()))
         except ICDPOError as error:
-            return printable(str(error))
+            return printable(error_text(error))
 
     edited, at = gr.State(None), gr.State(1)
     with gr.Row():

@@ -16,7 +16,10 @@ from icdpo_chains.scoring import Against, Aggregate
 if TYPE_CHECKING:
     from icdpo_chains.ui.backend import Backend
 
-__all__ = ["FIELDS", "FIXED", "Field", "changes_of", "values_of"]
+__all__ = ["FIELDS", "FIXED", "LONGEST_ANSWER", "Field", "changes_of", "values_of"]
+
+LONGEST_ANSWER = "Longest answer"
+"""The label of `max_tokens`."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ FIELDS = (
         "choice",
         get_args(Aggregate),
     ),
-    Field("max_tokens", "Longest answer", "In tokens.", "count"),
+    Field("max_tokens", LONGEST_ANSWER, "In tokens.", "count"),
     Field("temperature", "Temperature", "0 always takes the likeliest token.", "number"),
     Field("top_p", "Top p", "Only the likeliest tokens up to this probability.", "number"),
     Field(

@@ -11,6 +11,7 @@ from icdpo_chains.demonstrations.store import AddReport
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.printable import printable
 from icdpo_chains.ui.backend import Backend
+from icdpo_chains.ui.error_text import error_text
 from icdpo_chains.ui.import_preview import (
     COLUMNS,
     RATING,
@@ -44,7 +45,7 @@ def import_section(backend: Backend, session: Any) -> Any:
                 Path(path), FileOptions(columns or "", rating or "", all_pairs, verdict or "")
             )
         except (ICDPOError, OSError, ValueError) as error:
-            return {outcome: printable(str(error)), store: gr.Button(interactive=False)}
+            return {outcome: printable(error_text(error)), store: gr.Button(interactive=False)}
         return {outcome: shown.text, store: gr.Button(interactive=shown.usable)}
 
     def import_(
@@ -67,7 +68,7 @@ def import_section(backend: Backend, session: Any) -> Any:
                 options = FileOptions(columns or "", rating or "", all_pairs, verdict or "")
                 done = import_file(Path(path), options, opened, current.changes, count)
         except (ICDPOError, OSError, ValueError) as error:
-            return {outcome: printable(str(error))}
+            return {outcome: printable(error_text(error))}
         Path(path).unlink(missing_ok=True)  # the upload: what it held is in the store
         return {
             outcome: done.text,

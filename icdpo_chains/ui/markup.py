@@ -7,18 +7,20 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import counted, printable
 from icdpo_chains.token_pieces import token_pieces
 from icdpo_chains.ui.token_colours import LEGEND, colour_of
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
     from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
+    from icdpo_chains.draft import Answer
     from icdpo_chains.result import Candidate, ICDPOResult
 
 __all__ = [
     "answer_card",
     "candidates_list",
+    "card",
     "comparison",
     "demonstrations_list",
     "escaped",
@@ -41,21 +43,18 @@ def notice(text: str, *, error: bool = False) -> str:
     return f'<p class="icdpo-{kind}" role="status">{escaped(text)}</p>' if text else ""
 
 
-def legend(against: str) -> str:
-    """Returns the legend of the colours.
-
-    Args:
-        against: The other side of the score, `"rejected"` or `"base"`.
-    """
-    other = "the rejected answers" if against == "rejected" else "no demonstrations"
+def legend(result: ICDPOResult) -> str:
+    """Returns the legend of the scores and of the colours."""
+    other = "the rejected answers" if result.against == "rejected" else "no demonstrations"
+    whole = "the sum over its tokens" if result.aggregate == "sum" else "the mean over its tokens"
     items = "".join(
         f'<span class="icdpo-swatch"><span class="icdpo-token {name}">token</span> {escaped(meaning)}</span>'
         for name, meaning in LEGEND
     )
     return (
-        '<div class="icdpo-legend"><p>Each token of a candidate has the colour of what it added to the '
-        f"score: how much likelier the good demonstrations made it than {other} did, in nats.</p>"
-        f"{items}</div>"
+        '<div class="icdpo-legend"><p>The colour of a token shows how much likelier the good demonstrations '
+        f"made it than {other} did. The unit is the nat: +1 means 2.7 times as likely. The score of a "
+        f"candidate, {_score_name(result)}, is {whole}.</p>{items}</div>"
     )
 
 
@@ -71,11 +70,16 @@ def candidates_list(result: ICDPOResult, tokenizer: Any) -> str:
         f"{_thought(candidate)}{_tokens(candidate, tokenizer)}</li>"
         for place, candidate in enumerate(result.candidates, start=1)
     )
-    return f'{legend(result.against)}<ol class="icdpo-candidates">{cards}</ol>'
+    return f'{legend(result)}<ol class="icdpo-candidates">{cards}</ol>'
 
 
-def answer_card(title: str, text: str, detail: str = "") -> str:
-    """Returns one answer under a title."""
+def answer_card(title: str, answer: Answer | Candidate, detail: str = "") -> str:
+    """Returns one answer under a title, which says if the answer was cut off."""
+    return card(title, answer.text, ", ".join(filter(None, (detail, _ended(answer)))))
+
+
+def card(title: str, text: str, detail: str = "") -> str:
+    """Returns one text under a title."""
     return (
         f'<div class="icdpo-card"><div class="icdpo-head"><b>{escaped(title)}</b> {escaped(detail)}</div>'
         f"{_text(text)}</div>"
@@ -86,20 +90,18 @@ def comparison(before: ICDPOResult, after: ICDPOResult) -> str:
     """Returns the answers and the demonstrations of two results of one question, side by side."""
     known = {found.demonstration.id for found in before.demonstrations}
     new = [found for found in after.demonstrations if found.demonstration.id not in known]
-    shown = f"{len(new)} of its {len(after.demonstrations)} demonstrations were not shown before"
-    if before.text == after.text:
-        verdict = f"The answer is the same as before. {shown}."
-    else:
-        verdict = f"The answer is another one. {shown}."
-    cards = answer_card("Before", before.text, _score(before.best)) + answer_card(
-        "Now", after.text, _score(after.best)
+    verdict = "The answer is the same as before." if before.text == after.text else "The answer changed."
+    cards = "".join(
+        answer_card(title, result.best, _score(result.best))
+        for title, result in (("Before", before), ("Now", after))
     )
     fresh = (
         f'<div class="icdpo-head"><b>Shown for the first time</b></div>{demonstrations_list(new)}'
         if new
         else ""
     )
-    return f'{notice(verdict)}<div class="icdpo-pair">{cards}</div>{fresh}'
+    told = notice(f"{verdict} New demonstrations: {len(new)} of {len(after.demonstrations)}.")
+    return f'{told}<div class="icdpo-pair">{cards}</div>{fresh}'
 
 
 def demonstrations_list(shown: Sequence[RetrievedDemonstration]) -> str:
@@ -117,21 +119,26 @@ def demonstrations_list(shown: Sequence[RetrievedDemonstration]) -> str:
 def totals(result: ICDPOResult) -> str:
     """Returns one line: seconds by stage, tokens, the scorer and the seed."""
     seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in result.timings.items())
-    score = f"score {'S^' if result.against == 'rejected' else 'S'} ({result.aggregate})"
-    tokens = f"{result.usage.prompt_tokens} tokens read, {result.usage.completion_tokens} sampled"
-    dropped = f"; {len(result.dropped)} demonstrations did not fit" if result.dropped else ""
+    score = f"score {_score_name(result)} ({result.aggregate})"
+    tokens = (
+        f"{counted(result.usage.prompt_tokens, 'token')} read, {result.usage.completion_tokens:,} sampled"
+    )
+    dropped = f"; {counted(len(result.dropped), 'demonstration')} did not fit" if result.dropped else ""
     return notice(f"{seconds}; {tokens}; {score}; {result.model}, seed {result.seed}{dropped}")
 
 
+def _score_name(result: ICDPOResult) -> str:
+    return "S^" if result.against == "rejected" else "S"
+
+
+def _ended(answer: Answer | Candidate) -> str:
+    return _ENDED.get(answer.finish_reason or "", "")
+
+
 def _head(place: int, candidate: Candidate) -> str:
-    ended = _ENDED.get(candidate.finish_reason or "", "")
-    parts = [
-        _score(candidate),
-        f"{candidate.num_tokens} token{'s' * (candidate.num_tokens != 1)}",
-        *([ended] if ended else []),
-    ]
+    parts = (_score(candidate), counted(candidate.num_tokens, "token"), _ended(candidate))
     best = ' <span class="icdpo-best">the answer</span>' if place == 1 else ""
-    return f'<div class="icdpo-head"><b>{place}</b>{best} {escaped(", ".join(parts))}</div>'
+    return f'<div class="icdpo-head"><b>{place}</b>{best} {escaped(", ".join(filter(None, parts)))}</div>'
 
 
 def _score(candidate: Candidate) -> str:
@@ -142,7 +149,7 @@ def _thought(candidate: Candidate) -> str:
     if not candidate.reasoning:
         return ""
     return (
-        f"<details><summary>Thought ({candidate.reasoning_tokens} tokens, not scored)</summary>"
+        f"<details><summary>Thought ({counted(candidate.reasoning_tokens, 'token')}, not scored)</summary>"
         f"{_text(candidate.reasoning)}</details>"
     )
 

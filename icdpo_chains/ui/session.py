@@ -11,9 +11,13 @@ from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message
 
 if TYPE_CHECKING:
+    from icdpo_chains.draft import Answer
     from icdpo_chains.result import ICDPOResult
 
-__all__ = ["Exchange", "Session"]
+__all__ = ["NEW_CHAT", "Exchange", "Session"]
+
+NEW_CHAT = "New chat"
+"""The label of the button that begins a new conversation."""
 
 _MOST_TURNS = 100
 
@@ -25,12 +29,12 @@ class Exchange:
     Attributes:
         prompt: The conversation up to the question.
         result: The candidates.
-        bare: The model's answer without demonstrations, if it was asked for.
+        bare: The model's answer without demonstrations, if the visitor asked for it.
     """
 
     prompt: tuple[Message, ...]
     result: ICDPOResult
-    bare: str | None = None
+    bare: Answer | None = None
 
     @property
     def question(self) -> str:
@@ -66,7 +70,7 @@ class Session:
             raise InvalidInputError("the question is blank: write something first")
         if len(self.turns) >= _MOST_TURNS:
             raise InvalidInputError(
-                f"the conversation has {len(self.turns)} turns, the limit: begin a new conversation"
+                f'the conversation has {len(self.turns)} turns, the limit: press "{NEW_CHAT}"'
             )
         return (*self.turns, Message("user", question))
 

@@ -11,6 +11,7 @@ from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
 from icdpo_chains.printable import printable
 from icdpo_chains.ui import markup
 from icdpo_chains.ui.backend import Backend
+from icdpo_chains.ui.error_text import error_text
 from icdpo_chains.ui.form import FIELDS, FIXED, Field, changes_of, values_of
 from icdpo_chains.ui.session import Session
 from icdpo_chains.ui.snippets import KINDS, snippet
@@ -47,7 +48,7 @@ def settings_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
         try:
             current.settings = changes_of(backend, values)
         except (ICDPOError, TypeError, ValueError) as error:
-            return markup.notice(str(error), error=True), gr.skip()
+            return markup.notice(error_text(error), error=True), gr.skip()
         changed = ", ".join(current.settings) or "none"
         return markup.notice(f"Used from the next question on. Changed: {changed}."), coded(kind_, current)
 

@@ -11,18 +11,25 @@ from typing import Any
 import gradio as gr
 
 from icdpo_chains.errors import ICDPOError
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import one_line
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.ui import markup
 from icdpo_chains.ui.asking import Stopped, answering
 from icdpo_chains.ui.backend import Backend
+from icdpo_chains.ui.demonstration_actions import undo
+from icdpo_chains.ui.error_text import error_text
 from icdpo_chains.ui.session import Exchange, Session
-from icdpo_chains.ui.teaching import Opinion, teach, undo
+from icdpo_chains.ui.teaching import Opinion, teach
 
 __all__ = ["teach_tab"]
 
 _LINE = 400
 """The maximum number of characters of a candidate in the list."""
+
+# The answer reaches the tab a moment after the tab opens: by then, the visitor may have begun to write.
+_OPENED = "() => { window.icdpoWritten = false; }"
+_WRITTEN = "() => { window.icdpoWritten = true; }"
+_UNLESS_WRITTEN = "(better, answer) => window.icdpoWritten ? better : answer"
 
 Updates = dict[Any, Any]
 
@@ -49,7 +56,8 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
         stop = gr.Button("Stop", min_width=90, interactive=False, elem_id="stop-again")
     status = gr.HTML(elem_id="teach-status", js_on_load=None)
     difference = gr.HTML(elem_id="difference", js_on_load=None)
-    outputs = [asked, listing, better, undoing, again, stop, status, difference]
+    answer = gr.Textbox(visible=False)
+    outputs = [asked, listing, answer, undoing, again, stop, status, difference]
 
     def undo_button(current: Session) -> Updates:
         last = current.changes.last
@@ -61,14 +69,14 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
             return {
                 asked: markup.notice("Ask something in the tab Chat first."),
                 listing: gr.Radio(choices=[], value=None),
-                better: "",
+                answer: "",
                 difference: "",
                 **undo_button(current),
             }
         return {
-            asked: markup.answer_card("Question", exchange.question),
+            asked: markup.card("Question", exchange.question),
             listing: gr.Radio(choices=_choices(exchange), value=0),
-            better: exchange.result.text,
+            answer: exchange.result.text,
             **undo_button(current),
         }
 
@@ -83,14 +91,15 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
         try:
             told = teach(backend, current, opinion, -1 if place is None else place, text)
         except (ICDPOError, TypeError, ValueError) as error:
-            return {status: markup.notice(str(error), error=True)}
+            return {status: markup.notice(error_text(error), error=True)}
         return {status: markup.notice(told), **undo_button(current)}
 
     def taken_back(current: Session) -> Updates:
         try:
-            told = undo(backend, current)
+            with backend.writing() as store:
+                told = undo(store, current.changes)
         except ICDPOError as error:
-            return {status: markup.notice(str(error), error=True)}
+            return {status: markup.notice(error_text(error), error=True)}
         return {status: markup.notice(told), **undo_button(current)}
 
     async def ask_again(current: Session) -> AsyncGenerator[Updates, None]:
@@ -108,7 +117,7 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
         except Stopped:
             yield {**idle, status: markup.notice("Stopped.")}
         except (ICDPOError, APIError, TypeError, ValueError) as error:
-            yield {**idle, status: markup.notice(str(error), error=True)}
+            yield {**idle, status: markup.notice(error_text(error), error=True)}
         else:
             now = current.exchange().result
             compared = await asyncio.to_thread(markup.comparison, before.result, now)
@@ -119,7 +128,15 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
             current.running.cancel()
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    tab.select(entered, session, outputs, **private)
+    filling: dict[str, Any] = {
+        "fn": None,
+        "inputs": [better, answer],
+        "outputs": better,
+        "js": _UNLESS_WRITTEN,
+    }
+    tab.select(None, js=_OPENED)
+    better.input(None, js=_WRITTEN)
+    tab.select(entered, session, outputs, **private).then(**filling)
     listing.input(selected, [listing, session], better, **private)
     opinions: tuple[tuple[gr.Button, Opinion], ...] = (
         (good, "good"),
@@ -130,14 +147,14 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
     for button, opinion in opinions:
         button.click(partial(judged, opinion), [listing, better, session], outputs, **private)
     undoing.click(taken_back, session, outputs, **private)
-    again.click(ask_again, session, outputs, concurrency_limit=None, **private)
+    again.click(None, js=_OPENED)
+    again.click(ask_again, session, outputs, concurrency_limit=None, **private).then(**filling)
     stop.click(stopped, session, None, concurrency_limit=None, **private)
 
 
 def _choices(exchange: Exchange) -> list[tuple[str, int]]:
     choices = []
     for place, candidate in enumerate(exchange.result.candidates):
-        text = " ".join(printable(candidate.text).split())
-        text = text if len(text) <= _LINE else f"{text[: _LINE - 1]}\u2026"
+        text = one_line(candidate.text, _LINE)
         choices.append((f"{place + 1} (score {candidate.score:.2f}): {text}", place))
     return choices

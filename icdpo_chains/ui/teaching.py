@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from icdpo_chains.ui.backend import Backend
     from icdpo_chains.ui.session import Session
 
-__all__ = ["Opinion", "teach", "thumb", "undo"]
+__all__ = ["Opinion", "teach", "thumb"]
 
 Opinion = Literal["good", "bad", "instead", "edit"]
 
@@ -67,21 +67,6 @@ def _record(backend: Backend, session: Session, feedback: Feedback, what: str) -
     pair = "a pair" if kept.is_pair else "one answer"
     what_next = "Ask again, in the tab Teach, shows what it changes."
     return f"Stored as the demonstration {kept.id[:12]}, with {pair}. {what_next}"
-
-
-def undo(backend: Backend, session: Session) -> str:
-    """Undoes the visitor's last change; returns what happened, in words.
-
-    Raises:
-        StoreError: The store can't be written.
-    """
-    with backend.writing() as store:
-        undone = session.changes.undo(store)
-    if undone is None:
-        return "There is nothing to undo."
-    if undone.left:
-        return f"The {undone.what} was changed by somebody else meanwhile, and stays as it is."
-    return f"Undone: the {undone.what}."
 
 
 def thumb(backend: Backend, session: Session, turn: int, up: bool) -> str:

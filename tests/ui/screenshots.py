@@ -67,7 +67,7 @@ def visit(page: Page, directory: Path, scratch: Path) -> None:
     page.locator("#save").click()
     expect(page.locator("#undo")).to_be_enabled()
     page.locator("#ask-again").click()
-    expect(page.locator("#difference")).to_contain_text("were not shown before")
+    expect(page.locator("#difference")).to_contain_text("New demonstrations")
     picture(page, directory, "teach")
     page.get_by_role("tab", name="Demonstrations").click()
     page.locator("#demonstrations-query textarea, #demonstrations-query input").first.fill("boiling an egg")

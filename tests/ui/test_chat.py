@@ -14,7 +14,7 @@ from .fake_page import HOSTILE, TAUGHT
 from .server import PageServer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
     from .conftest import OpenPage
 
@@ -60,13 +60,31 @@ def test_ask_teach_and_ask_again(page: Page) -> None:
     page.locator("#save").click()
     expect(page.locator("#undo")).to_be_enabled()
     page.locator("#ask-again").click()
-    expect(page.locator("#difference")).to_contain_text("The answer is another one.")
-    expect(page.locator("#difference")).to_contain_text("1 of its 2 demonstrations were not shown before")
+    expect(page.locator("#difference")).to_contain_text("The answer changed.")
+    expect(page.locator("#difference")).to_contain_text("New demonstrations: 1 of 2.")
     expect(page.locator("#difference .icdpo-pair > *").last).to_contain_text(TAUGHT)
     show_tab(page, "Chat")
     expect(page.locator("#conversation")).to_contain_text(TAUGHT)
     show_demonstrations(page)
     expect(page.locator("#shown")).to_contain_text(TAUGHT)
+
+
+def test_a_better_answer_is_kept_that_was_begun_before_the_tab_is_filled(page: Page) -> None:
+    ask(page, EGG)
+    held: list[Route] = []
+    page.route("**/queue/join*", held.append)
+    show_tab(page, "Teach")
+    page.locator("#better textarea").fill(TAUGHT)
+    expect(page.locator("#teach-question")).to_be_empty()
+    page.unroute("**/queue/join*")
+    for route in held:
+        route.continue_()
+    expect(page.locator("#teach-question")).to_contain_text(EGG)
+    expect(page.locator("#better textarea")).to_have_value(TAUGHT)
+    # Another visit to the tab is about the answer again.
+    show_tab(page, "Chat")
+    show_tab(page, "Teach")
+    expect(page.locator("#better textarea")).not_to_have_value(TAUGHT)
 
 
 def test_a_thumb_is_a_demonstration_and_is_undone(page: Page) -> None:
@@ -162,6 +180,6 @@ def test_a_page_with_a_key_asks_for_it(store_path: Path, tmp_path: Path, open_pa
         rows = tmp_path / "rows.jsonl"
         rows.write_text('{"prompt": "Hi?", "chosen": "Hello.", "rejected": "What?"}\n')
         page.locator("#import-file input[type=file]").set_input_files(rows)
-        expect(page.locator("#import-outcome textarea")).to_have_value(re.compile("1 pairs"))
+        expect(page.locator("#import-outcome textarea")).to_have_value(re.compile("1 pair,"))
     finally:
         server.kill()

@@ -123,7 +123,7 @@ def test_an_import_is_previewed_done_and_undone(page: Page, tmp_path: Path) -> N
     expect(page.locator("#import")).to_be_disabled()
     columns = page.get_by_label("Columns")
     columns.fill("prompt=q,chosen=fine,rejected=poor")
-    expect(outcome).to_have_value(having("rows.csv: 1 pairs, 1 lone chosen answers"))
+    expect(outcome).to_have_value(having("rows.csv: 1 pair, 1 lone chosen answer,"))
     expect(outcome).to_have_value(having("chosen: Eight minutes."))
     expect(value(page, "caption")).to_have_value("12 demonstrations; page 1 of 2")
     page.locator("#import").click()
@@ -137,7 +137,7 @@ def test_an_import_is_previewed_done_and_undone(page: Page, tmp_path: Path) -> N
 def test_statistics(page: Page) -> None:
     page.get_by_role("button", name="Statistics").click()
     page.get_by_role("button", name="Count").click()
-    expect(value(page, "statistics")).to_have_value(having("12 pairs, 0 lone thumbs up"))
+    expect(value(page, "statistics")).to_have_value(having("12 pairs, 0 lone chosen answers"))
 
 
 def test_hostile_texts_are_shown_as_they_are(page: Page, tmp_path: Path) -> None:

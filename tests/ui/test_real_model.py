@@ -41,7 +41,7 @@ def test_ask_teach_and_ask_again(tmp_path: Path, open_page: OpenPage) -> None:
         page.locator("#save").click()
         expect(page.locator("#undo")).to_be_enabled()
         page.locator("#ask-again").click()
-        expect(page.locator("#difference")).to_contain_text("were not shown before", timeout=300_000)
+        expect(page.locator("#difference")).to_contain_text("New demonstrations", timeout=300_000)
         expect(page.locator("#difference")).to_contain_text(BETTER)
         assert "Traceback" not in server.output
     finally:

@@ -75,7 +75,7 @@ async def test_the_answer_without_demonstrations(backend: Backend, session: Sess
     policy = FakePolicy(lambda context: ["with"] if "rice" in context else ["without"])
     own = ICDPO.from_config(backend.settings, policy=policy, store=backend.store)
     *lines, exchange = await asked(replace(backend, icdpo=own), session, bare=True)
-    assert (exchange.result.text, exchange.bare) == ("with", "without")
+    assert (exchange.result.text, exchange.bare.text) == ("with", "without")
     assert "Answering without demonstrations ..." in lines
 
 
@@ -88,7 +88,9 @@ def test_the_bare_answer_is_that_of_the_bare_context() -> None:
     context = icdpo.format.context(prompt, [], None)
     stop = icdpo.format.stop
     (sample,) = policy.sample(context, 1, replace(sampling, seed=9, stop=stop))
-    assert bare_answer(icdpo, prompt, 9) == icdpo.format.answer_text(sample.text)
+    answer = bare_answer(icdpo, prompt, 9)
+    assert answer.text == icdpo.format.answer_text(sample.text)
+    assert answer.finish_reason == sample.finish_reason == "length"
 
 
 class SlowPolicy(FakePolicy):

@@ -82,8 +82,20 @@ def test_an_undo_says_what_others_changed_since(store: DemonstrationStore) -> No
     changes = Changes()
     saved = save(store, changes, None, EGG)
     save(store, Changes(), saved.demonstration.id, replace(EGG, chosen="Nine minutes."))
-    assert undo(store, changes).endswith("1 of 1 questions changed again since, and stay as they are")
+    assert undo(store, changes) == (
+        "Not undone: addition of “How long does an egg boil?”. It changed again since, and stays as it is"
+    )
     assert [item.chosen for item in store] == ["Nine minutes."]
+
+
+def test_an_undo_in_part_says_so(store: DemonstrationStore) -> None:
+    changes = Changes()
+    items = [Demonstration(f"question {i}", "good", "bad") for i in range(2)]
+    with changes.recording(store, "import") as recorder:
+        store.add(recorder.noting(items))
+    store.add([Demonstration("question 0", "better", "bad")])
+    assert undo(store, changes) == "Undone in part: import. 1 of 2 questions changed again since, and stay"
+    assert [item.chosen for item in store] == ["good", "better"]
 
 
 def test_the_names_of_changes_are_short_and_visible(store: DemonstrationStore) -> None:

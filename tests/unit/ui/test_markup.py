@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icdpo_chains import Candidate, Demonstration, FakePolicy, ICDPOResult, RetrievedDemonstration
+from icdpo_chains.draft import Answer
 from icdpo_chains.printable import printable
 from icdpo_chains.result import Usage
 from icdpo_chains.ui import markup
@@ -56,7 +57,7 @@ def everything(text: str) -> str:
     parts = (
         markup.candidates_list(whole, TOKENIZER),
         markup.demonstrations_list(whole.demonstrations),
-        markup.answer_card("title", text, text),
+        markup.card("title", text, text),
         markup.comparison(whole, replace(whole, candidates=whole.candidates[::-1])),
         markup.comparison(result(candidate("c")), whole),
         markup.totals(replace(whole, model=text)),
@@ -77,7 +78,7 @@ def test_no_text_becomes_markup(text: str) -> None:
 
 
 def test_a_hostile_text_is_shown_whole() -> None:
-    (shown,) = ["".join(Reader(markup.answer_card("", HOSTILE)).texts).strip()]
+    (shown,) = ["".join(Reader(markup.card("", HOSTILE)).texts).strip()]
     assert shown == printable(HOSTILE)
     listed = "".join(Reader(markup.candidates_list(result(candidate(HOSTILE)), TOKENIZER)).texts)
     assert printable(HOSTILE) in listed
@@ -122,7 +123,32 @@ def test_the_comparison_counts_new_demonstrations() -> None:
     before = result(candidate("one"), demonstrations=(old,))
     after = result(candidate("two"), demonstrations=(new, old))
     text = " ".join(Reader(markup.comparison(before, after)).texts)
-    assert "The answer is another one. 1 of its 2 demonstrations were not shown before." in text
-    assert "The answer is the same as before. 0 of" in " ".join(
+    assert "The answer changed. New demonstrations: 1 of 2." in text
+    assert "The answer is the same as before. New demonstrations: 0 of 1." in " ".join(
         Reader(markup.comparison(before, before)).texts
     )
+
+
+def test_answers_that_were_cut_off_are_marked() -> None:
+    cut = result(candidate("one"))
+    whole = result(replace(candidate("two"), finish_reason="stop"))
+    assert "cut off" not in markup.answer_card("Without demonstrations", whole.best)
+    bare = Answer("one", (1,), (-1.0,), "length")
+    assert "Without demonstrations cut off at" in "".join(
+        Reader(markup.answer_card("Without demonstrations", bare)).texts
+    )
+    assert "score 1.00, cut off at" in "".join(Reader(markup.comparison(cut, whole)).texts)
+
+
+@pytest.mark.parametrize(
+    ("against", "aggregate", "told"),
+    [
+        ("rejected", "sum", "than the rejected answers did. The unit is the nat"),
+        ("rejected", "sum", "candidate, S^, is the sum over its tokens"),
+        ("base", "mean", "candidate, S, is the mean over its tokens"),
+    ],
+    ids=["unit", "sum", "mean"],
+)
+def test_the_legend_explains_the_score(against: str, aggregate: str, told: str) -> None:
+    shown = replace(result(candidate("one")), against=against, aggregate=aggregate)
+    assert told in "".join(Reader(markup.legend(shown)).texts)

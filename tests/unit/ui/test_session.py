@@ -45,7 +45,7 @@ def test_a_blank_question_is_refused(session: Session, question: str) -> None:
 
 def test_a_conversation_is_bounded(session: Session) -> None:
     session.turns = (Message("user", "a"), Message("assistant", "b")) * 50
-    with pytest.raises(InvalidInputError, match="100 turns, the limit: begin a new conversation"):
+    with pytest.raises(InvalidInputError, match='100 turns, the limit: press "New chat"'):
         session.asked("more?")
 
 

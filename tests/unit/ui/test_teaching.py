@@ -5,8 +5,9 @@ import pytest
 from icdpo_chains import Demonstration
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.ui.backend import Backend
+from icdpo_chains.ui.demonstration_actions import undo
 from icdpo_chains.ui.session import Exchange, Session
-from icdpo_chains.ui.teaching import teach, thumb, undo
+from icdpo_chains.ui.teaching import teach, thumb
 
 EGG = "How do I boil an egg?"
 
@@ -87,18 +88,17 @@ def test_thumbs_in_the_conversation(backend: Backend, taught: Session) -> None:
 
 
 def test_undo(backend: Backend, taught: Session) -> None:
-    assert undo(backend, taught) == "There is nothing to undo."
     before = [item.to_dict() for item in backend.store]
     teach(backend, taught, "good", 1)
     teach(backend, taught, "bad", 0)  # a pair with the thumb
-    assert undo(backend, taught) == "Undone: the thumb."
+    assert undo(backend.store, taught.changes) == "Undone: thumb"
     assert stored(backend) == [(texts(taught)[1], None)]
-    undo(backend, taught)
+    undo(backend.store, taught.changes)
     assert [item.to_dict() for item in backend.store] == before
 
 
 def test_a_change_of_somebody_else_stays(backend: Backend, taught: Session) -> None:
     teach(backend, taught, "good", 1)
     backend.store.add([Demonstration(EGG, "Mine.", "Yours.")])
-    assert "somebody else" in undo(backend, taught)
+    assert undo(backend.store, taught.changes).startswith("Not undone: thumb.")
     assert len(stored(backend)) == 2

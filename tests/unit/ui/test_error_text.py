@@ -1,0 +1,44 @@
+"""Errors in a visitor's words."""
+
+from pathlib import Path
+
+import pytest
+
+from icdpo_chains import ICDPO, DemonstrationStore, FakePolicy, ICDPOConfig
+from icdpo_chains.demonstrations.embedding import FakeEmbedder
+from icdpo_chains.errors import ContextOverflowError, InvalidInputError, StoreLockedError
+from icdpo_chains.ui.backend import Backend
+from icdpo_chains.ui.error_text import error_text
+
+
+def test_a_locked_store_is_no_matter_of_python(tmp_path: Path) -> None:
+    with DemonstrationStore(tmp_path, embedder=FakeEmbedder()):
+        reader = DemonstrationStore(tmp_path, embedder=FakeEmbedder(), read_only=True)
+        settings = ICDPOConfig()
+        backend = Backend(ICDPO.from_config(settings, policy=FakePolicy(), store=reader), reader, settings)
+        with pytest.raises(StoreLockedError) as caught, backend.writing():
+            pass
+        reader.close()
+    assert error_text(caught.value) == (
+        "another process is writing to the demonstrations: try again in a moment"
+    )
+
+
+@pytest.mark.parametrize("text", ["word " * 5_000, "short"], ids=["question", "answer"])
+def test_what_does_not_fit_the_model_names_the_fields_of_the_page(backend: Backend, text: str) -> None:
+    policy = FakePolicy(max_context=500)
+    settings = backend.settings.changed({"max_tokens": 1_000 if text == "short" else 20})
+    icdpo = ICDPO.from_config(settings, policy=policy, store=backend.store)
+    with pytest.raises(ContextOverflowError) as caught:
+        icdpo.generate(text)
+    fault, remedies = error_text(caught.value).split(": ")
+    assert fault in str(caught.value)
+    assert remedies == (
+        'shorten the question, lower "Longest answer" in the tab Settings, or press "New chat"'
+    )
+
+
+def test_other_errors_speak_for_themselves() -> None:
+    assert (
+        error_text(InvalidInputError("the question is blank: write it")) == "the question is blank: write it"
+    )
