@@ -21,7 +21,7 @@ from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, Sampli
 from icdpo_chains.prompts.contexts import Contexts, Instructions, budget_of, build_contexts
 from icdpo_chains.prompts.formats import PromptFormat, prompt_format, with_template_kwargs
 from icdpo_chains.prompts.thinking import Thinking
-from icdpo_chains.question import Question, thought_ids
+from icdpo_chains.question import Question, thought_ids, thought_reader
 from icdpo_chains.reasoning.tags import ReasoningTags, as_tags, known_tags
 from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import ICDPOResult
@@ -178,7 +178,7 @@ class Pipeline:
             seed = secrets.randbits(32) if sampling.seed is None else sampling.seed
         demonstrations = self._shown(demonstrations)
         contexts = self._contexts(conversation, demonstrations, sampling.max_new_tokens)
-        reader = ThoughtReader.after(contexts.chosen, self.policy.tokenizer, self.reasoning_tags)
+        reader = thought_reader(contexts.chosen, conversation, self.policy.tokenizer, self.reasoning_tags)
         stop = (*self.format.stop, *sampling.stop)
         sampling = replace(sampling, seed=seed, stop=stop, reasoning=reader)
         finalists = (
@@ -215,20 +215,16 @@ class Pipeline:
         Raises:
             ICDPOError, TypeError, ValueError: see `ICDPO.score`.
         """
+        conversation = self.conversation(prompt)
         reader = ThoughtReader.of_given(self.reasoning_tags)
         given = [reader.read(response) for response in as_responses(responses)]
-        thoughts = thought_ids(
-            [thought.reasoning for thought in given],
-            self.format,
-            self.policy.tokenizer,
-            self.reasoning_tags,
-        )
+        thoughts = thought_ids(given, conversation, self.format, self.policy.tokenizer, self.reasoning_tags)
         encoded = [
             (*before, *self.format.answer(thought.answer, ended=ended))
             for before, thought in zip(thoughts, given, strict=True)
         ]
         demonstrations = self._shown(demonstrations)
-        contexts = self._contexts(self.conversation(prompt), demonstrations, max(map(len, encoded)))
+        contexts = self._contexts(conversation, demonstrations, max(map(len, encoded)))
         unique = list(dict.fromkeys(encoded))
         check_cancelled()
         expert = dict(zip(unique, self.policy.logprobs(contexts.chosen, unique), strict=True))

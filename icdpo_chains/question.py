@@ -14,10 +14,10 @@ from icdpo_chains.policies.token_stream import TokenStream
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.prompts.formats import PromptFormat
 from icdpo_chains.reasoning.tags import ReasoningTags
-from icdpo_chains.reasoning.thoughts import Thought, ThoughtReader
+from icdpo_chains.reasoning.thoughts import Thought, ThoughtReader, answer_alone
 from icdpo_chains.tool_calls.reading import CALL_MARKS
 
-__all__ = ["Question", "thought_ids"]
+__all__ = ["Question", "thought_ids", "thought_reader"]
 
 
 @dataclass(frozen=True)
@@ -97,23 +97,50 @@ class Question:
         return raw.strip() if lost and bare.strip() == thought.answer.strip() else thought.answer
 
 
+def thought_reader(
+    context: Sequence[int], conversation: Sequence[Message], tokenizer: Any, tags: Sequence[ReasoningTags]
+) -> ThoughtReader:
+    """Returns the reader of the texts that follow a context.
+
+    Args:
+        context: the context as token ids.
+        conversation: the conversation in the context. Its last turn may be the beginning of the answer, which
+            may open a thought.
+        tokenizer: the tokenizer of the policy.
+        tags: the strings around the model's thoughts.
+    """
+    last = conversation[-1]
+    begun = last.content if last.role == "assistant" else ""
+    return ThoughtReader.after(context, tokenizer, tags, begun=begun)
+
+
 def thought_ids(
-    reasonings: Sequence[str | None], form: PromptFormat, tokenizer: Any, tags: Sequence[ReasoningTags]
+    given: Sequence[Thought],
+    conversation: Sequence[Message],
+    form: PromptFormat,
+    tokenizer: Any,
+    tags: Sequence[ReasoningTags],
 ) -> list[list[int]]:
     """Returns the token ids of the thoughts before given answers.
 
     Args:
-        reasonings: the thought of each answer; `None` for an answer without a thought.
+        given: the answers with their thoughts.
+        conversation: the conversation before the answers, which may end with their beginning.
         form: the layout of texts.
         tokenizer: the tokenizer of the policy.
         tags: the strings around the model's thoughts; empty for a model that does not think.
     """
-    if not tags and not any(reasoning is not None for reasoning in reasonings):
-        return [[] for _ in reasonings]
-    context = form.context([Message("user", "hello")], [], None)
-    reader = ThoughtReader.after(context, tokenizer, tags)
+    begun = [
+        replace(turn, content=answer_alone(turn.content, tags))
+        for turn in conversation[-1:]
+        if turn.role == "assistant"
+    ]
+    if not tags and not begun and all(thought.reasoning is None for thought in given):
+        return [[] for _ in given]
+    conversation = [Message("user", "hello"), *begun]
+    reader = thought_reader(form.context(conversation, [], None), conversation, tokenizer, tags)
 
     def encoded(text: str) -> list[int]:
         return form.answer(text, ended=False)
 
-    return [reader.thought_ids(reasoning, tokenizer, encoded) for reasoning in reasonings]
+    return [reader.thought_ids(thought.reasoning, tokenizer, encoded) for thought in given]

@@ -131,13 +131,20 @@ class ICDPOResult:
             NoCandidateError: no candidate can be scored.
         """
         if self.best.score == -math.inf:
-            if any(item.reasoning and not item.text for item in self.candidates):
+            none = f"none of the {len(self.candidates)} candidates"
+            blank = [item for item in self.candidates if item.reasoning and not item.text]
+            if any(item.finish_reason == "length" for item in blank):
                 raise NoCandidateError(
-                    f"none of the {len(self.candidates)} candidates has an answer: the model was still "
-                    "thinking at the longest length. Allow more tokens (max_new_tokens), or turn thinking off"
+                    f"{none} has an answer: the model was still thinking at the longest length. Allow more "
+                    "tokens (max_new_tokens), or turn thinking off"
+                )
+            if blank:
+                raise NoCandidateError(
+                    f"{none} has an answer: the model stopped at the end of its thought. Sample more (n), or "
+                    "turn thinking off"
                 )
             raise NoCandidateError(
-                f"none of the {len(self.candidates)} candidates can be scored: they are blank, or their "
+                f"{none} can be scored: they are blank, or their "
                 "log-probabilities are not finite. Sample more (n), or longer ones (min_new_tokens), or load "
                 "the model in float32"
             )

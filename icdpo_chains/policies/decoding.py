@@ -142,6 +142,7 @@ class Row:
         ended: whether an end token or a stop string ended it.
         rejected: whether early rejection has dropped it.
         forced: the tokens that close a thought which is too long.
+        thinks: whether the text seems to be in a thought, where no stop string counts.
     """
 
     tokenizer: Any
@@ -154,6 +155,7 @@ class Row:
     ended: bool = False
     rejected: bool = False
     forced: list[int] = field(default_factory=list)
+    thinks: bool = False
 
     @property
     def finished(self) -> bool:
@@ -185,7 +187,9 @@ class Row:
     def thought_tokens(self) -> int | None:
         """Returns the number of the thought's tokens; `None` while the thought is unfinished."""
         reader = self.request.sampling.reasoning
-        return 0 if reader is None else reader.thought_tokens(self.token_ids, self.tokenizer)
+        if reader is None:
+            return 0
+        return reader.thought_tokens(self.token_ids, self.tokenizer, ended=self.finished)
 
     def _close_thought(self) -> None:
         reader = self.request.sampling.reasoning
@@ -196,6 +200,7 @@ class Row:
         if not self.request.sampling.stop:
             return
         thought = self.thought_tokens()
+        self.thinks = thought is None
         if thought is None:  # a stop string in a thought does not end the answer
             return
         begin = len(self._decoded(thought)) if thought else 0
@@ -219,6 +224,8 @@ class Row:
 
     def sample(self) -> Sample:
         """Returns the finished sample."""
+        if self.thinks:  # only the end shows that an opening tag was part of the thought's text
+            self._cut_at_stop_string(self._decoded(len(self.token_ids)))
         reason: FinishReason = "rejected" if self.rejected else "stop" if self.ended else "length"
         text = self._decoded(len(self.token_ids)) if self.text is None else self.text
         count = len(self.token_ids)  # without the tokens after a stop string

@@ -199,7 +199,7 @@ def _within_budget(ids: list[int], sampling: SamplingParams, tokenizer: Any) -> 
     reader, most = sampling.reasoning, sampling.max_thinking_tokens
     if reader is None or most is None or len(ids) <= most:
         return ids
-    if reader.thought_tokens(ids[:most], tokenizer) is not None:
+    if reader.thought_tokens(ids[:most], tokenizer, ended=False) is not None:
         return ids
     thought = reader.thought_tokens(ids, tokenizer)
     answer = [] if thought is None else ids[thought:]

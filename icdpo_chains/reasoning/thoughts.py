@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from icdpo_chains.reasoning.closing import (
+    CALL,
+    closing,
+    closing_text,
+    is_channel,
+    nested_closing,
+    thought_text,
+)
 from icdpo_chains.reasoning.tags import KNOWN_TAGS, THINK, ReasoningTags, known_tags
 
 __all__ = ["Thought", "ThoughtReader", "answer_alone"]
 
 _CONTEXT_END = 32
 """The last tokens of a context, in which a template opens or closes a thought."""
-
-_CALL = re.compile(r"<\|channel\|>commentary to=|<\|start\|>assistant to=|\A to=functions\.")
-"""The beginning of a call of gpt-oss, whose recipient stands in the channel's name or in the role's."""
-
-_CALL_LENGTH = 32
-"""The maximum number of characters of a match of `_CALL`."""
-
-_BETWEEN_MESSAGES = re.compile(
-    r"<\|end\|>(?:<\|start\|>assistant)?(?:<\|channel\|>analysis<\|message\|>)?|<\|start\|>assistant"
-)
 
 
 @dataclass(frozen=True)
@@ -45,20 +42,25 @@ class Thought:
 
 @dataclass(frozen=True)
 class _Span:
-    """Positions in a text: start and end of the thought, and start of the answer (`None`: absent)."""
+    """The thought in a text, and the position of the answer (`None`: absent).
 
-    begin: int
-    end: int
+    `nested`: a thought within the thought has no end yet. If the text goes on and closes both, the answer
+    begins later.
+    """
+
+    thought: str
     answer: int | None
+    nested: bool = False
 
 
 @dataclass(frozen=True)
 class ThoughtReader:
     """Separates thought and answer after one context.
 
-    A thought is between an opening and a closing tag at the beginning of the text. If the context already
-    opens the thought (as in the templates of DeepSeek-R1), there is only a closing tag. A lone closing tag
-    ends a thought after other contexts too, except after a closed, empty thought.
+    A thought is between an opening and a closing tag at the beginning of the text; thoughts within it belong
+    to it. If the context already opens the thought (as in the templates of DeepSeek-R1), there is only a
+    closing tag. A lone closing tag ends a thought after other contexts too, except after a closed, empty
+    thought.
 
     Attributes:
         tags: the tags to look for.
@@ -79,6 +81,7 @@ class ThoughtReader:
         tokenizer: Any,
         tags: Sequence[ReasoningTags] | None = None,
         *,
+        begun: str = "",
         closing_alone: bool = True,
     ) -> ThoughtReader:
         """Returns the reader for texts after a context.
@@ -87,12 +90,15 @@ class ThoughtReader:
             context: token ids.
             tokenizer: decodes the ids.
             tags: the tags to look for, by default those of the tokenizer; `<think>` always.
+            begun: the beginning of the answer, if the context has it; it may open a thought.
             closing_alone: whether a lone closing tag ends a thought.
         """
         tags = known_tags(tokenizer) if tags is None else tags
         tags = tuple(tags) if THINK in tags else (*tags, THINK)
         end = _decoded(tokenizer, context[-_CONTEXT_END:]).rstrip() if context else ""
         opened = next((each for each in tags if end.endswith(each.opening.rstrip())), None)
+        if opened is None and not (own := cls(tags, closing_alone=False)).read(begun).finished:
+            opened = own._opening(begun, 0)[1]
         closed = any(end.endswith(each.closing.rstrip()) for each in tags)
         return cls(tags, opened, closed, closing_alone)
 
@@ -119,12 +125,10 @@ class ThoughtReader:
         if reasoning is None and self.opened is None:
             return []
         tags = self.opened or self.tags[0]
-        opening, closing = f"{tags.opening}\n", _closing_text(tags)
-        if _is_channel(tags):
-            opening = tags.opening
+        opening = tags.opening if is_channel(tags) else f"{tags.opening}\n"
         parts = [
             tokenizer(text, add_special_tokens=False).input_ids
-            for text in ("" if self.opened else opening, closing)
+            for text in ("" if self.opened else opening, closing_text(tags))
         ]
         return [*parts[0], *(encoded(reasoning) if reasoning else []), *parts[1]]
 
@@ -136,7 +140,7 @@ class ThoughtReader:
             tokenizer: encodes the tag.
         """
         tags = self._opening(_decoded(tokenizer, token_ids), 0)[1] or self.opened or self.tags[0]
-        ids: list[int] = tokenizer(_closing_text(tags), add_special_tokens=False).input_ids
+        ids: list[int] = tokenizer(closing_text(tags), add_special_tokens=False).input_ids
         return ids
 
     def read(self, text: str) -> Thought:
@@ -144,7 +148,7 @@ class ThoughtReader:
         span = self._span(text)
         if span is None:
             return Thought(None, text, 0)
-        reasoning = _reasoning(text[span.begin : span.end])
+        reasoning = thought_text(span.thought)
         if span.answer is None:
             return Thought(reasoning, "", 0, finished=False)
         return Thought(reasoning, text[span.answer :].lstrip(), 0)
@@ -168,11 +172,13 @@ class ThoughtReader:
         span = self._span(raw)
         if span is None:
             return Thought(None, text, 0)
-        reasoning = _reasoning(raw[span.begin : span.end])
         if span.answer is None:
+            end = _decoded(tokenizer, [each for each in token_ids[-1:] if each in tokenizer.all_special_ids])
+            reasoning = thought_text(span.thought.removesuffix(end))
             return Thought(reasoning, "", len(token_ids), finished=False)
+        reasoning = thought_text(span.thought)
         count = self._thought_tokens(token_ids, span.answer, tokenizer)
-        if _CALL.match(raw, span.answer):  # a call is unreadable without its marks
+        if CALL.match(raw, span.answer):  # a call is unreadable without its marks
             return Thought(reasoning, raw[span.answer :].strip(), count)
         if raw[: span.answer] == text[: span.answer]:
             return Thought(reasoning, text[span.answer :].lstrip(), count)
@@ -191,16 +197,33 @@ class ThoughtReader:
             text: the settled text of the tokens, without control tokens.
             tokenizer: decodes the ids.
         """
-        begin = _decoded(tokenizer, token_ids).lstrip()
+        raw = _decoded(tokenizer, token_ids)
         tags = (tag for each in self.tags for tag in (each.opening, each.closing))
-        if any(tag.startswith(begin) for tag in tags):
+        if any(tag.startswith(raw.lstrip()) for tag in tags):
             return ""
-        return self.split(token_ids, text, tokenizer).answer
+        span = self._span(raw)
+        if span is not None and span.nested:
+            return ""
+        thought = self.split(token_ids, text, tokenizer)
+        if thought.num_tokens and any(each.opening.startswith(thought.answer) for each in self.tags):
+            return ""  # another thought may follow
+        return thought.answer
 
-    def thought_tokens(self, token_ids: Sequence[int], tokenizer: Any) -> int | None:
-        """Returns the number of leading tokens of the thought; `None` for an unfinished thought."""
-        start = self.answer_start(_decoded(tokenizer, token_ids))
-        return start and self._thought_tokens(token_ids, start, tokenizer)
+    def thought_tokens(self, token_ids: Sequence[int], tokenizer: Any, *, ended: bool = True) -> int | None:
+        """Returns the number of leading tokens of the thought; `None` for an unfinished thought.
+
+        Args:
+            token_ids: the tokens sampled so far.
+            tokenizer: decodes the ids.
+            ended: whether no more tokens follow. Otherwise a thought with an open thought within it is
+                unfinished.
+        """
+        span = self._span(_decoded(tokenizer, token_ids))
+        if span is None:
+            return 0
+        if span.answer is None or (span.nested and not ended):
+            return None
+        return span.answer and self._thought_tokens(token_ids, span.answer, tokenizer)
 
     def _thought_tokens(self, token_ids: Sequence[int], start: int, tokenizer: Any) -> int:
         least, most = 1, len(token_ids)
@@ -222,15 +245,21 @@ class ThoughtReader:
             tags = tags or self.opened
         elif tags is None:
             return self._closing_alone(text)
-        begin = at = first
-        end = at
+        at = answer = first
+        thoughts: list[str] = []
+        nests = True
         while tags is not None:  # several thoughts in a row
-            closing = _closing(tags, text, at)
-            if closing is None:
-                return _Span(begin, len(text), None)
-            end, answer = closing
+            found = closing(tags, text, at)
+            if found is None:
+                return _Span("\n".join([*thoughts, text[at:]]), None)
+            if nests and tags.opening in text[at : found[0]]:
+                inner = nested_closing(tags, text, at)
+                nests = inner is not None  # one vain search, so that the time stays linear
+                found = inner or found
+            end, answer = found
+            thoughts.append(text[at:end])
             at, tags = self._opening(text, answer)
-        return _Span(begin, end, answer)
+        return _Span("\n".join(thoughts), answer, nested=not nests)
 
     def _opening(self, text: str, at: int) -> tuple[int, ReasoningTags | None]:
         """Returns the position after an opening tag at a position, or after white space there."""
@@ -245,8 +274,11 @@ class ThoughtReader:
     def _closing_alone(self, text: str) -> _Span | None:
         if not self.closing_alone or self.closed:
             return None
-        ends = [found for found in (_closing(tags, text, 0) for tags in self.tags) if found is not None]
-        return _Span(0, *min(ends)) if ends else None
+        ends = [found for found in (closing(tags, text, 0) for tags in self.tags) if found is not None]
+        if not ends:
+            return None
+        end, answer = min(ends)
+        return _Span(text[:end], answer)
 
 
 def answer_alone(text: str, tags: Sequence[ReasoningTags] = ()) -> str:
@@ -258,30 +290,6 @@ def answer_alone(text: str, tags: Sequence[ReasoningTags] = ()) -> str:
     """
     thought = ThoughtReader.of_given(tags).read(text)
     return thought.answer if thought.finished else text
-
-
-def _closing(tags: ReasoningTags, text: str, at: int) -> tuple[int, int] | None:
-    """Returns the positions before and after the first closing tag."""
-    end = text.find(tags.closing, at)
-    if _is_channel(tags):
-        # A call of gpt-oss follows a thought without a final channel. The limit of the search keeps several
-        # thoughts in a row linear.
-        call = _CALL.search(text, at, len(text) if end < 0 else end + _CALL_LENGTH)
-        if call and (end < 0 or call.start() < end):
-            return call.start(), call.start()
-    return None if end < 0 else (end, end + len(tags.closing))
-
-
-def _closing_text(tags: ReasoningTags) -> str:
-    return f"<|end|><|start|>assistant{tags.closing}" if _is_channel(tags) else f"\n{tags.closing}\n\n"
-
-
-def _is_channel(tags: ReasoningTags) -> bool:
-    return tags.opening.startswith("<|channel|>")
-
-
-def _reasoning(text: str) -> str | None:
-    return _BETWEEN_MESSAGES.sub("\n", text).strip() or None
 
 
 def _decoded(tokenizer: Any, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:

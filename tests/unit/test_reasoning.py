@@ -19,6 +19,7 @@ from icdpo_chains import (
     SamplingParams,
 )
 from icdpo_chains.errors import NoCandidateError
+from icdpo_chains.policies.decoding import Row
 from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.policies.sampling import SampleRequest
 from icdpo_chains.reasoning.thoughts import ThoughtReader
@@ -199,3 +200,61 @@ def test_a_thought_is_not_streamed(begin: str) -> None:
 def test_the_thought_of_a_template_that_opens_it_is_not_streamed() -> None:
     core = ICDPO(opening_policy((f"Hm.</think>{KIND}",)), FixedDemonstrations(DEMONSTRATIONS, k=1), n=1)
     assert "".join(chunk.text for chunk in core.stream("My bike broke.")) == KIND
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "thought"),
+    [
+        ("<think>a</think><think>b</think>Yes.", "Yes.", "a\nb"),
+        ("<think>a</think>\n<th is", "<th is", "a"),
+        ("<think>a<think>b</think>c</think>Yes.", "Yes.", "a<think>b</think>c"),
+        ("<think>The tags <think> and </think>.</think>Yes.", "Yes.", "The tags <think> and </think>."),
+        ("<think>The tag <think>.</think>Yes.", "Yes.", "The tag <think>."),
+    ],
+)
+def test_what_was_streamed_stays_the_beginning_of_the_answer(text: str, answer: str, thought: str) -> None:
+    core = make_core((text,), n=1)
+    chunks = list(core.stream("My bike broke."))
+    assert "".join(chunk.text for chunk in chunks) == answer
+    assert chunks[-1].result is not None
+    assert (chunks[-1].result.text, chunks[-1].result.best.reasoning) == (answer, thought)
+    assert core.generate("My bike broke.").candidates == chunks[-1].result.candidates
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<think>a<think>b</think>c END</think>Yes. END", "Yes. "),
+        ("<think>The tag <think>.</think>Yes. END No.", "Yes. "),
+        ("<think>The tag <think>.</think>Yes.", "Yes."),
+    ],
+)
+def test_a_stop_string_counts_behind_the_whole_thought(text: str, answer: str) -> None:
+    sampling = SamplingParams(max_new_tokens=300, stop=("END",))
+    core = make_core((text,), n=1, sampling=sampling)
+    assert core.generate("My bike broke.").text == answer
+    tokenizer = byte_tokenizer()
+    request = SampleRequest((1,), 1, replace(sampling, reasoning=ThoughtReader()))
+    row = Row(tokenizer, request, 0)
+    for token in [*tokenizer(text).input_ids, tokenizer.eos_token_id]:
+        if not row.finished:
+            row.append(token, ended=token == tokenizer.eos_token_id)
+            row.logprobs.append(-1.0)
+    sample = row.sample()
+    assert ThoughtReader().split(sample.token_ids, sample.text, tokenizer).answer == answer
+    assert sample.finish_reason == "stop"
+    assert len(sample.logprobs) == len(sample.token_ids)
+
+
+@pytest.mark.parametrize("text", ["ought</think>Yes.", "ought, still", "ou<think>g</think>ht</think>Yes."])
+def test_the_beginning_of_an_answer_opens_the_thought(text: str) -> None:
+    prompt = [Message("user", "My bike broke."), Message("assistant", "<think>I th")]
+    core = make_core((text,), n=1).with_chat_template_kwargs({"continue_final_message": True})
+    result = core.rank(core.sample(prompt, core.retrieve(prompt)))
+    reasoning, closing, answer = text.rpartition("</think>") if "</think>" in text else (text, "", "")
+    assert (result.text, result.best.reasoning) == (answer, reasoning)
+    if closing:
+        assert "".join(chunk.text for chunk in core.stream(prompt)) == answer
+        thought = core.policy.tokenizer("\n</think>\n\n").input_ids
+        given = core.score(prompt, ["Yes."]).best
+        assert given.reasoning_tokens == len(thought), "the given answer follows a closed thought"

@@ -34,6 +34,12 @@ def read(text: str, *tags: ReasoningTags) -> tuple[str | None, str, bool]:
         ("<think>Hm.</think>", ("Hm.", "", True)),
         ("<think>a</think>Write </think> here.", ("a", "Write </think> here.", True)),
         ("I <think> so.", (None, "I <think> so.", True)),
+        ("<think>a<think>b</think>c</think>Yes.", ("a<think>b</think>c", "Yes.", True)),
+        (
+            "<think>a<think>b</think>c<think>d</think></think>Yes.</think>",
+            ("a<think>b</think>c<think>d</think>", "Yes.</think>", True),
+        ),
+        ("<think>Mention <think>.</think>Yes.", ("Mention <think>.", "Yes.", True)),
     ],
 )
 def test_tags(text: str, expected: tuple[str | None, str, bool]) -> None:
@@ -76,6 +82,22 @@ def test_the_context_opens_or_closes_the_thought() -> None:
     assert after("<think>\n").read("<think>Hm.</think>Yes.") == Thought("Hm.", "Yes.", 0)
     closed = after("<think>\n\n</think>\n\n")
     assert closed.read("The tag </think> ends a thought.").answer == "The tag </think> ends a thought."
+
+
+@pytest.mark.parametrize(
+    ("begun", "expected"),
+    [
+        ("<think>I", Thought("ought", "", 0, finished=False)),
+        ("<think>a</think><think>I", Thought("ought", "", 0, finished=False)),
+        ("<think>a</think>I", Thought(None, "ought", 0)),
+        ("I <think>", Thought(None, "ought", 0)),
+        ("I", Thought(None, "ought", 0)),
+    ],
+)
+def test_the_beginning_of_an_answer_may_open_a_thought(begun: str, expected: Thought) -> None:
+    tokenizer = byte_tokenizer()
+    context = tokenizer(f"<|im_start|>assistant\n{begun} th").input_ids
+    assert ThoughtReader.after(context, tokenizer, begun=f"{begun} th").read("ought") == expected
 
 
 def test_a_given_text_needs_the_opening_tag() -> None:
@@ -178,6 +200,8 @@ def test_tokens_and_text_agree(text: str) -> None:
         "<think>" * 40_000,
         "</think><think>" * 40_000,
         "<think></think>" * 40_000,
+        "<think><think></think>" * 40_000,
+        "<think><think></think></think>" * 40_000,
         f"{CHANNEL.opening}{CHANNEL.closing}" * 10_000,
         f"{CHANNEL.opening}<|channel|>{CHANNEL.closing}" * 10_000,
         " " * 400_000,
