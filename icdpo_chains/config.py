@@ -21,13 +21,13 @@ from icdpo_chains.demonstrations.retrievers.threshold import Substitute, Thresho
 from icdpo_chains.demonstrations.retrievers.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.jsonl import json_safe
-from icdpo_chains.network import has_credentials
 from icdpo_chains.policies.engines import EngineName, check_engine, load_policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_finalists
 from icdpo_chains.policies.transformers.loading.weight_options import Quantization
 from icdpo_chains.prompts.contexts import Instructions
 from icdpo_chains.prompts.thinking import Thinking
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
+from icdpo_chains.url_credentials import has_credentials
 from icdpo_chains.validation import check_count, faults_of
 
 if TYPE_CHECKING:

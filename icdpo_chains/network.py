@@ -7,7 +7,6 @@ import binascii
 import errno
 import hmac
 import ipaddress
-import re
 import socket
 from collections.abc import Iterable
 from typing import TypeAlias
@@ -23,7 +22,6 @@ __all__ = [
     "declares_json",
     "from_foreign_page",
     "gives_password",
-    "has_credentials",
     "is_loopback",
     "requested_host",
 ]
@@ -125,23 +123,6 @@ def from_foreign_page(headers: Headers) -> bool:
     host = _value(headers, b"host").decode("latin-1").strip()
     sender = _address(origin)
     return sender is None or sender != _address(f"{origin.partition('://')[0]}://{host}")
-
-
-_SECRET_PARAMETER = re.compile(
-    r"[&;](?:key|api[_-]?key|token|access_token|password|secret|auth)=", re.IGNORECASE
-)
-
-
-def has_credentials(url: str) -> bool:
-    """Returns whether a URL contains a user name, a password, or a key among its parameters."""
-    address, _, parameters = url.partition("?")
-    scheme = re.match(r"[a-zA-Z][\w+.-]*:/+", address)  # of a mistyped URL, too
-    if scheme is None:
-        return False
-    return (
-        "@" in address[scheme.end() :].partition("/")[0]
-        or _SECRET_PARAMETER.search(f"&{parameters}") is not None
-    )
 
 
 def _address(url: str) -> tuple[str, int | None] | None:

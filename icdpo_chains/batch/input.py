@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.demonstrations.files.prompts import REQUESTS, read_prompt_rows, row_id
 from icdpo_chains.demonstrations.files.read import RefusedRow
+from icdpo_chains.demonstrations.files.read_prompts import REQUESTS, read_prompt_rows, row_id
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.messages import Message, as_message
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icdpo_chains.cli import options
-from icdpo_chains.cli import thinking as thinking_options
+from icdpo_chains.cli import options, thinking_options
 from icdpo_chains.cli.command import checked, command
 
 if TYPE_CHECKING:

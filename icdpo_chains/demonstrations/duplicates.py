@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from icdpo_chains.demonstrations.bm25 import tokenize
+from icdpo_chains.demonstrations.bm25_index import tokenize
 from icdpo_chains.demonstrations.demonstration import Demonstration
 
 __all__ = ["duplicates", "near_duplicates", "same_group"]

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from icdpo_chains import environment
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.url_credentials import has_credentials
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder
@@ -68,6 +69,12 @@ def check_exists(place: str | os.PathLike[str] | None) -> None:
 def _connected(address: str, embedder: Embedder | None) -> DemonstrationStore:
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
+    # The messages below repeat the address, or a part of it. No name in a path contains an @.
+    if has_credentials(address) or "@" in address.partition("?")[0]:
+        raise InvalidInputError(
+            "the store's address contains a user name, a password or a key: leave them out, and set "
+            "ICDPO_CHROMA_TOKEN instead"
+        )
     options: Mapping[str, Sequence[str | None]]
     try:
         parts = urlsplit(address)
@@ -75,8 +82,6 @@ def _connected(address: str, embedder: Embedder | None) -> DemonstrationStore:
         port = parts.port or (443 if parts.scheme == "https" else 8000)
     except ValueError as error:
         raise InvalidInputError(f"the store's address can't be read ({error}): write {_FORM}") from None
-    if parts.username or parts.password:
-        raise InvalidInputError("a store's address can't contain a password: set ICDPO_CHROMA_TOKEN instead")
     collection = unquote(parts.path.strip("/"))
     unknown = options.keys() - {"tenant", "database"}
     if not parts.hostname or "/" in collection or unknown:

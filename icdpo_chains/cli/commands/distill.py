@@ -63,7 +63,7 @@ def distill(
     answered. It lists failed prompts and tries them again; the exit code is 1 if a prompt failed.
     """
     from icdpo_chains.cli.chat_models import load_chat_model
-    from icdpo_chains.demonstrations.files.prompts import read_prompts
+    from icdpo_chains.demonstrations.files.read_prompts import read_prompts
     from icdpo_chains.distillation import distil
     from icdpo_chains.policies.sampling import SamplingParams
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from icdpo_chains.demonstrations.answer_filter import AnswerFilter
-from icdpo_chains.demonstrations.bm25 import BM25Index, tokenize
+from icdpo_chains.demonstrations.bm25_index import BM25Index, tokenize
 from icdpo_chains.demonstrations.chroma.records import embedding_text
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration
 from icdpo_chains.messages import Conversation, as_conversation, search_text

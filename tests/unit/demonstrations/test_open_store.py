@@ -65,6 +65,8 @@ def test_the_environment_may_name_a_server(
     ("address", "said"),
     [
         ("http://user:secret@host:8000", "ICDPO_CHROMA_TOKEN"),
+        ("http://user:secret/9@host:8000", "ICDPO_CHROMA_TOKEN"),
+        ("http://host:8000/a?token=secret", "ICDPO_CHROMA_TOKEN"),
         ("http://host:many", "can't be read"),
         ("http://host:99999", "can't be read"),
         ("http://[::1", "can't be read"),

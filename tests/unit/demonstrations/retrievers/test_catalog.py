@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from icdpo_chains import Demonstration, DemonstrationStore, FakeEmbedder
-from icdpo_chains.demonstrations.bm25 import tokenize
+from icdpo_chains.demonstrations.bm25_index import tokenize
 from icdpo_chains.demonstrations.retrievers.bm25 import BM25Retriever
 from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS, RetrieverName
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icdpo_chains.demonstrations.bm25 import tokenize
+from icdpo_chains.demonstrations.bm25_index import tokenize
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.demonstrations.retriever import RetrievedDemonstration, Retriever

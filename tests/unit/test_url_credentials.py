@@ -1,8 +1,6 @@
-"""`network`: URLs with credentials; sockets and headers have their tests in `server/`."""
-
 import pytest
 
-from icdpo_chains.network import has_credentials
+from icdpo_chains.url_credentials import has_credentials
 
 
 @pytest.mark.parametrize(

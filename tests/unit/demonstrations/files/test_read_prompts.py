@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from icdpo_chains.demonstrations.files.prompts import read_prompts
+from icdpo_chains.demonstrations.files.read_prompts import read_prompts
 from icdpo_chains.errors import UnknownFormatError
 from icdpo_chains.messages import Message
 

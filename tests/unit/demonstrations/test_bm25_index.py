@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icdpo_chains.demonstrations.bm25 import BM25Index, tokenize
+from icdpo_chains.demonstrations.bm25_index import BM25Index, tokenize
 
 # Few words, so that texts share some; and any text at all.
 WORDY = st.lists(st.sampled_from(["apple", "Apple", "pear", "plum", "苹果", "и", "_", "!"]), max_size=12).map(
