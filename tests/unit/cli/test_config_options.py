@@ -52,6 +52,8 @@ def test_a_store_is_relative_to_the_file(icdpo: Any, tmp_path: Path, monkeypatch
         opened.append(path)
         return inner(path, **how)
 
+    for name in ("mine", "other"):
+        inner(str(tmp_path / name), read_only=False).close()
     monkeypatch.setattr(options, "open_store", note)
     (tmp_path / "c.json").write_text('{"store": "mine"}')
     asked(icdpo, "--config", str(tmp_path / "c.json"))
