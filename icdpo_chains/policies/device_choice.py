@@ -13,7 +13,13 @@ from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.guidance import NO_NUMBERS, Guidance, guided_logits, log_share
 from icdpo_chains.policies.numbers_ahead import NumbersAhead
 from icdpo_chains.policies.sampling import SampleRequest
-from icdpo_chains.policies.token_choice import Choice, force_tokens, penalize_repetition, random_numbers
+from icdpo_chains.policies.token_choice import (
+    Choice,
+    force_tokens,
+    penalize_repetition,
+    random_numbers,
+    usable,
+)
 
 __all__ = ["DeviceTokenChooser", "most_tries"]
 
@@ -229,10 +235,10 @@ class DeviceTokenChooser:
             for (greedy, top_k), places in kinds.items()
         ]
         # A threshold that no sum reaches: rows that keep all tokens are decided by the first try.
-        self._top_p = self._column([one.top_p if one.top_p < 1 else math.inf for one in rows])[:, 0]
+        self._top_p = self._column([usable(one.top_p) if one.top_p < 1 else math.inf for one in rows])[:, 0]
         self._keeps_all = all(one.top_p == 1 for one in rows)
         self._scales = any(one.temperature not in (0, 1) for one in rows)
-        self._temperature = self._column([one.temperature or 1.0 for one in rows])
+        self._temperature = self._column([usable(one.temperature or 1.0) for one in rows])
         self._penalty = self._column([one.repetition_penalty for one in rows])
         self._minimum = self._long([one.min_new_tokens for one in rows])[:, None]
         self._longest_minimum = max(one.min_new_tokens for one in rows)

@@ -25,7 +25,12 @@ __all__ = [
     "force_tokens",
     "penalize_repetition",
     "random_numbers",
+    "usable",
 ]
+
+# In float32, a smaller top-p is 0, and scores divided by a smaller temperature are infinite. Any value this
+# small takes the likeliest token.
+_LEAST = 1e-30
 
 
 @dataclass(frozen=True)
@@ -185,6 +190,11 @@ def force_tokens(logits: torch.Tensor, forced: Mapping[int, int]) -> torch.Tenso
     return result
 
 
+def usable(value: float) -> float:
+    """Returns a temperature or top-p above 0 that chooses the same tokens and is not too small for float32."""
+    return max(value, _LEAST)
+
+
 def choose_tokens(
     logits: torch.Tensor, draw: Callable[[Sequence[int]], Sequence[float]], sampling: SamplingParams
 ) -> torch.Tensor:
@@ -203,11 +213,12 @@ def choose_tokens(
     """
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
-    scaled = logits if sampling.temperature == 1 else logits / sampling.temperature
+    scaled = logits if sampling.temperature == 1 else logits / usable(sampling.temperature)
+    top_p = usable(sampling.top_p)
     if sampling.top_k is None or sampling.top_k >= logits.shape[-1]:
-        return _sample_nucleus(scaled.softmax(dim=-1), draw, sampling.top_p)
+        return _sample_nucleus(scaled.softmax(dim=-1), draw, top_p)
     scaled, tokens = scaled.topk(sampling.top_k, dim=-1)
-    chosen = _sample_nucleus(scaled.softmax(dim=-1), draw, sampling.top_p)
+    chosen = _sample_nucleus(scaled.softmax(dim=-1), draw, top_p)
     return tokens.gather(-1, chosen[:, None])[:, 0]
 
 

@@ -98,13 +98,13 @@ def test_the_ends_of_the_unit_interval_are_safe(uniform: float, top_p: float) ->
     assert set(tokens.tolist()) == ({2} if top_p < 1 else {1} if uniform == 0 else {3})
 
 
-@pytest.mark.parametrize("temperature", [0.001, 1, 100])
-@pytest.mark.parametrize("top_p", [1e-9, 0.3, 1 - 1e-9, 1])
+@pytest.mark.parametrize("temperature", [5e-324, 1e-38, 0.001, 1, 100])
+@pytest.mark.parametrize("top_p", [5e-324, 1e-46, 1e-9, 0.3, 1 - 1e-9, 1])
 def test_extreme_settings_come_to_an_end(temperature: float, top_p: float) -> None:
     logits = torch.randn(4, 5000, generator=torch.Generator().manual_seed(0)) * 30
     sampling = SamplingParams(temperature=temperature, top_p=top_p)
     tokens = choose_tokens(logits, streams(4), sampling)
-    if top_p == 1e-9 or temperature == 0.001:
+    if top_p <= 1e-9 or temperature <= 0.001:
         assert tokens.tolist() == logits.argmax(-1).tolist()
 
 
