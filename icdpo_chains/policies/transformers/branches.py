@@ -21,6 +21,7 @@ __all__ = [
     "SharedBranches",
     "continuation_logprobs",
     "is_close",
+    "last_positions",
     "plain_logits",
     "sharing_is_exact",
     "trial_ids",
@@ -50,21 +51,25 @@ class SharedBranches:
     Args:
         model: the language model.
         prompts: the prompts to continue.
-        counts: the number of rows of each context.
-        room: the most tokens that follow in each row.
+        counts: the number of rows of each prompt.
+        rooms: the most tokens that follow in the rows of each prompt; further tokens are padding.
     """
 
-    def __init__(self, model: Any, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> None:
+    def __init__(
+        self, model: Any, prompts: Sequence[Prompt], counts: Sequence[int], rooms: Sequence[int]
+    ) -> None:
         self._model = model
-        self._cache = share([prompt.cache for prompt in prompts], counts, room)
+        self._cache = share([prompt.cache for prompt in prompts], counts, max(rooms))
         self._counts = list(counts)
-        lengths = torch.tensor([prompt.length for prompt in prompts])
-        # The position of each row's next token, [rows, 1].
-        self._positions = lengths.repeat_interleave(torch.tensor(counts)).to(model.device)[:, None]
+        lengths, each = torch.tensor([prompt.length for prompt in prompts]), torch.tensor(counts)
+        # The positions of each row's next token and of its last one, [rows, 1].
+        self._positions = lengths.repeat_interleave(each).to(model.device)[:, None]
+        last = last_positions(lengths, torch.tensor(rooms))
+        self._last = last.repeat_interleave(each).to(model.device)[:, None]
 
     def read(self, ids: torch.Tensor) -> torch.Tensor:  # noqa: D102
         new = ids.shape[1]
-        positions = self._positions + torch.arange(new, device=ids.device)
+        positions = (self._positions + torch.arange(new, device=ids.device)).minimum(self._last)
         with shared_prompt_attention(self._model):
             logits: torch.Tensor = self._model(
                 input_ids=ids, position_ids=positions, past_key_values=self._cache, use_cache=True
@@ -78,13 +83,26 @@ class SharedBranches:
         for layer in self._cache.layers:
             layer.keep(rows, counts)
         self._counts = [count for count in counts if count > 0]
-        self._positions = self._positions[rows]
+        self._positions, self._last = self._positions[rows], self._last[rows]
+
+
+def last_positions(lengths: torch.Tensor, rooms: torch.Tensor) -> torch.Tensor:
+    """Returns the last position that a row needs; padding behind it has the same position.
+
+    Rows of different lengths grow together. A model with a table of positions (GPT-2) has none for padding
+    behind its longest text.
+
+    Args:
+        lengths: int64, the number of tokens in the rows' prompts.
+        rooms: int64, the most tokens that follow in the rows.
+    """
+    return lengths + rooms - 1
 
 
 def continuation_logprobs(
     prompts: Sequence[Prompt],
     continuations: Sequence[Sequence[Sequence[int]]],
-    branches: Callable[[Sequence[Prompt], Sequence[int], int], Branches],
+    branches: Callable[[Sequence[Prompt], Sequence[int], Sequence[int]], Branches],
 ) -> list[list[list[float]]]:
     """Returns the log-probability of each token of each prompt's continuations.
 
@@ -92,7 +110,7 @@ def continuation_logprobs(
         prompts: the prompts.
         continuations: the token ids of each prompt's continuations.
         branches: builds the rows that continue the prompts, from the prompts, their numbers of rows and the
-            room of a row.
+            most tokens that follow in the rows of each.
     """
     counts = [len(some) for some in continuations]
     rows = [torch.tensor(list(ids) or [0]) for some in continuations for ids in some]
@@ -102,7 +120,8 @@ def continuation_logprobs(
     owners = torch.arange(len(prompts)).repeat_interleave(torch.tensor(counts)).to(logits.device)
     chosen = [token_logprobs(logits[owners][:, None], ids[:, :1])]
     if ids.shape[1] > 1:
-        read = branches(prompts, counts, ids.shape[1]).read(ids[:, :-1])
+        rooms = [max(map(len, some), default=0) for some in continuations]
+        read = branches(prompts, counts, rooms).read(ids[:, :-1])
         chosen.append(token_logprobs(read, ids[:, 1:]))
     table = iter(torch.cat(chosen, dim=1).tolist())
     return [[next(table)[: len(ids)] for ids in some] for some in continuations]
@@ -111,7 +130,7 @@ def continuation_logprobs(
 @torch.inference_mode()
 def sharing_is_exact(
     model: Any,
-    branches: Callable[[Any, Sequence[Prompt], Sequence[int], int], Branches] = SharedBranches,
+    branches: Callable[[Any, Sequence[Prompt], Sequence[int], Sequence[int]], Branches] = SharedBranches,
     steps: Sequence[int] = (1, 2),
     read: Callable[[Sequence[Sequence[int]]], list[Prompt]] | None = None,
 ) -> bool:
@@ -143,7 +162,7 @@ def sharing_is_exact(
                 out = model(input_ids=ids[None, :length], past_key_values=cache, use_cache=True)
             prompts.append(Prompt(length, out.logits[0, -1], cache))
         first = torch.stack([prompts[owner].logits.float() for owner in rows])[:, None]
-        shared_rows = branches(model, prompts, [2, 1], new)
+        shared_rows = branches(model, prompts, [2, 1], [new, new])
         # Copies: the rows may return each step's logits in the same memory.
         later = [shared_rows.read(some).float().clone() for some in torch.split(follow, list(steps), 1)]
         shared = torch.cat([first, *later], 1)

@@ -111,17 +111,16 @@ class Engine:
         self, requests: Sequence[SampleRequest], eos_token_ids: Collection[int], tokenizer: Any
     ) -> list[list[Sample]]:
         prompts = self._prefill([request.context for request in requests])
-        room = max(request.sampling.max_new_tokens for request in requests)
         guided = [i for i, request in enumerate(requests) if request.sampling.guided]
         contrasts = dict(zip(guided, self._prefill([requests[i].contrast for i in guided]), strict=True))
         together = [range(len(requests))]
-        if not self._can_share([*prompts, *contrasts.values()], room):
+        if not self._can_share([*prompts, *contrasts.values()], max(_rooms(requests))):
             together = [range(i, i + 1) for i in together[0]]
         samples: list[list[Sample]] = []
         for numbers in together:
             some, read = [requests[i] for i in numbers], [prompts[i] for i in numbers]
-            static = self._can_share(read, room) and self._can_be_static()
-            step, guidance = self._steps(some, read, [contrasts[i] for i in numbers if i in contrasts], room)
+            static = self._can_share(read, max(_rooms(some))) and self._can_be_static()
+            step, guidance = self._steps(some, read, [contrasts[i] for i in numbers if i in contrasts])
             samples += decode(
                 [prompt.logits for prompt in read],
                 step,
@@ -140,29 +139,28 @@ class Engine:
         requests: Sequence[SampleRequest],
         prompts: Sequence[Prompt],
         contrasts: Sequence[Prompt],
-        room: int,
     ) -> tuple[Step, Guidance | None]:
         """Returns the step of all rows, and the contrast of the guided rows."""
-        counts = [request.n for request in requests]
         if not contrasts:
-            return self._step(prompts, counts, room), None
+            return self._step(prompts, requests), None
         logits = [prompt.logits for prompt in contrasts]
-        guided = [request.n for request in requests if request.sampling.guided]
-        both = [*prompts, *contrasts]
-        if self._can_share(both, room):
-            joint = GuidedStep(self._growing(both, [*counts, *guided], room), requests)
+        guided = [request for request in requests if request.sampling.guided]
+        both, twice = [*prompts, *contrasts], [*requests, *guided]
+        if self._can_share(both, max(_rooms(twice))):
+            joint = GuidedStep(self._growing(both, twice), requests)
             return joint.expert, Guidance(logits, joint.contrast, requests)
-        step = self._step(prompts, counts, room)
-        return step, Guidance(logits, self._step(contrasts, guided, room), requests)
+        step = self._step(prompts, requests)
+        return step, Guidance(logits, self._step(contrasts, guided), requests)
 
-    def _growing(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Branches:
+    def _growing(self, prompts: Sequence[Prompt], requests: Sequence[SampleRequest]) -> Branches:
         """Returns rows that continue prompts by one token per step; several prompts must support sharing."""
-        if self._can_share(prompts, room) and self._can_be_static():
-            return StaticBranches(self._model, prompts, counts, room)
-        return self._branches(prompts, counts, room)
+        counts, rooms = [request.n for request in requests], _rooms(requests)
+        if self._can_share(prompts, max(rooms)) and self._can_be_static():
+            return StaticBranches(self._model, prompts, counts, rooms)
+        return self._branches(prompts, counts, rooms)
 
-    def _step(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Step:
-        branches = self._growing(prompts, counts, room)
+    def _step(self, prompts: Sequence[Prompt], requests: Sequence[SampleRequest]) -> Step:
+        branches = self._growing(prompts, requests)
 
         def step(tokens: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
             if kept is not None:
@@ -175,11 +173,10 @@ class Engine:
         watched = [request for request in requests if request.finalists is not None]
         if not watched or not self._shares:
             return None
-        room = max(request.sampling.max_new_tokens for request in watched)
         prompts = self._prefill([request.contrast for request in watched])
-        if not self._can_share(prompts, room):
+        if not self._can_share(prompts, max(_rooms(watched))):
             return None
-        branches = self._branches(prompts, [request.n for request in watched], room)
+        branches = self._branches(prompts, [request.n for request in watched], _rooms(watched))
         return Halving(branches, [prompt.logits for prompt in prompts], requests, _MOST_LOGITS)
 
     def _logprobs(self, requests: Sequence[ScoreRequest]) -> list[list[list[float]]]:
@@ -252,10 +249,10 @@ class Engine:
             reason,
         )
 
-    def _branches(self, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> Branches:
+    def _branches(self, prompts: Sequence[Prompt], counts: Sequence[int], rooms: Sequence[int]) -> Branches:
         """Returns rows that continue prompts; several prompts must support sharing."""
-        if self._can_share(prompts, room):
-            return SharedBranches(self._model, prompts, counts, room)
+        if self._can_share(prompts, max(rooms)):
+            return SharedBranches(self._model, prompts, counts, rooms)
         return self._unshared(self._model, prompts[0], counts[0])
 
     def _prefill(self, contexts: Sequence[Sequence[int]]) -> list[Prompt]:
@@ -263,3 +260,8 @@ class Engine:
         if not shared and self._unshared is UncachedBranches:
             return [self._reader.read_uncached(context) for context in contexts]
         return self._reader.read(contexts, shared=shared)
+
+
+def _rooms(requests: Sequence[SampleRequest]) -> list[int]:
+    """Returns the most tokens that follow the context of each request."""
+    return [request.sampling.max_new_tokens for request in requests]

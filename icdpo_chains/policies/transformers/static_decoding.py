@@ -10,7 +10,7 @@ from transformers.cache_utils import Cache
 
 from icdpo_chains.policies.transformers.attention import shared_prompt_attention
 from icdpo_chains.policies.transformers.block_layout import BlockLayout
-from icdpo_chains.policies.transformers.branches import Prompt
+from icdpo_chains.policies.transformers.branches import Prompt, last_positions
 from icdpo_chains.policies.transformers.cuda_graph import CudaGraph
 from icdpo_chains.policies.transformers.static_cache import StaticLayer, StaticState
 
@@ -34,17 +34,19 @@ class StaticBranches:
     Args:
         model: the language model, with all weights on one device.
         prompts: the prompts to continue; their caches are only read.
-        counts: the number of rows of each context.
-        room: the most tokens that follow in each row.
+        counts: the number of rows of each prompt.
+        rooms: the most tokens that follow in the rows of each prompt; further tokens are padding.
     """
 
-    def __init__(self, model: Any, prompts: Sequence[Prompt], counts: Sequence[int], room: int) -> None:
-        self._model, self._most = model, room
+    def __init__(
+        self, model: Any, prompts: Sequence[Prompt], counts: Sequence[int], rooms: Sequence[int]
+    ) -> None:
+        self._model, self._rooms, self._most = model, rooms, max(rooms)
         self._lengths = [prompt.length for prompt in prompts]
         # The prompt of each row.
         self._owners = [i for i, count in enumerate(counts) for _ in range(count)]
         self._dtype = prompts[0].cache.layers[0].keys.dtype
-        self._room, self._written = min(room, _ROOM), 0
+        self._room, self._written = min(self._most, _ROOM), 0
         self._graph: CudaGraph | None = None
         self._warm = False  # whether a step of these shapes has run
         self._arrange()
@@ -79,7 +81,7 @@ class StaticBranches:
         with shared_prompt_attention(self._model):
             logits: torch.Tensor = self._model(
                 input_ids=self._tokens,
-                position_ids=self._begins + self._state.position,
+                position_ids=(self._begins + self._state.position).minimum(self._last),
                 past_key_values=self._cache,
                 use_cache=True,
             ).logits
@@ -96,8 +98,12 @@ class StaticBranches:
         self._places = torch.tensor(self._layout.places, device=device)
         self._full = len(self._layout.places) == self._layout.size
         self._tokens = torch.zeros(self._layout.size, 1, dtype=torch.long, device=device)
-        # The position of the first own token in each place, [places, 1].
-        self._begins = torch.tensor(lengths, device=device).repeat_interleave(self._layout.width)[:, None]
+        # The positions of the first own token in each place and of the last one, [places, 1].
+        begins, rooms = torch.tensor(lengths), torch.tensor([self._rooms[i] for i in self._layout.owners])
+        self._begins, self._last = (
+            each.repeat_interleave(self._layout.width).to(device)[:, None]
+            for each in (begins, last_positions(begins, rooms))
+        )
         self._graph, self._warm = None, False
 
     def _rearrange(self, rows: Sequence[int], room: int) -> None:

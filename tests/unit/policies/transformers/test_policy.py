@@ -116,12 +116,13 @@ def test_scoring_several_contexts_equals_single_calls(
         ScoreRequest(CONTEXT[:9], [[], []]),
         ScoreRequest(CONTEXT[3:], [list(b"no")] * 3),
         ScoreRequest(CONTEXT, [list(b"yes")]),
+        ScoreRequest((CONTEXT * 9)[:255], [[65]]),  # padding behind it would exceed the context
     ]
     alone = [policy.logprobs(one.context, one.continuations) for one in requests]
     monkeypatch.setattr("icdpo_chains.policies.transformers.engine._MOST_LOGITS", most_logits)
     monkeypatch.setattr(policy._engine, "_scores_together", together)
     batch = policy.logprobs_batch(requests)
-    assert [[len(row) for row in rows] for rows in batch] == [[3, 0, 12], [1], [], [0, 0], [2] * 3, [3]]
+    assert [[len(row) for row in rows] for rows in batch] == [[3, 0, 12], [1], [], [0, 0], [2] * 3, [3], [1]]
     for rows, others in zip(batch, alone, strict=True):
         for row, other in zip(rows, others, strict=True):
             assert row == pytest.approx(other, abs=1e-4)

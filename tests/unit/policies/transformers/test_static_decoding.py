@@ -57,11 +57,35 @@ def test_many_prompts_equal_the_twin(policy: TransformersPolicy) -> None:
     ours = static(policy)
     for samples, twins in zip(ours.sample_batch(REQUESTS), policy.sample_batch(REQUESTS), strict=True):
         check(samples, twins)
-    # The others have windows that are shorter than these contexts, or a soft cap.
+    # Mistral has a window that only the shortest text fits into. The others have soft caps, or can't share.
     assert ours._engine._static_tried == (
-        policy.model.config.model_type in ("llama", "qwen3", "gpt2", "gpt_neox")
+        policy.model.config.model_type in ("llama", "qwen3", "gpt2", "gpt_neox", "mistral")
     )
     assert ours._engine._static
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_a_text_that_fills_the_context_beside_longer_answers(policy: TransformersPolicy, fixed: bool) -> None:
+    """A finished row is padded, and a table of positions (GPT-2) has none behind the context."""
+
+    def lengths(new: int) -> SamplingParams:
+        return SamplingParams(max_new_tokens=new, min_new_tokens=new, seed=new)
+
+    full, short = (CONTEXT * 5)[:253], CONTEXT[:9]
+    requests = [
+        SampleRequest(full, 2, lengths(3)),
+        SampleRequest(short, 3, lengths(40)),
+        SampleRequest(full, 1, replace(lengths(3), decoding="guided"), contrast=full[1:]),
+        SampleRequest(short, 1, replace(lengths(40), decoding="guided"), contrast=short[1:]),
+        SampleRequest(full, 4, lengths(3), finalists=2, contrast=full[1:]),
+        SampleRequest(short, 4, lengths(40), finalists=2, contrast=short[1:]),
+    ]
+    alone = [policy.sample_batch([request])[0] for request in requests]
+    ours = static(policy) if fixed else policy
+    for samples, twins in zip(ours.sample_batch(requests), alone, strict=True):
+        check(samples, twins)
+        for sample, twin in zip(samples, twins, strict=True):
+            assert sample.contrast_logprobs == pytest.approx(twin.contrast_logprobs, abs=1e-4)
 
 
 @pytest.mark.parametrize("n", [1, 8])
