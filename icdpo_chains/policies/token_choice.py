@@ -191,7 +191,7 @@ def force_tokens(logits: torch.Tensor, forced: Mapping[int, int]) -> torch.Tenso
 
 
 def usable(value: float) -> float:
-    """Returns a temperature or top-p above 0 that chooses the same tokens and is not too small for float32."""
+    """Returns a temperature or top-p that chooses the same tokens and is above 0 in float32."""
     return max(value, _LEAST)
 
 
