@@ -64,7 +64,7 @@ class ICDPOConfig(BaseModel):
         k: the number of demonstrations shown.
         pool: the number of demonstrations that the first of two retrieval stages keeps.
         against: the other side of the score; see `InstantScorer`.
-        aggregate: how the score adds up tokens; see `InstantScorer`.
+        aggregate: how the score combines the scores of the tokens; see `InstantScorer`.
         count_reasoning: whether the score counts a model's thought with its answer; see `InstantScorer`.
         n: the number of candidates.
         finalists: the number of candidates that are sampled to their end; see `Pipeline`.
@@ -73,10 +73,11 @@ class ICDPOConfig(BaseModel):
         chat_template_kwargs: keywords for the chat template, such as `{"enable_thinking": False}`.
         thinking: whether the model thinks before it answers; see `Pipeline`.
         reasoning_tags: the strings around the model's thoughts, such as `["<think>", "</think>"]`, or a list
-            of such pairs; the default is what the tokenizer knows.
+            of such pairs; by default those in the tokenizer's chat template and added tokens.
         min_similarity: demonstrations below this cosine to the question are not shown; see `Threshold`.
         min_bm25: demonstrations below this BM25 score are not shown.
-        substitute: what is shown if all demonstrations are below a limit: `"general"` or `"none"`.
+        substitute: the replacement if all demonstrations are below a limit: `"general"` or `"none"`; see
+            `Threshold`.
         note: the origin of the settings; any JSON values, without effect.
 
     Raises:

@@ -62,7 +62,7 @@ class ICDPOSettings(PicklableSettings):
         revision: the model's branch, tag or commit on the hub.
         store: a demonstration store or its directory; the default is `ICDPO_STORE`.
         against: the other side of the score: `"rejected"`, `"base"` or `"auto"`.
-        aggregate: how the score adds up tokens: `"sum"` or `"mean"`.
+        aggregate: how the score combines the scores of the tokens: `"sum"` or `"mean"`.
         count_reasoning: whether the score counts a model's thought with its answer; see `InstantScorer`.
         dtype: the dtype of the weights, such as `"float32"`.
         device: the device of the model, such as `"cuda"`.
@@ -75,17 +75,17 @@ class ICDPOSettings(PicklableSettings):
         n: the number of candidates.
         k: the number of demonstrations shown.
         finalists: the number of candidates that are sampled to their end; see `Pipeline`.
-        chat_template_kwargs: keywords for the chat template, such as `{"enable_thinking": False}`; those of a
-            call are added.
+        chat_template_kwargs: keywords for the chat template, such as `{"enable_thinking": False}`. Keywords
+            of a call are added to them.
         thinking: whether the model thinks before it answers; see `Pipeline`.
         reasoning_tags: the strings around the model's thoughts, such as `("<think>", "</think>")`, or a list
-            of such pairs; the default is what the tokenizer knows.
+            of such pairs; by default those in the tokenizer's chat template and added tokens.
         max_tokens: the longest answer, in tokens.
         min_tokens: the shortest answer, in tokens.
         temperature: 0 always takes the likeliest token: all candidates are then the same.
         top_p: keeps the likeliest tokens that together reach this probability.
         top_k: keeps this many of the likeliest tokens.
-        repetition_penalty: above 1, makes tokens that occurred less likely.
+        repetition_penalty: above 1, lowers the probability of tokens that have already occurred.
         stop: strings that end an answer; they are not part of it.
         seed: makes the answers reproducible.
         decoding: `"sample"`, or `"guided"` by the demonstrations at each token; see `SamplingParams`.

@@ -22,8 +22,9 @@ class Candidate:
 
     Attributes:
         text: the answer, without a thinking model's thought.
-        score: higher is better; -infinity for a candidate that can't be scored (blank, an unfinished thought,
-            or not a number) or was rejected. A finished thought is not scored, unless the scorer counts it.
+        score: higher is better; -infinity if the candidate was rejected or can't be scored: its text is
+            blank, its thought is unfinished, or a log-probability is not finite. A finished thought is not
+            scored, unless the scorer counts it.
         expert_logprob: log pi(y | d+, x), nats, summed over the tokens.
         contrast_logprob: the same in the scorer's other context.
         num_tokens: the number of scored tokens, with the end token if the answer ended by itself.

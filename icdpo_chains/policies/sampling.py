@@ -34,23 +34,23 @@ class SamplingParams:
 
     Attributes:
         max_new_tokens: the longest answer, in tokens.
-        min_new_tokens: the fewest tokens of an answer: no end token is sampled before.
+        min_new_tokens: the minimum length of an answer, in tokens; no end token is sampled earlier.
         temperature: divides the logits; 0 always takes the likeliest token.
         top_p: keeps the likeliest tokens that together reach this probability; 1 keeps all.
         top_k: keeps this many of the likeliest tokens; `None` keeps all.
         repetition_penalty: above 1, makes tokens of the context and the answer less likely (arXiv 1909.05858,
             as in transformers).
         stop: strings that end an answer; they are not part of it.
-        seed: makes the candidates reproducible: candidate i depends on the seed and i alone, not on n. (A GPU
-            rounds other batches differently, which may change a token.)
+        seed: makes the candidates reproducible: candidate i depends on the seed and i alone, not on n. (On a
+            GPU, rounding depends on the batch, and may change a token.)
         decoding: `"sample"` samples from the model. `"guided"` samples from the contrast of the two contexts
             of the score at each token (arXiv 2509.26169); see `Guidance`.
         guidance: the weight beta of the contrast; 0 equals `"sample"`.
         alpha: guided decoding never chooses tokens below this share of the likeliest token's probability.
         max_thinking_tokens: the longest thought, in tokens; the closing tag is forced after it, and belongs
             to the thought. `None` for no limit.
-        reasoning: tells thoughts from answers: stop strings end an answer, never a thought. `ICDPO` sets this
-            attribute for each context.
+        reasoning: separates thoughts from answers, so that a stop string ends the answer and never a thought.
+            `ICDPO` sets this attribute for each context.
 
     Raises:
         TypeError: a value is of the wrong type.

@@ -42,9 +42,9 @@ _TOOL = {
 class ChatFormat:
     """The tokenizer's chat template: demonstrations are earlier turns, the instruction is a system message.
 
-    The conversation's own system messages follow the demonstrations: they concern this conversation, and
-    models forget them (such as the documents of a RAG chain) if demonstrations come in between. The switches
-    that a template looks for in its first system message (SmolLM3's `/no_think`) also follow the instruction.
+    The conversation's own system messages, such as the documents of a RAG chain, follow the demonstrations:
+    models forget these messages if demonstrations stand between them and the question. The switches that a
+    template looks for in its first system message (SmolLM3's `/no_think`) also follow the instruction.
 
     Templates accept different forms: contents as texts or as lists of parts, system messages anywhere or in
     one place, alternating roles, tool calls in several forms. A conversation of a new shape is first rendered
@@ -53,8 +53,8 @@ class ChatFormat:
 
     Args:
         tokenizer: a Hugging Face tokenizer with a chat template.
-        eos_token_ids: the ids at which the model stops; the id that the template puts after an answer ends an
-            answer.
+        eos_token_ids: the ids at which the model stops. The one that the template writes after an answer ends
+            each answer in a prompt.
 
     Raises:
         PromptError: the tokenizer has no chat template, or the template shows no text.

@@ -79,7 +79,7 @@ class Template(Protocol):
 
 @dataclass(frozen=True)
 class PlainTemplate:
-    """Our wording for base models: a headed line for each turn, a blank line between demonstrations.
+    """The wording for base models: a heading begins each turn, and a blank line separates demonstrations.
 
     Attributes:
         user: the heading of a user's turn.

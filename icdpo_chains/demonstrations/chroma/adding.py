@@ -32,8 +32,7 @@ class AddReport:
         added: new demonstrations and new votes.
         updated: known demonstrations with changed metadata.
         unchanged: known demonstrations, or duplicates within the import.
-        places: for each demonstration that became part of a pair, the id of the pair, by the demonstration's
-            own id.
+        places: by a demonstration's own id, the id of the pair that it became part of.
     """
 
     added: int = 0

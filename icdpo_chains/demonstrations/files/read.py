@@ -63,12 +63,12 @@ def read_demonstrations(
         all_pairs: return all pairs of a ranked list of answers, instead of the best against the worst.
         threshold: the least rating of a good answer; lower ratings are bad. By default it follows from the
             range of the file's ratings.
-        pair_thumbs: return ups and downs of one prompt as pairs after the file's last row; otherwise each one
-            alone, in order. Ratings, verdicts that are numbers, and messages of trees always wait for the
-            last row.
+        pair_thumbs: combine thumbs up and thumbs down on the same prompt into pairs, and return these after
+            the file's last row; otherwise each thumb is returned alone, in the file's order. Ratings,
+            verdicts that are numbers, and messages of trees always wait for the last row.
         verdict: the verdicts for the first and for the second of two answers, such as `("0", "1")`; all
-            others are ties. By default a verdict names the answer, or the numbers of the whole file show what
-            they mean.
+            others are ties. By default a verdict must name the answer, or be a number whose meaning is clear
+            from the whole file.
         report: receives the counts of shapes and skipped rows.
 
     Yields:
@@ -77,9 +77,9 @@ def read_demonstrations(
     Raises:
         FileNotFoundError: there is no such file.
         UnknownFormatError: the format is unknown (raised by the call itself), or the columns of the first row
-            fit no known shape, or the numbers of the whole file do not show what they mean (raised during
-            reading). A later row with other columns is refused. Among
-            several files, only the unknown file is refused.
+            fit no known shape, or the meaning of its numbers is not clear from the whole file (raised
+            during reading). A later row with other columns is refused. Among several files, only the unknown
+            file is refused.
         OSError: the file can't be opened or read.
         InvalidInputError: the threshold is not finite.
     """

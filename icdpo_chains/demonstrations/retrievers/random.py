@@ -25,7 +25,7 @@ class RandomRetriever:
     The same seed and prompt give the same draw.
 
     Args:
-        source: a store, for its demonstrations with a chosen answer, or a sequence of demonstrations.
+        source: a sequence of demonstrations; or a store, of which those with a chosen answer are drawn.
         k: the number of demonstrations to return.
         seed: the seed of the draw.
     """

@@ -35,8 +35,8 @@ class Threshold:
 
     Attributes:
         min_similarity: the least cosine between the prompts, 0 to 1; `None` for no limit.
-        min_bm25: the least BM25 score, 0 or more; demonstrations without a common word with the question have
-            0. `None` for no limit.
+        min_bm25: the least BM25 score, 0 or more; a demonstration that shares no word with the question
+            has 0. `None` for no limit.
         substitute: the substitute if no demonstration is like the question: `"general"` for a fixed few (see
             `GeneralDemonstrations`), `"none"` for the instructions alone.
 

@@ -38,13 +38,13 @@ class TransformersPolicy(ProcessLocal):
         model: a `transformers` causal language model, in evaluation mode, on its device.
         tokenizer: its tokenizer.
         name: the name in results; by default the model's name or path.
-        max_rows: the most candidates to decode together; the others wait, and a single request with more
-            candidates runs alone. By default 64 on a CPU and 256 elsewhere, and always as few as the free
-            memory can hold.
+        max_rows: the maximum number of candidates to decode together; the others wait, and a single request
+            with more candidates runs alone. By default 64 on a CPU and 256 elsewhere, and always as few as
+            the free memory can hold.
         pack_weights: on a CPU, keep a second copy of the weights that is faster to compute with; by default
             if it takes no more than 4 GiB.
         prefix_cache: the bytes of key-value states to keep for prompts with the same beginning; 0 keeps none.
-        max_waiting: the most requests of other threads that may wait; further requests raise
+        max_waiting: the maximum number of requests of other threads that may wait; further requests raise
             `QueueFullError`.
     """
 
@@ -118,7 +118,7 @@ class TransformersPolicy(ProcessLocal):
                 float16 on older GPUs and float32 elsewhere.
             device: `"cuda"`, `"mps"`, `"cpu"`, ...; by default the first of these that is available.
             device_map: the devices of the layers, such as `"auto"`, in place of `device`.
-            max_memory: with a device map, the most memory of each device, such as
+            max_memory: with a device map, the maximum memory of each device, such as
                 `{0: "20GiB", "cpu": "60GiB"}`.
             quantization: `"4bit"` or `"8bit"`: quantizes the weights by bitsandbytes while they are loaded.
                 Checkpoints that are quantized already load as they are.
