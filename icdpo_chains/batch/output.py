@@ -31,7 +31,7 @@ class JobOutput(AbstractContextManager["JobOutput"]):
     that a stop cut off. One process writes at a time.
 
     Args:
-        path: the output, `.jsonl`; created with its directories if it does not exist.
+        path: the output, `.jsonl`, or a link to one; created with its directories if it does not exist.
         settings: JSON values by name. A `seed` of `None` takes the job's first seed, or draws one.
         count: returns the number of rows in the input; called once per job.
         retry_failed: remove the failed rows, so that they are answered again.
@@ -44,7 +44,8 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         failed: the number of rows in the file that contain an error.
 
     Raises:
-        InvalidInputError: the file belongs to a job with other settings, to no job, or to a running job.
+        InvalidInputError: the file belongs to a job with other settings, to no job, or to a running job; it or
+            a file of the job beside it is a pipe, a directory or a link.
         ICDPOError: the file can't be written.
     """
 
@@ -57,12 +58,16 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         retry_failed: bool = False,
     ) -> None:
         self.path = Path(path)
-        self._job = self.path.with_name(self.path.name + JOB)
         if self.path.suffix != ".jsonl":
             raise InvalidInputError(f"{self.path} must end in .jsonl: the job writes one line per row")
+        if self.path.is_symlink():  # two names of one file are one output, with one lock
+            self.path = Path(os.path.realpath(self.path))
+        self._job = self.path.with_name(self.path.name + JOB)
+        self._lock = self.path.with_name(f"{self.path.name}.lock")
         with _disk_errors_explained(self.path), ExitStack() as opened:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(f"{self.path}.lock")
+            self._check_files()
+            lock = FileLock(self._lock)
             try:
                 lock.acquire(blocking=False)
             except Timeout:
@@ -114,6 +119,12 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _check_files(self) -> None:
+        """Refuses pipes, which would be waited for, and links, whose targets belong to somebody else."""
+        for file in (self.path, self._job, self._lock):
+            if file.is_symlink() or (file.exists() and not file.is_file()):
+                raise InvalidInputError(f"{file} is not a regular file: remove it, or name another output")
 
     def _settle(self, settings: dict[str, Any], count: Callable[[], int]) -> tuple[int, int]:
         """Returns the seed and the number of rows, of the continued job or of a new one."""

@@ -36,3 +36,12 @@ def test_a_link_at_the_place_of_the_unfinished_file_is_never_followed(
     with pytest.raises(FileExistsError), atomic_file(tmp_path / "a.json"):
         pass
     assert target.read_text() == "mine"
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("secret")
+    path.chmod(0o600)
+    with atomic_file(path) as file:
+        file.write(b"new")
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.files.byte_source import ByteSource
+from icdpo_chains.demonstrations.files.byte_source import ByteSource, as_utf8
 from icdpo_chains.demonstrations.files.json_rows import json_rows
 from icdpo_chains.demonstrations.files.read import RefusedRow, read_demonstrations
 from icdpo_chains.demonstrations.files.shapes import prompt_row, read_row
@@ -66,7 +66,8 @@ def read_prompt_rows(
         yield from read_demonstrations(path, on_refused=on_refused)
         return
     with ByteSource(file) as source:
-        for line, row in _READERS[suffix](source):
+        text, _ = as_utf8(source, table=False)
+        for line, row in _READERS[suffix](text):
             try:
                 if isinstance(row, DemonstrationError):
                     raise row

@@ -113,3 +113,39 @@ def test_numbers_that_json_lacks_become_null(tmp_path: Path) -> None:
     line = (tmp_path / "out.jsonl").read_bytes()
     assert line.isascii()
     assert json.loads(line) == {"row": 1, "score": None, "text": "é\u2028"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("kind", ["pipe", "directory", "link", "dangling link"])
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.job.json", "out.jsonl.lock"])
+def test_no_pipe_directory_or_link_is_waited_for_or_written(tmp_path: Path, name: str, kind: str) -> None:
+    file, target = tmp_path / name, tmp_path / "target"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "directory":
+        file.mkdir()
+    elif name == "out.jsonl":
+        os.mkfifo(target)  # a link to a file is a name of it
+        file.symlink_to(target)
+    else:
+        if kind == "link":
+            target.write_text("mine")
+        file.symlink_to(target)
+    with pytest.raises(InvalidInputError, match=r"is not a regular file: remove it, or name another output"):
+        opened(tmp_path)
+    assert {found.name for found in tmp_path.iterdir()} <= {name, "target"}
+    if target.is_file():
+        assert target.read_text() == "mine"
+
+
+def test_two_names_of_one_file_are_one_output(tmp_path: Path) -> None:
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "out.jsonl").symlink_to(tmp_path / "out.jsonl")
+    with opened(tmp_path) as output:
+        output.append([{"row": 1}, {"row": 2, "error": {"type": "PolicyError"}}])
+        with pytest.raises(InvalidInputError, match="is open in another process"):
+            opened(tmp_path / "link")
+    with opened(tmp_path / "link", retry_failed=True) as output:
+        assert output.done == {1}
+    assert (tmp_path / "link" / "out.jsonl").is_symlink()
+    assert records(tmp_path / "out.jsonl") == [{"row": 1}]

@@ -29,6 +29,15 @@ def test_a_text_file_has_a_prompt_a_line(tmp_path: Path) -> None:
     assert read(file) == (["One {x}", "Two", "Three"], [4])
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_are_read_as_in_preference_files(tmp_path: Path, encoding: str) -> None:
+    """PowerShell writes UTF-16: each line looked like a prompt with zeros between its letters."""
+    file, lines = tmp_path / "prompts.txt", tmp_path / "prompts.jsonl"
+    file.write_text("One é\nTwo\n", encoding)
+    lines.write_text('{"prompt": "One é"}\n{"prompt": "Two"}\n', encoding)
+    assert read(file) == read(lines) == (["One é", "Two"], [])
+
+
 @pytest.mark.parametrize(
     ("row", "prompt"),
     [
