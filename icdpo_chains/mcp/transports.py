@@ -11,11 +11,15 @@ from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
 from icdpo_chains.network import bears_key
+from icdpo_chains.server.limits import ServerLimits
 
 if TYPE_CHECKING:
     from mcp.server.fastmcp import FastMCP
 
 __all__ = ["protocol_output", "run_http", "run_stdio"]
+
+_MOST_BYTES = 4 * 2**20
+"""The largest body in bytes; the limit of newer versions of the SDK."""
 
 _LINGER = 10
 """Seconds for answers in progress to finish when the server stops."""
@@ -65,12 +69,18 @@ def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = Non
     """
     import uvicorn
 
+    from icdpo_chains.mcp.whole_bodies import WholeBodies
+    from icdpo_chains.server.middleware.body_limit import BodyLimit
+    from icdpo_chains.server.timed_protocol import TimedProtocol
+
     if api_key is not None and server.settings.transport_security is not None:
         server.settings.transport_security.enable_dns_rebinding_protection = False
     app = server.streamable_http_app()
+    app.add_middleware(WholeBodies)
+    app.add_middleware(BodyLimit, most=_MOST_BYTES, seconds=ServerLimits.body_timeout)
     if api_key is not None:
         app.add_middleware(_KeyDemanded, key=api_key)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_LINGER)
+    config = uvicorn.Config(app, http=TimedProtocol, log_level="warning", timeout_graceful_shutdown=_LINGER)
 
     class Server(uvicorn.Server):
         def handle_exit(self, sig: int, frame: Any) -> None:

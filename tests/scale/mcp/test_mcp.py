@@ -183,6 +183,16 @@ async def test_a_web_page_of_another_name_is_not_answered(tmp_path: Path) -> Non
                 assert answer.status_code == status
 
 
+async def test_a_large_body_is_refused_without_a_traceback(tmp_path: Path) -> None:
+    with running(tmp_path / "store") as (url, server):
+        headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(url, content=b" " * (5 << 20), headers=headers)
+            assert answer.status_code == 413
+        server.send_signal(signal.SIGTERM)
+        assert "Traceback" not in server.stderr.read()  # type: ignore[union-attr]
+
+
 async def test_other_addresses_demand_the_key(tmp_path: Path) -> None:
     key = "a-key-of-the-test"
     with running(tmp_path / "store", "--host", "0.0.0.0", ICDPO_API_KEY=key) as (url, server):
