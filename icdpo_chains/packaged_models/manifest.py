@@ -29,8 +29,7 @@ def write_manifest(directory: Path, identity: Mapping[str, Any]) -> None:
         directory: the complete directory.
         identity: the source of the files; JSON values by name.
     """
-    files = {path.relative_to(directory).as_posix(): path for path in sorted(directory.rglob("*"))}
-    files = {name: path for name, path in files.items() if path.is_file()}
+    files = _files(directory)
     hashes = "".join(f"{sha256_of(path)}  {name}\n" for name, path in files.items())
     (directory / HASHES).write_text(hashes, "utf-8")
     sizes = {name: path.stat().st_size for name, path in files.items()}
@@ -38,13 +37,18 @@ def write_manifest(directory: Path, identity: Mapping[str, Any]) -> None:
 
 
 def is_ready(directory: Path, identity: Mapping[str, Any]) -> bool:
-    """Returns whether a directory has this source, and all its files with their sizes."""
+    """Returns whether a directory has this source, its files with their sizes, and no other files.
+
+    transformers also loads files that no model needs, such as an adapter or a template beside the weights.
+    Hidden files, such as those of file managers, are loaded by nothing.
+    """
     try:
         manifest = json.loads((directory / MANIFEST).read_text("utf-8"))
         files = manifest.pop("files")
         return (
             bool(manifest == identity)
             and (directory / HASHES).is_file()
+            and all(name in (*files, MANIFEST, HASHES) or _is_hidden(name) for name in _files(directory))
             and all((directory / name).stat().st_size == size for name, size in files.items())
         )
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
@@ -69,3 +73,16 @@ def is_intact(directory: Path, identity: Mapping[str, Any]) -> bool:
         return False
     _intact.add(key)
     return True
+
+
+def _files(directory: Path) -> dict[str, Path]:
+    """Returns all entries of a directory except directories, by their names relative to it."""
+    return {
+        path.relative_to(directory).as_posix(): path
+        for path in sorted(directory.rglob("*"))
+        if path.is_symlink() or not path.is_dir()
+    }
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))

@@ -123,6 +123,30 @@ def test_planted_files_of_the_same_size_are_noticed_at_the_next_use(shelf, hashe
     assert (path / "config.json").read_text() == "{}"
 
 
+@pytest.mark.parametrize("name", ["adapter_config.json", "chat_template.jinja", "2_Dense/config.json"])
+@pytest.mark.parametrize("link", [False, True], ids=["file", "link"])
+def test_additional_files_are_removed_at_the_next_use(shelf, tmp_path, name, link):
+    """transformers loads an adapter or a template that is beside the weights."""
+    path = catalog.fetch("tiny")
+    planted = path / name
+    planted.parent.mkdir(exist_ok=True)
+    if link:
+        planted.symlink_to(tmp_path / "elsewhere")
+    else:
+        planted.write_text("{}")
+    assert not catalog.is_cached("tiny")
+    assert catalog.fetch("tiny") == path
+    assert not planted.is_symlink()
+    assert not planted.exists()
+
+
+def test_hidden_files_cost_nothing(shelf):
+    """Finder writes `.DS_Store`; without a network, building again would fail."""
+    path = catalog.fetch("tiny")
+    (path / ".DS_Store").write_text("")
+    assert catalog.is_cached("tiny")
+
+
 def test_a_newer_converter_makes_it_again(shelf, monkeypatch):
     catalog.fetch("tiny")
     monkeypatch.setattr(catalog, "CONVERTER_VERSION", catalog.CONVERTER_VERSION + 1)
