@@ -27,6 +27,7 @@ from icdpo_chains.server.middleware.access_log import AccessLog
 from icdpo_chains.server.middleware.authentication import Authentication, LoopbackOnly
 from icdpo_chains.server.middleware.body_limit import BodyLimit
 from icdpo_chains.server.middleware.foreign_pages import NoForeignPages
+from icdpo_chains.server.middleware.shutdown import CancelledByShutdown
 from icdpo_chains.server.queue import Queue
 from icdpo_chains.server.recent_answers import RecentAnswers
 from icdpo_chains.server.service import Service
@@ -85,6 +86,7 @@ def build_app(
     app.include_router(health.router)
     errors.install(app)
     _describe_errors(app)
+    app.add_middleware(CancelledByShutdown, queue=queue)
     app.add_middleware(BodyLimit, most=limits.max_body_bytes, seconds=limits.body_timeout)
     app.add_middleware(NoForeignPages)
     if api_key is None:

@@ -15,7 +15,7 @@ from fastapi import Request
 from icdpo_chains.concurrency import cancellation
 from icdpo_chains.server.errors import APIError
 
-__all__ = ["CLIENT_CLOSED", "Queue", "wait_for"]
+__all__ = ["CLIENT_CLOSED", "Queue", "shutting_down", "wait_for"]
 
 T = TypeVar("T")
 
@@ -64,9 +64,7 @@ class Queue:
             APIError: the queue is full (429), or the server shuts down (503).
         """
         if self.closing:
-            raise APIError(
-                503, "the server is shutting down: use another one, or try later", code="shutting_down"
-            )
+            raise shutting_down()
         if count > self._most:
             raise APIError(
                 400, f"the request has {count} questions, and the limit is {self._most}: send fewer at once"
@@ -131,6 +129,11 @@ class Queue:
             raise APIError(
                 503, "the server has shut down before the answer: ask again later", code="shutting_down"
             ) from None
+
+
+def shutting_down() -> APIError:
+    """Returns the answer to a request that comes too late."""
+    return APIError(503, "the server is shutting down: use another one, or try later", code="shutting_down")
 
 
 async def wait_for(

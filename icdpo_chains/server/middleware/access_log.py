@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 import re
@@ -16,6 +17,7 @@ __all__ = ["AccessLog", "write_to_stderr"]
 
 _ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _HEADER = "x-request-id"
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +27,9 @@ class AccessLog:
 
     The log has the endpoint's template, such as `/v1/demonstrations/{id}`, and neither query nor body: these
     hold texts. A client may send its own `X-Request-ID` of at most 64 letters, digits, `_`, `.` and `-`.
+
+    uvicorn takes the client's address from `X-Forwarded-For` if the request comes from this machine. A value that
+    is no IP address is logged as "unknown", and a method that HTTP does not define as "other".
 
     Args:
         app: the application that it wraps.
@@ -41,8 +46,8 @@ class AccessLog:
         given = Headers(scope=scope).get(_HEADER, "")
         fields = {
             "id": given if _ID.fullmatch(given) else secrets.token_hex(8),
-            "client": (scope.get("client") or ("unknown", 0))[0],
-            "method": scope["method"],
+            "client": _address(scope),
+            "method": scope["method"] if scope["method"] in _METHODS else "other",
             "endpoint": "other",
             "status": 500,
             "seconds": 0.0,
@@ -65,6 +70,13 @@ class AccessLog:
                 fields,
                 extra={"request": fields},
             )
+
+
+def _address(scope: Scope) -> str:
+    try:
+        return str(ipaddress.ip_address((scope.get("client") or ("", 0))[0].partition("%")[0]))
+    except ValueError:
+        return "unknown"
 
 
 class _AsJson(logging.Formatter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -59,5 +60,35 @@ def test_a_shutdown_logs_no_traceback(
         assert [answer.status_code for answer in answers] == [503 if cancelled else 200] * 2
     server.join(30)
     assert not server.is_alive()
+    assert not [record for record in caplog.records if record.exc_info]
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/score"])
+def test_a_half_sent_body_gets_an_answer_at_the_end(
+    path: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(uvicorn_server, "_LINGER", 1)
+    caplog.set_level(logging.INFO)
+    app, bound, ready = create_app(HeldPolicy().core()), bind("127.0.0.1", 0), threading.Event()
+    address = bound.getsockname()
+    server = threading.Thread(target=uvicorn_server.serve, args=(app, bound, ready.set), daemon=True)
+    server.start()
+    assert ready.wait(20)
+    with socket.create_connection(address, timeout=30) as client:
+        head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        client.sendall(f'{head}Content-Length: 100\r\n\r\n{{"mess'.encode())
+        time.sleep(0.5)
+        app.state.service.queue.closing = True
+        answer = b""
+        while packet := client.recv(1 << 16):
+            answer += packet
+    server.join(30)
+    assert not server.is_alive()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"shutting_down" in answer
     assert not [record for record in caplog.records if record.exc_info]
     assert "Traceback" not in capfd.readouterr().err

@@ -6,7 +6,9 @@ import json
 import logging
 import re
 
+import httpx
 import pytest
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from icdpo_chains.server.middleware import access_log
 
@@ -38,6 +40,31 @@ async def test_a_clients_id_is_kept_if_it_is_harmless(given: str, kept: bool) ->
     async with make_client() as client:
         answer = await client.get("/health", headers={"X-Request-ID": given.encode()})
     assert (answer.headers["x-request-id"] == given) is kept
+
+
+@pytest.mark.parametrize(
+    ("sent", "logged"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        (SECRET, "unknown"),
+        ("\x9b31m", "unknown"),
+        ("1.2.3.4 GET /health 200 0.1 s x\x85icdpo: 1.2.3.4", "unknown"),
+        ("x" * 1000, "unknown"),
+    ],
+    ids=["IPv4", "IPv6", "text", "control", "forged line", "long"],
+)
+async def test_no_header_and_no_method_writes_a_text(
+    sent: str, logged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """uvicorn takes the client's address from `X-Forwarded-For`, whatever is in it."""
+    caplog.set_level(logging.INFO, logger=access_log.__name__)
+    async with make_client() as client:
+        transport = httpx.ASGITransport(ProxyHeadersMiddleware(client.app))  # type: ignore[attr-defined]
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as proxied:
+        await proxied.request("MYDOGISILL", "/health", headers={"X-Forwarded-For": sent.encode("latin-1")})
+    (line,) = [record.getMessage() for record in caplog.records if record.name == access_log.__name__]
+    assert re.fullmatch(rf"{re.escape(logged)} other /health 405 \d+\.\d+ s \w{{16}}", line)
 
 
 @pytest.mark.parametrize("as_json", [False, True])
