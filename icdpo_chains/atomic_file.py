@@ -17,9 +17,9 @@ __all__ = ["atomic_file"]
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """Yields a file to write; it replaces the file at `path` when the block ends, and not after an error.
 
-    The data are on disk before the replacement, and a replaced file keeps its permissions. The unfinished file
-    is beside `path`, has a random name and is created exclusively: neither a file of the user's nor a planted
-    link is ever written.
+    The data are on disk before the replacement, and a replaced file keeps its permissions. The unfinished
+    file is beside `path`, has a random name and is created exclusively: neither a file of the user's nor a
+    planted link is ever written.
 
     Args:
         path: the file to write or to replace.

@@ -44,8 +44,8 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         failed: the number of rows in the file that contain an error.
 
     Raises:
-        InvalidInputError: the file belongs to a job with other settings, to no job, or to a running job; it or
-            a file of the job beside it is a pipe, a directory or a link.
+        InvalidInputError: the file belongs to a job with other settings, to no job, or to a running job; it
+            or a file of the job beside it is a pipe, a directory or a link.
         ICDPOError: the file can't be written.
     """
 

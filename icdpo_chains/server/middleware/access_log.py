@@ -28,8 +28,8 @@ class AccessLog:
     The log has the endpoint's template, such as `/v1/demonstrations/{id}`, and neither query nor body: these
     hold texts. A client may send its own `X-Request-ID` of at most 64 letters, digits, `_`, `.` and `-`.
 
-    uvicorn takes the client's address from `X-Forwarded-For` if the request comes from this machine. A value that
-    is no IP address is logged as "unknown", and a method that HTTP does not define as "other".
+    uvicorn takes the client's address from `X-Forwarded-For` if the request comes from this machine. A value
+    that is no IP address is logged as "unknown", and a method that HTTP does not define as "other".
 
     Args:
         app: the application that it wraps.
