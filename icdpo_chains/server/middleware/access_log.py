@@ -44,7 +44,7 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(_HEADER, "")
-        fields = {
+        fields: dict[str, str | int | float] = {
             "id": given if _ID.fullmatch(given) else secrets.token_hex(8),
             "client": _address(scope),
             "method": scope["method"] if scope["method"] in _METHODS else "other",
