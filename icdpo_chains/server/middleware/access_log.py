@@ -44,8 +44,9 @@ class AccessLog:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get(_HEADER, "")
+        name = given if _ID.fullmatch(given) else secrets.token_hex(8)
         fields: dict[str, str | int | float] = {
-            "id": given if _ID.fullmatch(given) else secrets.token_hex(8),
+            "id": name,
             "client": _address(scope),
             "method": scope["method"] if scope["method"] in _METHODS else "other",
             "endpoint": "other",
@@ -56,7 +57,7 @@ class AccessLog:
         async def named(message: Message) -> None:
             if message["type"] == "http.response.start":
                 fields["status"] = message["status"]
-                MutableHeaders(scope=message)[_HEADER] = fields["id"]
+                MutableHeaders(scope=message)[_HEADER] = name
             await send(message)
 
         began = time.perf_counter()
