@@ -1,8 +1,8 @@
 """`Changes`: the changes that one person makes to a store, the last of which can be undone.
 
-A change is remembered by prompt: what the store held for each prompt before the change, and what it held
-afterwards. So undoing a thumb also splits the pair that the thumb became a part of, and undoing never touches
-a prompt that somebody else changed meanwhile.
+A change is remembered as the store's demonstrations of each affected prompt, before and after the change.
+Undoing a thumb therefore also splits the pair that the thumb became a part of, and never touches a prompt
+that somebody else has changed since.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ class DeviceTokenChooser:
         return Choice(tokens, table[0].tolist(), table[4].astype(np.int32).view(np.float32).tolist())
 
     def _scores(self, logits: torch.Tensor, position: int) -> torch.Tensor:
-        """Returns what the tokens are chosen by, in the order of `TokenChooser`."""
+        """Returns the logits after all adjustments, which are made in the order of `TokenChooser`."""
         if position < self._longest_minimum:
             barred = logits.index_fill(-1, self._eos, -torch.inf)
             logits = torch.where(self._minimum > position, barred, logits)

@@ -1,8 +1,8 @@
-"""`order_of`: what the verdicts of a file mean, if they are numbers.
+"""`order_of`: the meaning of a file's verdicts, if they are numbers.
 
 A number such as 1 can mean the second answer (counted from 0), the first one (counted from 1), or "yes, the
-first one is better". The names of the answers and all numbers of the file decide; where they do not, the file
-is refused.
+first one is better". The names of the answers and all numbers of the file decide; a file whose numbers remain
+unclear is refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def order_of(ballot: Ballot, values: Collection[str]) -> Mapping[str, int]:
         values: all its verdicts: whole numbers as text.
 
     Raises:
-        UnknownFormatError: the verdicts do not show what they mean.
+        UnknownFormatError: the meaning of the verdicts is not clear.
     """
     given = set(values)
     names = {ballot.ends[0]: 0, ballot.ends[1]: 1}
