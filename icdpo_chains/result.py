@@ -141,8 +141,7 @@ class ICDPOResult:
                 )
             if blank:
                 raise NoCandidateError(
-                    f"{none} has an answer: the model stopped at the end of its thought. Sample more (n), or "
-                    "turn thinking off"
+                    f"{none} has an answer after its thought: sample more (n), or turn thinking off"
                 )
             raise NoCandidateError(
                 f"{none} can be scored: they are blank, or their "

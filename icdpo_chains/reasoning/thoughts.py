@@ -207,7 +207,7 @@ class ThoughtReader:
         thought = self.split(token_ids, text, tokenizer)
         if thought.num_tokens and any(each.opening.startswith(thought.answer) for each in self.tags):
             return ""  # another thought may follow
-        return thought.answer
+        return thought.answer.rstrip("\N{REPLACEMENT CHARACTER}")  # half a character of a call
 
     def thought_tokens(self, token_ids: Sequence[int], tokenizer: Any, *, ended: bool = True) -> int | None:
         """Returns the number of leading tokens of the thought; `None` for an unfinished thought.

@@ -23,7 +23,7 @@ from typing_extensions import NotRequired
 
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration
-from icdpo_chains.errors import ContextOverflowError
+from icdpo_chains.errors import ContextOverflowError, NoCandidateError
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.sampling import MAX_CANDIDATES
@@ -55,7 +55,8 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
 
     For `create_agent` with any model, including models behind an API: the local policy only scores. A final
     answer has no tool call and no structured response; all other answers pass after a single call of the
-    model. In a stream of the agent's messages, the chosen message appears as a whole, and the other
+    model. If no answer can be scored, for example because all are thoughts without an answer, the first
+    passes. In a stream of the agent's messages, the chosen message appears as a whole, and the other
     candidates never appear.
 
     If the conversation does not fit the local policy, the policy scores with the end of the conversation: the
@@ -144,13 +145,17 @@ class ICDPOMiddleware(AgentMiddleware[ICDPOState, Any, Any]):
         conversation: Sequence[Message],
         found: Sequence[RetrievedDemonstration],
         responses: Sequence[ModelResponse[Any] | BaseException],
-    ) -> ExtendedModelResponse[Any]:
+    ) -> ModelResponse[Any] | ExtendedModelResponse[Any]:
         candidates = [answer for answer in map(_final, responses) if answer is not None]
         for error in responses:
             if isinstance(error, BaseException):
                 _logger.warning("a candidate is missing because the model failed: %r", error)
         found = found or self.icdpo.retrieve(conversation, k=self.k)
-        result = self._ranked(conversation, found, [candidate.text for candidate in candidates])
+        try:
+            result = self._ranked(conversation, found, [candidate.text for candidate in candidates])
+        except NoCandidateError as error:
+            _logger.warning("the model's answer passes unscored: %s", error)
+            return ModelResponse(result=[candidates[0]])
         winner = with_score_table(candidates[result.best.index], result)
         return ExtendedModelResponse(
             model_response=ModelResponse(result=[winner]),

@@ -258,3 +258,10 @@ def test_the_beginning_of_an_answer_opens_the_thought(text: str) -> None:
         thought = core.policy.tokenizer("\n</think>\n\n").input_ids
         given = core.score(prompt, ["Yes."]).best
         assert given.reasoning_tokens == len(thought), "the given answer follows a closed thought"
+
+
+def test_half_a_character_of_a_call_is_not_streamed() -> None:
+    tokenizer, text = byte_tokenizer(), "<think>Hm.</think><|channel|>commentary to=Zürich"
+    ids, reader = tokenizer(text).input_ids, ThoughtReader()
+    for end in range(len(ids)):
+        assert text.partition("</think>")[2].startswith(reader.so_far(ids[:end], "", tokenizer))

@@ -62,7 +62,7 @@ def test_a_result_without_an_answer_is_an_error_with_its_reason() -> None:
         result(candidate("", -math.inf)).checked()
     with pytest.raises(NoCandidateError, match="still thinking at the longest length"):
         result(candidate("", -math.inf, reasoning="Hm.", finish_reason="length")).checked()
-    with pytest.raises(NoCandidateError, match="stopped at the end of its thought"):
+    with pytest.raises(NoCandidateError, match="has an answer after its thought"):
         result(candidate("", -math.inf, reasoning="Hm.")).checked()
 
 

@@ -263,3 +263,16 @@ def test_every_candidate_is_traced(core: ICDPO) -> None:
     listener = Listener()
     agent(scripted(RUDE, KIND), core).invoke(QUESTION, {"callbacks": [listener]})
     assert listener.ended == 2
+
+
+@pytest.mark.parametrize("way", ["invoke", "ainvoke"])
+async def test_thoughts_without_an_answer_do_not_end_the_agent(
+    core: ICDPO, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = [f"<think>{KIND}", f"<think>{RUDE}</think>"]
+    asked = agent(scripted(*cut), core)
+    state = await asked.ainvoke(QUESTION) if way == "ainvoke" else asked.invoke(QUESTION)
+    assert state["messages"][-1].text == cut[0]
+    assert "passes unscored: none of the 2 candidates has an answer after its thought" in caplog.text
+    state = agent(scripted(cut[0], f"<think>{RUDE}</think>{KIND}"), core).invoke(QUESTION)
+    assert state["messages"][-1].text == f"<think>{RUDE}</think>{KIND}"
