@@ -19,6 +19,8 @@ from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.callbacks import CallbackManager, CBEventType, LlamaDebugHandler, TokenCountingHandler
 from llama_index.core.chat_engine import SimpleChatEngine
 from llama_index.core.llms import ChatMessage
+from llama_index.core.program import LLMTextCompletionProgram
+from llama_index.core.types import BasePydanticProgram
 from pydantic import BaseModel, ValidationError
 
 from icdpo_chains import (
@@ -232,10 +234,11 @@ async def test_structured_prediction_takes_the_candidate_that_fits(form: str) ->
     assert llm.structured_predict(Person, prompt, x="she") == ada
     assert await llm.astructured_predict(Person, prompt, x="she") == ada
     assert llm.as_structured_llm(Person).complete("Who?").raw == ada
-    *_, last = llm.stream_structured_predict(Person, prompt, x="she")
-    assert last.name == "Ada"
-    *_, last = [item async for item in await llm.astream_structured_predict(Person, prompt, x="she")]
-    assert last.name == "Ada"
+    if LLMTextCompletionProgram.stream_call is not BasePydanticProgram.stream_call:  # the oldest have none
+        *_, last = llm.stream_structured_predict(Person, prompt, x="she")
+        assert last.name == "Ada"
+        *_, last = [item async for item in await llm.astream_structured_predict(Person, prompt, x="she")]
+        assert last.name == "Ada"
     assert llm.complete("Who?").text == KIND
 
 
