@@ -139,7 +139,7 @@ def test_a_checkpoint_in_8_bit_floats_is_unpacked_on_a_cpu(tmp_path: Path) -> No
     twin.tokenizer.save_pretrained(tmp_path)
     weights, packed, plain = load_file(tmp_path / "model.safetensors"), {}, {}
     for name, value in weights.items():
-        packed[name] = plain[name] = value
+        packed[name] = plain[name] = value.clone()  # the file, which may be mapped, is replaced below
         if name.endswith("proj.weight"):
             rows, columns = value.shape
             blocks = value.reshape(rows // size, size, columns // size, size)
