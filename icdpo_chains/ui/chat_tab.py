@@ -27,6 +27,10 @@ _EXAMPLES = (
     "My bicycle chain keeps falling off. What can I do?",
 )
 
+# A question that was not answered returns to its field, in which the visitor may have begun the next one.
+_RETURNED = """(question, returned) => (question ?? "").includes(returned ?? "")
+    ? question : [returned, question].filter(Boolean).join("\\n")"""
+
 Updates = dict[Any, Any]
 
 
@@ -75,7 +79,8 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                 candidates = gr.HTML(elem_id="candidates", js_on_load=None)
             with gr.Accordion("Demonstrations that the model was shown", open=False):
                 shown = gr.HTML(elem_id="shown", js_on_load=None)
-    outputs = [conversation, question, status, without, candidates, shown, ask, stop]
+    returned = gr.Textbox(visible=False)
+    outputs = [conversation, question, returned, status, without, candidates, shown, ask, stop]
 
     def state(current: Session) -> Updates:
         """Returns everything that depends on the last answer."""
@@ -104,6 +109,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
             prompt = current.asked(text)
             yield {
                 question: "",
+                returned: "",
                 conversation: _messages(prompt),
                 ask: gr.Button(interactive=False),
                 stop: gr.Button(interactive=True),
@@ -116,10 +122,10 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                         current.answered(event)
         except Stopped:
             told = markup.notice("Stopped. The question is in its field again.")
-            yield {**idle, question: text, conversation: _messages(current.turns), status: told}
+            yield {**idle, returned: text, conversation: _messages(current.turns), status: told}
         except (ICDPOError, APIError, TypeError, ValueError) as error:
             told = markup.notice(error_text(error), error=True)
-            yield {**idle, question: text, conversation: _messages(current.turns), status: told}
+            yield {**idle, returned: text, conversation: _messages(current.turns), status: told}
         else:
             yield {**idle, **await asyncio.to_thread(state, current)}
 
@@ -145,7 +151,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
         outputs,
         concurrency_limit=None,
         **private,
-    )
+    ).then(None, [question, returned], question, js=_RETURNED)
     stop.click(stopped, session, None, concurrency_limit=None, **private)
     again.click(begin_again, session, outputs, **private)
     conversation.clear(begin_again, session, outputs, **private)

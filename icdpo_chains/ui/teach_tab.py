@@ -27,9 +27,8 @@ _LINE = 400
 """The maximum number of characters of a candidate in the list."""
 
 # The answer reaches the tab a moment after the tab opens: by then, the visitor may have begun to write.
-_OPENED = "() => { window.icdpoWritten = false; }"
-_WRITTEN = "() => { window.icdpoWritten = true; }"
-_UNLESS_WRITTEN = "(better, answer) => window.icdpoWritten ? better : answer"
+_OPENED = '(better) => { window.icdpoBetter = better ?? ""; }'
+_UNLESS_WRITTEN = '(better, answer) => (better ?? "") === window.icdpoBetter ? answer : better'
 
 Updates = dict[Any, Any]
 
@@ -134,8 +133,7 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
         "outputs": better,
         "js": _UNLESS_WRITTEN,
     }
-    tab.select(None, js=_OPENED)
-    better.input(None, js=_WRITTEN)
+    tab.select(None, better, js=_OPENED)
     tab.select(entered, session, outputs, **private).then(**filling)
     listing.input(selected, [listing, session], better, **private)
     opinions: tuple[tuple[gr.Button, Opinion], ...] = (
@@ -147,7 +145,7 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
     for button, opinion in opinions:
         button.click(partial(judged, opinion), [listing, better, session], outputs, **private)
     undoing.click(taken_back, session, outputs, **private)
-    again.click(None, js=_OPENED)
+    again.click(None, better, js=_OPENED)
     again.click(ask_again, session, outputs, concurrency_limit=None, **private).then(**filling)
     stop.click(stopped, session, None, concurrency_limit=None, **private)
 

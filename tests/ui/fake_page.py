@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from pathlib import Path
 
 from icdpo_chains import ICDPO, DemonstrationStore, FakePolicy, SamplingParams, TwoStageRetriever
@@ -25,9 +26,14 @@ HOSTILE = (
 
 TAUGHT = "Put it into boiling water for eight minutes."
 
+SLOW = "Which answer takes its time?"
+"""A question whose answer leaves time to stop it."""
+
 
 def answers(context: str) -> list[str]:
     """What the policy says: what it was taught, once it stands among its demonstrations."""
+    if SLOW in context:
+        time.sleep(10)
     if "hostile" in context:
         return [HOSTILE, "A short answer.", "Another answer."]
     said = ["Just boil it somehow.", "A short answer.", "Another answer."]

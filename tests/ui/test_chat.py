@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from .conftest import refill
-from .fake_page import HOSTILE, TAUGHT
+from .fake_page import HOSTILE, SLOW, TAUGHT
 from .server import PageServer
 
 if TYPE_CHECKING:
@@ -69,16 +69,37 @@ def test_ask_teach_and_ask_again(page: Page) -> None:
     expect(page.locator("#shown")).to_contain_text(TAUGHT)
 
 
+def test_a_stopped_question_returns_and_spares_the_next_one(page: Page) -> None:
+    question = page.locator("#question textarea")
+    question.fill(SLOW)
+    page.locator("#ask").click()
+    expect(page.locator("#stop")).to_be_enabled()
+    expect(question).to_have_value("")
+    question.fill("The next one?")
+    page.locator("#stop").click()
+    expect(page.locator("#status")).to_contain_text("Stopped.")
+    expect(question).to_have_value(f"{SLOW}\nThe next one?")
+    question.fill(" ")
+    page.locator("#ask").click()
+    expect(page.locator("#status")).to_contain_text("blank")
+    expect(question).to_have_value(" ")
+
+
 def test_a_better_answer_is_kept_that_was_begun_before_the_tab_is_filled(page: Page) -> None:
     ask(page, EGG)
     held: list[Route] = []
-    page.route("**/queue/join*", held.append)
-    show_tab(page, "Teach")
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/queue/join*", hold)
+    with page.expect_request("**/queue/join*"):
+        show_tab(page, "Teach")
     page.locator("#better textarea").fill(TAUGHT)
-    expect(page.locator("#teach-question")).to_be_empty()
-    page.unroute("**/queue/join*")
+    expect(page.locator("#teach-question")).not_to_contain_text(EGG)
     for route in held:
         route.continue_()
+    page.unroute("**/queue/join*")
     expect(page.locator("#teach-question")).to_contain_text(EGG)
     expect(page.locator("#better textarea")).to_have_value(TAUGHT)
     # Another visit to the tab is about the answer again.
