@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from server import PageServer  # a module beside this script
 
-QUESTION = "How long should I boil an egg?"
-BETTER = "Eight minutes in boiling water, then into cold water. For a soft yolk, six minutes."
+QUESTION = "I am nervous about my first day at a new job. Any advice?"
+BETTER = "- Arrive ten minutes early.\n- Write down every name that you hear.\n- Ask one question an hour."
 ROWS = """question,good,bad
 How do I oil a bicycle chain?,One drop on each link. Then wipe the chain dry.,Use butter.
 Which hobby is quiet?,Drawing: you need a pencil and paper.,Drums.
@@ -37,7 +37,7 @@ def main(directory: Path) -> None:
         store = Path(scratch, "store")
         with DemonstrationStore(store) as opened:
             opened.add(list(starter_demonstrations())[:8])
-        options = ["--n", "4", "--k", "1", "--max-tokens", "40", "--seed", "3"]
+        options = ["--n", "4", "--k", "2", "--max-tokens", "64", "--seed", "4"]
         server = PageServer.real(store, Path(scratch, "log"), *options)
         server.start()
         try:
@@ -70,7 +70,7 @@ def visit(page: Page, directory: Path, scratch: Path) -> None:
     expect(page.locator("#difference")).to_contain_text("New demonstrations")
     picture(page, directory, "teach")
     page.get_by_role("tab", name="Demonstrations").click()
-    page.locator("#demonstrations-query textarea, #demonstrations-query input").first.fill("boiling an egg")
+    page.locator("#demonstrations-query textarea, #demonstrations-query input").first.fill("a new job")
     page.get_by_role("button", name="Search").click()
     expect(page.locator("#demonstrations-list label").first).to_contain_text("similarity")
     page.locator("#demonstrations-list label").first.click()
