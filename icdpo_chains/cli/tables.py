@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.printable import one_line, printable
+from icdpo_chains.printable import counted, one_line, printable
 from icdpo_chains.token_pieces import token_pieces
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def candidates_table(result: ICDPOResult, tokenizer: Any) -> Table:
     """
     from rich.table import Table
 
-    table = Table(title=f"{len(result.candidates)} candidates", title_justify="left", show_lines=True)
+    table = Table(title=counted(len(result.candidates), "candidate"), title_justify="left", show_lines=True)
     table.add_column("score", justify="right")
     table.add_column("tokens", justify="right")
     sampled = any(candidate.finish_reason is not None for candidate in result.candidates)
@@ -93,7 +93,11 @@ def totals(result: ICDPOResult) -> str:
     score = "S^" if result.against == "rejected" else "S"
     seconds = ", ".join(f"{stage} {value:.1f} s" for stage, value in result.timings.items())
     apart = "" if result.paired or result.against == "base" else ", retrieved apart from the chosen ones"
-    dropped = f"; {len(result.dropped)} demonstrations dropped for lack of room" if result.dropped else ""
+    dropped = (
+        f"; {counted(len(result.dropped), 'demonstration')} dropped for lack of room"
+        if result.dropped
+        else ""
+    )
     return (
         f"{result.model}; score {score} ({result.aggregate}, against {result.against}{apart}); "
         f"seed {result.seed}; "

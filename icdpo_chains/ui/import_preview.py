@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from icdpo_chains.demonstrations.file_import import FileImport, parse_columns, parse_verdict
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import counted, printable
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.changes import Changes
@@ -127,7 +127,7 @@ def _described(item: FileImport, path: Path, *, previewed: bool) -> ImportText:
         lines += item.lines(previewed=previewed)
     lines += [f"  refused {_by_fields(str(row))}" for row in item.refused[:_SHOWN]]
     if len(item.refused) > _SHOWN:
-        lines.append(f"  and {len(item.refused) - _SHOWN} more refused rows")
+        lines.append(f"  and {counted(len(item.refused) - _SHOWN, 'more refused row')}")
     if item.empty and item.failure is None:
         lines.append("no row could be used")
     # A browser sends the name alone; the directory is the server's own.

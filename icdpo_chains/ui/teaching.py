@@ -39,7 +39,7 @@ def teach(backend: Backend, session: Session, opinion: Opinion, place: int, text
     exchange = session.exchange()
     candidates = exchange.result.candidates
     if not 0 <= place < len(candidates):
-        raise InvalidInputError(f"there are {len(candidates)} candidates: select one of them")
+        raise InvalidInputError(f"no candidate is selected: select one of {len(candidates)}")
     answer = candidates[place].text
     better: str | None = None
     if opinion == "edit":

@@ -11,6 +11,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked
 from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import console, error_line, working, write_json
+from icdpo_chains.printable import counted
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -109,7 +110,7 @@ def batch(
                 _report(progress.last, out, as_json=as_json)
     if progress.last.failed:
         error_line(
-            f"{progress.last.failed} rows failed: {out} says why, and --retry-failed answers them again"
+            f"{counted(progress.last.failed, 'row')} failed: {out} says why, and --retry-failed answers again"
         )
         raise typer.Exit(1)
 

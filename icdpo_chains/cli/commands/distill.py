@@ -12,7 +12,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, error_line, working, write_json
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import counted, printable
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.files import RefusedRow
@@ -101,7 +101,7 @@ def distill(
         if last:
             _report(last[0], refused, out, as_json=as_json)
     if last[0].failed:
-        error_line(f"{len(last[0].failed)} prompts failed: the same command tries them again")
+        error_line(f"{counted(len(last[0].failed), 'prompt')} failed: the same command tries again")
         raise typer.Exit(1)
 
 

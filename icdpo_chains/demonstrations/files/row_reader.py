@@ -100,7 +100,7 @@ class RowReader:
             return Reading("your function", (made,) if isinstance(made, Demonstration) else tuple(made))
         if self._columns is not None:
             reading = read_row(_renamed(row, self._columns), all_pairs=self._all_pairs, verdict=self._verdict)
-            return Reading(f"{reading.shape}, by --columns", reading.outcomes, reading.notes)
+            return Reading(f"{reading.shape}, by the given columns", reading.outcomes, reading.notes)
         return read_row(row, all_pairs=self._all_pairs, verdict=self._verdict)
 
     def _decided(self, ballots: list[Ballot]) -> Iterator[Demonstration]:

@@ -61,8 +61,8 @@ def test_the_next_question_is_shown_what_was_taught(backend: Backend, taught: Se
 @pytest.mark.parametrize(
     ("opinion", "place", "text", "message"),
     [
-        ("good", 3, "", "there are 3 candidates"),
-        ("good", -1, "", "there are 3 candidates"),
+        ("good", 3, "", "select one of 3"),
+        ("good", -1, "", "select one of 3"),
         ("instead", 0, "", "this candidate is the answer"),
         ("edit", 0, " ", "the better answer is blank"),
         ("edit", 0, None, "unchanged"),

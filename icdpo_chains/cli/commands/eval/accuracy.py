@@ -13,6 +13,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, error_line, working, write_json
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.printable import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -154,7 +155,7 @@ def read_pairs(files: list[Path]) -> tuple[Demonstration, ...]:
     refused: list[RefusedRow] = []
     rows = read_preferences(files, on_refused=refused.append)
     if refused:
-        error_line(f"{len(refused)} rows can't be used; the first: {refused[0]}")
+        error_line(f"{counted(len(refused), 'row')} can't be used; the first: {refused[0]}")
     return rows
 
 

@@ -43,7 +43,7 @@ def test_answers_are_written_and_summed_up(run: Any, fakes: list[Any]) -> None:
 def test_failed_rows_make_the_exit_code_one(run: Any) -> None:
     done = run("prompts.jsonl", "out.jsonl", "--n", "2", "--json")
     assert done.exit_code == 1
-    assert done.stderr == "icdpo: 1 rows failed: out.jsonl says why, and --retry-failed answers them again\n"
+    assert done.stderr == "icdpo: 1 row failed: out.jsonl says why, and --retry-failed answers again\n"
     said = json.loads(done.stdout)
     assert said.pop("seconds") > 0
     assert said.pop("rows_per_minute") > 0

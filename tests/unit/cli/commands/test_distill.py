@@ -66,7 +66,7 @@ def test_failures_are_listed_and_the_same_command_goes_on(run: Any) -> None:
     assert done.exit_code == 1
     assert "prompt 2: the teacher failed: ConnectionError: gone for good\n" in done.stdout
     assert "prompts.jsonl:3: " in done.stdout
-    assert done.stderr == "icdpo: 1 prompts failed: the same command tries them again\n"
+    assert done.stderr == "icdpo: 1 prompt failed: the same command tries again\n"
     Path("prompts.jsonl").write_text('{"prompt": "cats"}\n{"prompt": "good"}\n')
     again = run("prompts.jsonl", "--json")
     assert again.exit_code == 0

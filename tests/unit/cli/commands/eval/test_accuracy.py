@@ -156,7 +156,7 @@ def test_pairs_that_do_not_fit_are_replaced_and_counted(icdpo: Any, file: str, t
     run = icdpo("eval", "accuracy", str(both), "--max-context", "900", "--pairs", "9", "--json")
     found = json.loads(run.stdout)
     assert (found["pairs"], found["skipped"]) == (8, 1)
-    assert run.stderr.startswith("icdpo: 1 rows can't be used; the first: ")
+    assert run.stderr.startswith("icdpo: 1 row can't be used; the first: ")
     run = icdpo("eval", "accuracy", file, "--max-context", "20")
     assert run.exit_code == 1
     assert "none of the 8 pairs fits into 20 tokens" in run.stderr
