@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,10 @@ def check_store(path: str | os.PathLike[str], collection: str = "demonstrations"
     fault = database_fault(directory)
     if fault is not None:
         return StoreCheck(fault, index)
-    rows = raw_records(directory, collection)
+    try:
+        rows = raw_records(directory, collection)
+    except sqlite3.DatabaseError as error:
+        return StoreCheck(str(error), index)
     if rows is None:
         raise StoreUnavailableError(
             f"there is no store in {str(directory)!r} with the collection {collection!r}: check the path"

@@ -72,6 +72,25 @@ class LocalDirectory(Place):
                 "directory, or restore it from a copy"
             ) from error
 
+    def existing(self, name: str) -> Any:
+        """Opens a collection that `look` has found.
+
+        Chroma may not find it in a damaged database, and would create a second one of this name.
+
+        Raises:
+            StoreUnavailableError: Chroma does not find it.
+        """
+        import chromadb.errors
+
+        self._client = self._open()
+        try:
+            return self._client.get_collection(name, embedding_function=None)
+        except chromadb.errors.NotFoundError:
+            raise StoreUnavailableError(
+                f"the database {DATABASE} in {self} is damaged (Chroma does not find its collection "
+                f"{name!r}): restore it from a copy"
+            ) from None
+
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Keeps other processes from changing the index, and from loading it."""

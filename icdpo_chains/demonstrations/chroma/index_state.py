@@ -200,7 +200,8 @@ def database_fault(directory: Path) -> str | None:
         with _database(directory) as database:
             if database is None:
                 return None
-            found = [row[0] for row in database.execute("PRAGMA quick_check(5)")]
+            # `quick_check` would not compare tables with their indexes.
+            found = [row[0] for row in database.execute("PRAGMA integrity_check(5)")]
     except sqlite3.DatabaseError as error:
         return str(error)
     return None if found == ["ok"] else "; ".join(found)
@@ -222,7 +223,6 @@ def raw_records(directory: Path, name: str) -> list[tuple[str, dict[str, str]]] 
         ).fetchone()
         if segment is None:
             return None
-        database.text_factory = lambda text: text.decode("utf-8", "replace")
         rows = database.execute(
             "SELECT e.embedding_id, m.string_value FROM embeddings e LEFT JOIN embedding_metadata m "
             "ON m.id = e.id AND m.key = ? WHERE e.segment_id = ? ORDER BY e.id",
@@ -241,7 +241,13 @@ def _database(directory: Path) -> Iterator[sqlite3.Connection | None]:
     # Not read-only: the next opener rolls back the unfinished transaction of a killed writer.
     database = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=60)
     with contextlib.closing(database):
-        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        # Damaged text is no reason for an exception.
+        database.text_factory = lambda text: text.decode("utf-8", "replace")
+        try:
+            known = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            tables = {name for (name,) in known}
+        except UnicodeDecodeError as error:  # SQLite's message repeats damaged text
+            raise sqlite3.DatabaseError("malformed database schema") from error
         yield database if "collections" in tables else None
 
 

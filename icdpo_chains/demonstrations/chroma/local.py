@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.demonstrations.chroma.directory import DamagedIndexError, LocalDirectory
+from icdpo_chains.demonstrations.chroma.directory import DamagedIndexError, LocalDirectory, Look
 from icdpo_chains.demonstrations.chroma.index_state import DATABASE, IndexState
 from icdpo_chains.demonstrations.chroma.place import Place
 from icdpo_chains.errors import StoreError, StoreLockedError, StoreUnavailableError
@@ -47,7 +47,7 @@ class Directory(LocalDirectory):
             look = self.look(name)
             fault = look.fault
             if fault is None:
-                collection = super().collection(name, metadata)
+                collection = self._opened(look, name, metadata)
                 try:
                     collection.count()  # loads the index
                 except Exception as error:
@@ -66,7 +66,7 @@ class Directory(LocalDirectory):
                 if found is not None:
                     self.rebuilding_mark(found.collection).touch()
                     found.forget_index(self.path)
-                return super().collection(name, metadata)
+                return self._opened(look, name, metadata)
             mark = self.writing_mark(str(collection.id))
             if look.state is None or mark.exists():
                 self._note(name)
@@ -109,6 +109,10 @@ class Directory(LocalDirectory):
                 if not self._failed:
                     self._note(collection.name)
                     mark.unlink(missing_ok=True)
+
+    def _opened(self, look: Look, name: str, metadata: Mapping[str, Any]) -> Any:
+        """Opens the collection, and creates only an unknown one."""
+        return super().collection(name, metadata) if look.state is None else self.existing(name)
 
     def _note(self, name: str) -> None:
         state = IndexState.found(self.path, name, self._checksums)
@@ -199,23 +203,18 @@ class ReadOnlyDirectory(LocalDirectory):
     def collection(self, name: str, metadata: Mapping[str, Any]) -> Any:
         """Opens the existing collection."""
         self.check_exists()
-        import chromadb.errors
-
         with self.alone():
-            fault = self.look(name).fault
-            if fault is not None:
+            look = self.look(name)
+            if look.fault is not None:
                 raise DamagedIndexError(
-                    f"the vector index in {self} is damaged ({fault}): open the store again for writing, "
-                    "which repairs its index"
+                    f"the vector index in {self} is damaged ({look.fault}): open the store again for "
+                    "writing, which repairs its index"
                 )
-            self._client = self._open()
-            try:
-                collection = self._client.get_collection(name, embedding_function=None)
-            except chromadb.errors.NotFoundError:
+            if look.state is None:
+                self._client = self._open()
                 known = ", ".join(sorted(found.name for found in self._client.list_collections())) or "none"
-                raise StoreError(
-                    f"{self} has no collection {name!r}: use one of its collections: {known}"
-                ) from None
+                raise StoreError(f"{self} has no collection {name!r}: use one of its collections: {known}")
+            collection = self.existing(name)
             collection.count()  # loads the index
             # A killed writer may have written without recording the change: its mark is new then.
             self._seen = (collection.metadata, self._marks)

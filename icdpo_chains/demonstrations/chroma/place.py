@@ -34,6 +34,8 @@ _REMEDIES = {
     "unable to open database": _WRITABLE,
     "malformed": _DAMAGED,
     "not a database": _DAMAGED,
+    "no such table": _DAMAGED,
+    "no such column": _DAMAGED,
     "expect it to be fetched": _DAMAGED,
     "disk i/o error": "check the disk, and open the store again; acknowledged changes are kept",
     "hnsw": _INDEX,

@@ -211,6 +211,50 @@ def test_a_database_that_was_emptied_is_no_empty_store(
         check_whole(store, COUNT)
 
 
+def hidden_collection(database: Path) -> None:
+    """Empties the index in which Chroma looks for a collection's name."""
+    with sqlite3.connect(database) as opened:
+        (page,) = opened.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_collections_2'"
+        ).fetchone()
+        (size,) = opened.execute("PRAGMA page_size").fetchone()
+    content = bytearray(database.read_bytes())
+    empty = bytes([0x0A, 0, 0, 0, 0]) + size.to_bytes(2, "big")
+    content[(page - 1) * size : page * size] = empty.ljust(size, b"\0")
+    database.write_bytes(content)
+
+
+def damaged_schema(database: Path) -> None:
+    """SQLite repeats a text that is not UTF-8, which Python's sqlite3 can't read."""
+    content = database.read_bytes()
+    assert b"CREATE TABLE embeddings " in content
+    database.write_bytes(content.replace(b"CREATE TABLE embeddings ", b"CREATE TABLE embe\xf3\xff\xf3  "))
+
+
+def lost_table(database: Path) -> None:
+    with sqlite3.connect(database) as opened:
+        opened.execute("ALTER TABLE embedding_metadata RENAME TO lost")
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+@pytest.mark.parametrize("damage", [hidden_collection, damaged_schema, lost_table])
+def test_a_damaged_database_is_refused_and_gets_no_second_collection(
+    tmp_path: Path, stores: dict[int, Path], damage: Callable[[Path], None], read_only: bool
+) -> None:
+    path = tmp_path / "store"
+    shutil.copytree(stores[50], path)
+    damage(path / "chroma.sqlite3")
+    assert check_store(path).database is not None
+    with (
+        pytest.raises(StoreUnavailableError, match=r"damaged.* restore it from a copy"),
+        opened(path, read_only=read_only) as store,
+    ):
+        list(store)
+    if damage is not damaged_schema:
+        with sqlite3.connect(path / "chroma.sqlite3") as database:
+            assert len(database.execute("SELECT * FROM collections").fetchall()) == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "how"), [("", ""), ("header.bin", "cut"), ("link_lists.bin", "zeroed"), (FILES[-1], "missing")]
