@@ -115,6 +115,7 @@ def answer_all(
     thinking: Thinking | None = None,
     on_progress: OnProgress | None = None,
     on_text: Callable[[str], None] | None = None,
+    on_thought: Callable[[str], None] | None = None,
 ) -> list[ICDPOResult | Exception]:
     """Takes all questions through one stage, then through the next; see `ICDPO.generate_batch`."""
     pipeline = pipeline.with_chat_template_kwargs(chat_template_kwargs, thinking)
@@ -128,7 +129,7 @@ def answer_all(
         question = pipeline.ask(
             prompt, demonstrations, n=n, sampling=sampling, seed=seed, finalists=finalists
         )
-        return question if on_text is None else question.streamed(on_text)
+        return question if on_text is None else question.streamed(on_text, on_thought)
 
     drafts = sample_each(pipeline, each, each(lay_out, conversations, found))
     each(lambda stage, draft: stage.done("sampled", answers=draft.answers), stages, drafts)

@@ -101,8 +101,7 @@ class ICDPO(Pipeline):
             policy=None if model is None or isinstance(model, (str, Path)) else model,
             store=None if store is None or isinstance(store, (str, Path)) else store,
         )
-        if sampling is not None:
-            built.sampling = sampling
+        built.sampling = sampling or built.sampling
         return built
 
     @classmethod
@@ -158,6 +157,7 @@ class ICDPO(Pipeline):
         thinking: Thinking | None = None,
         on_progress: OnProgress | None = None,
         on_text: Callable[[str], None] | None = None,
+        on_thought: Callable[[str], None] | None = None,
     ) -> ICDPOResult:
         """Answers a question.
 
@@ -172,8 +172,8 @@ class ICDPO(Pipeline):
             chat_template_kwargs: further keywords for the chat template.
             thinking: whether the model thinks, in place of the instance's setting.
             on_progress: a function that is called after each stage.
-            on_text: with one candidate, receives the growing answer in the sampling thread. It
-                must not raise. See `stream`.
+            on_text: with one candidate, receives the growing answer, in the sampling thread; must not raise.
+            on_thought: with `on_text`, receives the whole thought before the first text.
 
         Raises:
             InvalidInputError: the prompt is blank or not valid Unicode.
@@ -197,6 +197,7 @@ class ICDPO(Pipeline):
             thinking=thinking,
             on_progress=on_progress,
             on_text=on_text,
+            on_thought=on_thought,
         )
 
     def stream(self, prompt: Conversation, **options: Any) -> Generator[AnswerChunk, None, None]:
@@ -223,10 +224,9 @@ class ICDPO(Pipeline):
     ) -> list[ICDPOResult] | list[ICDPOResult | Exception]:
         """Answers several questions; the results equal those of `generate` for each, and come faster.
 
-        A `BatchPolicy` samples the candidates of all questions together.
-
         Args:
-            prompts: the questions. All are checked before the first is answered.
+            prompts: the questions. All are checked before the first is answered, and a `BatchPolicy` samples
+                the candidates of all together.
             return_exceptions: returns a question's error in place of its result.
             options: options of `generate` for all questions; each question starts from the same seed.
 

@@ -38,18 +38,27 @@ class Question:
     format: PromptFormat
     tokenizer: Any
 
-    def streamed(self, on_text: Callable[[str], None]) -> Question:
+    def streamed(
+        self, on_text: Callable[[str], None], on_thought: Callable[[str], None] | None = None
+    ) -> Question:
         """Returns the question with a stream of the answer, if one candidate is sampled.
 
         Args:
             on_text: see `ICDPO.generate`.
+            on_thought: see `ICDPO.generate`.
         """
         if self.request.n != 1:
             return self
         reader = self.request.sampling.reasoning or ThoughtReader()
 
         def report(text: str) -> None:
+            nonlocal on_thought
             answer = reader.so_far(stream.token_ids, text, self.tokenizer)
+            if answer and on_thought is not None:
+                thought = reader.split(stream.token_ids, text, self.tokenizer).reasoning
+                if thought is not None:
+                    on_thought(thought)
+                on_thought = None  # the thought is told once
             on_text(self.format.answer_so_far(answer))
 
         stream = TokenStream(report)

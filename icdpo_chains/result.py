@@ -137,7 +137,8 @@ class ICDPOResult:
             if any(item.finish_reason == "length" for item in blank):
                 raise NoCandidateError(
                     f"{none} has an answer: the model was still thinking at the longest length. Allow more "
-                    "tokens (max_new_tokens), or turn thinking off"
+                    "tokens (max_tokens; in SamplingParams max_new_tokens), close long thoughts "
+                    "(max_thinking_tokens), or turn thinking off"
                 )
             if blank:
                 raise NoCandidateError(

@@ -17,10 +17,19 @@ class LiveText:
 
     Args:
         chunk: builds the chunk for a piece of text.
+        thought_chunk: builds the chunk for the thought.
+
+    Attributes:
+        thought_sent: whether `next` has returned the thought.
     """
 
-    def __init__(self, chunk: Callable[[str], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        chunk: Callable[[str], dict[str, Any]],
+        thought_chunk: Callable[[str], dict[str, Any]] | None = None,
+    ) -> None:
         self._chunk, self._pieces = chunk, TextPieces()
+        self._thought_chunk, self._thought, self.thought_sent = thought_chunk, "", False
         self._loop = asyncio.get_running_loop()
         self._grown = asyncio.Event()
         self._text = ""
@@ -30,12 +39,20 @@ class LiveText:
         with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody reads
             self._loop.call_soon_threadsafe(self._take, text)
 
+    def put_thought(self, text: str) -> None:
+        """Receives the whole thought before the first text, from any thread."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._take_thought, text)
+
     async def grown(self) -> None:
         """Waits for a new piece."""
         await self._grown.wait()
 
     def next(self) -> dict[str, Any] | None:
-        """Returns the chunk of the text since the last call, if there is any."""
+        """Returns the chunk of the thought, then of the text since the last call, if there is any."""
+        if self._thought and self._thought_chunk is not None and not self.thought_sent:
+            self.thought_sent = True
+            return self._thought_chunk(self._thought)  # the text that follows stays announced
         self._grown.clear()
         piece = self._pieces.piece(self._text)
         return self._chunk(piece) if piece else None
@@ -43,6 +60,9 @@ class LiveText:
     def rest(self, text: str) -> str:
         """Returns the end of the answer that no chunk contained."""
         return self._pieces.piece(text)
+
+    def _take_thought(self, text: str) -> None:
+        self._thought = text
 
     def _take(self, text: str) -> None:
         if len(text) > len(self._text):

@@ -111,6 +111,7 @@ class Service:
         conversations: Sequence[Sequence[Message]],
         options: dict[str, Any],
         on_text: Callable[[str], None] | None = None,
+        on_thought: Callable[[str], None] | None = None,
         *,
         name: str,
         returned: int,
@@ -121,6 +122,7 @@ class Service:
             conversations: the questions.
             options: of `ICDPO.generate`.
             on_text: see `ICDPO.generate`, for a single question with a streamed answer.
+            on_thought: see `ICDPO.generate`.
             name: the id of the response.
             returned: the number of returned candidates for each question.
 
@@ -134,7 +136,8 @@ class Service:
             if on_text is None:
                 results: list[ICDPOResult] = self.icdpo.generate_batch(conversations, **options)
             else:
-                results = [self.icdpo.generate(conversations[0], on_text=on_text, **options)]
+                told: dict[str, Any] = {"on_text": on_text, "on_thought": on_thought}
+                results = [self.icdpo.generate(conversations[0], **told, **options)]
             for result in results:
                 self.metrics.answered(result)
             if self.store is not None:

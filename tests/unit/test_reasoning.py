@@ -265,3 +265,18 @@ def test_half_a_character_of_a_call_is_not_streamed() -> None:
     ids, reader = tokenizer(text).input_ids, ThoughtReader()
     for end in range(len(ids)):
         assert text.partition("</think>")[2].startswith(reader.so_far(ids[:end], "", tokenizer))
+
+
+@pytest.mark.parametrize("thought", ["<think>a</think><think>b</think>\n", ""])
+def test_the_thought_is_told_once_before_the_first_text(thought: str) -> None:
+    told: list[tuple[str, str]] = []
+    make_core((f"{thought}{KIND}",), n=1).generate(
+        "My bike broke.",
+        on_text=lambda text: told.append(("text", text)),
+        on_thought=lambda text: told.append(("thought", text)),
+    )
+    thoughts = [item for item in told if item[0] == "thought"]
+    assert thoughts == ([("thought", "a\nb")] if thought else [])
+    shown = [item for item in told if item[1]]
+    assert shown[: len(thoughts)] == thoughts
+    assert KIND.startswith(shown[-1][1])

@@ -78,10 +78,9 @@ async def chat_completions(request: Request, body: ChatRequest) -> ChatCompletio
             "model": service.model_name,
         }
         # The best of several candidates is known only when all have ended.
-        live = LiveText(lambda piece: _chunk(head, 0, {"content": piece})) if options["n"] == 1 else None
-        task = service.generate(
-            [conversation], options, None if live is None else live.put, name=name, returned=n
-        )
+        live = _live(head) if options["n"] == 1 else None
+        told = () if live is None else (live.put, live.put_thought)
+        task = service.generate([conversation], options, *told, name=name, returned=n)
         first = [_chunk(head, i, {"role": "assistant", "content": ""}) for i in range(n)]
         with_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
         return await EventStream.begun(
@@ -112,7 +111,8 @@ def _chunks(
     head: dict[str, Any], result: ICDPOResult, n: int, with_usage: bool, live: LiveText | None
 ) -> Iterator[dict[str, Any]]:
     for i, candidate in enumerate(result.candidates[:n]):
-        for piece in pieces(candidate.reasoning or ""):
+        sent = live is not None and live.thought_sent
+        for piece in () if sent else pieces(candidate.reasoning or ""):
             yield _chunk(head, i, {"reasoning_content": piece})
         for piece in pieces(candidate.text if live is None else live.rest(candidate.text)):
             yield _chunk(head, i, {"content": piece})
@@ -122,6 +122,13 @@ def _chunks(
         yield last
     if with_usage:
         yield {**head, "choices": [], "usage": usage([result], n).model_dump()}
+
+
+def _live(head: dict[str, Any]) -> LiveText:
+    return LiveText(
+        lambda piece: _chunk(head, 0, {"content": piece}),
+        lambda thought: _chunk(head, 0, {"reasoning_content": thought}),
+    )
 
 
 def _chunk(

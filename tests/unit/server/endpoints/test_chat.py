@@ -286,6 +286,8 @@ async def test_the_thought_stands_beside_the_answer() -> None:
     deltas = [chunk["choices"][0]["delta"] for chunk in events(await ask(core, stream=True))]
     assert "".join(delta.get("content", "") for delta in deltas) == KIND
     assert "".join(delta.get("reasoning_content", "") for delta in deltas) == "Hm, a bike."
+    parts = [name for delta in deltas for name in ("reasoning_content", "content") if delta.get(name)]
+    assert parts == sorted(parts, reverse=True), "clients show the thought above the answer"
 
 
 async def test_keywords_reach_the_chat_template() -> None:
