@@ -133,7 +133,7 @@ def write_all(
     """Writes records as they arrive, and reports the progress.
 
     Raises:
-        ICDPOError: the output can't be written, or rows are missing at the end.
+        ICDPOError: the output can't be written or was changed, or rows are missing at the end.
     """
     began, there = time.perf_counter(), len(output.done)
     report = JobReport(output.rows, there, failed=output.failed)
@@ -147,6 +147,7 @@ def write_all(
         )
         if on_progress is not None:
             on_progress(report)
+    output.check()
     missing = output.rows - len(output.done)
     if missing:
         raise ICDPOError(

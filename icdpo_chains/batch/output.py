@@ -93,8 +93,10 @@ class JobOutput(AbstractContextManager["JobOutput"]):
             records: JSON values with the number of their `row`.
 
         Raises:
-            ICDPOError: the disk is full or gone; the file then has none of these records.
+            ICDPOError: the disk is full or gone, or another program changed the file; the file then has none
+                of these records.
         """
+        self.check()
         fresh: dict[int, Mapping[str, Any]] = {}
         for record in records:
             if record["row"] not in self.done:
@@ -110,6 +112,23 @@ class JobOutput(AbstractContextManager["JobOutput"]):
         self._size += len(data)
         self.done.update(fresh)
         self.failed += sum(record.get("error") is not None for record in fresh.values())
+
+    def check(self) -> None:
+        """Checks that the files are those which the job has written.
+
+        Raises:
+            ICDPOError: another program removed, replaced or changed one of them.
+        """
+        try:
+            found = self.path.stat()
+            own = os.path.samestat(found, os.fstat(self._file.fileno())) and found.st_size == self._size
+        except FileNotFoundError:
+            own = False
+        if not own or not self._job.exists():
+            raise ICDPOError(
+                f"another program removed or changed {self.path} or {self._job.name} while the job ran: run "
+                "the same command again with another output, and leave its files alone until the end"
+            )
 
     def close(self) -> None:
         """Closes the file, with all appended records."""

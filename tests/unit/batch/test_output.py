@@ -149,3 +149,30 @@ def test_two_names_of_one_file_are_one_output(tmp_path: Path) -> None:
         assert output.done == {1}
     assert (tmp_path / "link" / "out.jsonl").is_symlink()
     assert records(tmp_path / "out.jsonl") == [{"row": 1}]
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "cut", "grown", "emptied", "job removed"])
+def test_an_output_that_another_program_changes_is_no_success(tmp_path: Path, how: str) -> None:
+    """The rows went into a file that no longer existed, and the job said that all was well."""
+    file = tmp_path / "out.jsonl"
+    with opened(tmp_path) as output:
+        output.append([{"row": 1}])
+        output.check()
+        if how == "removed":
+            file.unlink()
+        elif how == "replaced":
+            (tmp_path / "copy").write_bytes(file.read_bytes())
+            (tmp_path / "copy").replace(file)
+        elif how == "cut":
+            os.truncate(file, 3)
+        elif how == "job removed":
+            (tmp_path / "out.jsonl.job.json").unlink()
+        else:
+            with file.open("ab" if how == "grown" else "wb") as other:
+                other.write(b"{}\n" * (how == "grown"))
+        before = file.read_bytes() if file.exists() else None
+        for use in (output.check, lambda: output.append([{"row": 2}])):
+            with pytest.raises(ICDPOError, match=r"another program removed or changed .*another output"):
+                use()
+        assert output.done == {1}
+    assert (file.read_bytes() if file.exists() else None) == before
