@@ -168,7 +168,13 @@ def install(app: FastAPI) -> None:
             return APIError(
                 404, f"there is no such endpoint: use one of {known}", code="not_found"
             ).response()
-        return APIError(error.status_code, str(error.detail), headers=error.headers).response()
+        detail, headers = str(error.detail), error.headers
+        methods = app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", None))
+        if error.status_code == 405 and methods:  # Starlette names the methods of one route only
+            allowed = ", ".join(sorted(method.upper() for method in methods))
+            detail = f"the endpoint does not answer {request.method:.20}: use {allowed}"
+            headers = {"Allow": allowed}
+        return APIError(error.status_code, detail, headers=headers).response()
 
     async def invalid(request: Request, error: Exception) -> ASCIIResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101
@@ -188,8 +194,12 @@ def _invalid(error: RequestValidationError) -> APIError:
         places = [str(place) for place in item["loc"][1:]]
         field = ".".join(place for place in places if place != "str" and _PLACE.fullmatch(place))
         reason, value = str(item["msg"]).removeprefix("Value error, "), item.get("input")
+        if item["type"] in ("model_attributes_type", "model_type", "dict_type"):
+            reason = "must be a JSON object" if field else "the body must be a JSON object"
         if item["type"] == "json_invalid":
             field, reason = "", f"the body is not JSON: {item['ctx']['error']} at character {item['loc'][1]}"
+        elif item["type"] == "missing" and item["loc"] == ("body",):
+            reason = "the body is missing: send JSON"
         elif item["type"] == "too_long" and item["ctx"]["max_length"] == 0:
             reason = "not supported here: leave it out"
         elif value is None or isinstance(value, (bool, int, float, str)):

@@ -112,8 +112,27 @@ async def test_unknown_paths_and_methods_have_the_same_form() -> None:
     async with make_client() as client:
         assert_openai_error(await client.get("/v1/nothing"), 404)
         response = await client.get(CHAT)
-    assert_openai_error(response, 405)
+        several = await client.request("PUT", "/v1/demonstrations", headers=JSON)
+    assert "does not answer GET: use POST" in assert_openai_error(response, 405)["message"]
     assert response.headers["allow"] == "POST"
+    assert "does not answer PUT: use GET, POST" in assert_openai_error(several, 405)["message"]
+    assert several.headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "message"),
+    [
+        (CHAT, b"", "the body is missing: send JSON"),
+        ("/v1/demonstrations", b"", "the body is missing: send JSON"),
+        (CHAT, b"[]", "the body must be a JSON object"),
+        (CHAT, b'"x"', "the body must be a JSON object (it is 'x')"),
+        (CHAT, b'{"messages": [3]}', "messages.0: must be a JSON object (it is 3)"),
+    ],
+)
+async def test_a_body_of_another_kind_is_named(path: str, body: bytes, message: str) -> None:
+    async with make_client() as client:
+        error = assert_openai_error(await client.post(path, content=body, headers=JSON), 400)
+    assert error["message"] == message
 
 
 async def test_a_body_is_read_no_further_than_its_limit_whatever_its_length_says() -> None:
