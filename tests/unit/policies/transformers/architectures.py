@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import transformers
+from packaging.version import Version
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from icdpo_chains.policies.fake import byte_tokenizer
+
+# The oldest transformers that the package allows compute some architectures in other ways, or not at all.
+OLDER = Version(transformers.__version__) < Version("5.20")
 
 SMALL: dict[str, Any] = {
     "attention_head_dim": 16,

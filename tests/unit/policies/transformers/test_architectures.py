@@ -15,7 +15,7 @@ from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 from icdpo_chains.policies.transformers.unshared_branches import CopiedBranches, UncachedBranches
 
-from .architectures import tiny_model
+from .architectures import OLDER, tiny_model
 
 PAGE = Path(__file__).parents[4] / "docs/guides/models.md"
 KINDS = {"shared": None, "copied": CopiedBranches, "read again": UncachedBranches, "refused": None}
@@ -65,10 +65,17 @@ def check(architecture: str) -> None:
         with pytest.raises(PolicyError, match=f"^{type(model).__name__} "):
             policy.logprobs(CONTEXT, CONTINUATIONS)
         return
+    if OLDER:
+        try:
+            naive(model, CONTEXT, [1])
+        except ValueError as error:
+            pytest.skip(f"transformers does not compute it: {error}")
     for found, continuation in zip(policy.logprobs(CONTEXT, CONTINUATIONS), CONTINUATIONS, strict=True):
         assert found == pytest.approx(naive(model, CONTEXT, continuation), abs=2e-4)
     (sample,) = policy.sample(CONTEXT, 1, SamplingParams(max_new_tokens=6, seed=1))
     assert sample.logprobs == pytest.approx(naive(model, CONTEXT, list(sample.token_ids)), abs=1e-3)
+    if OLDER:  # the numbers are the same; the table has the kinds of today
+        return
     assert policy._engine._shares is (kind == "shared")
     if kind != "shared":
         assert policy._engine._unshared is KINDS[kind]

@@ -18,7 +18,7 @@ from icdpo_chains.policies.transformers.memory_estimate import (
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
 from ..conftest import tiny_policy
-from .architectures import tiny_model
+from .architectures import OLDER, tiny_model
 
 CONTEXT = byte_tokenizer()("How much memory is it? ").input_ids
 CPU = torch.device("cpu")
@@ -36,6 +36,7 @@ def test_the_cache_of_each_architecture_is_measured(policy: TransformersPolicy) 
     assert sizes[CPU].row < 64
 
 
+@pytest.mark.skipif(OLDER, reason="transformers keeps no such cache of it")
 def test_a_recurrent_layer_has_one_size_for_any_text() -> None:
     sizes = estimate(tiny_model("qwen3_next"))._measured()
     assert sizes[CPU].row > 1000

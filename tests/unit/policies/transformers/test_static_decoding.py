@@ -17,6 +17,7 @@ from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
 from ..conftest import tiny_policy
 from ..waits import Waits
+from .architectures import OLDER
 
 CONTEXT = byte_tokenizer()("Is a step of a fixed shape as exact as its slow twin? ").input_ids
 
@@ -125,6 +126,7 @@ def test_finished_rows_leave_when_half_have_finished(llama: TransformersPolicy) 
     assert shapes == [6] + [6] * 6 + [3] * 4 + [1] * 2
 
 
+@pytest.mark.skipif(OLDER, reason="transformers itself moves tensors in each step")
 def test_a_step_waits_once(llama: TransformersPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole loop, the model's own step included: it could not be recorded otherwise."""
     same = {"max_new_tokens": 24, "min_new_tokens": 24}
