@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from icdpo_chains.cli.app import main
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Runs the command with the process's arguments, and exits."""
+    try:
+        # Ctrl-C during this import, which takes a moment, ends the command without a traceback too.
+        from icdpo_chains.cli import app
+    except KeyboardInterrupt:
+        sys.exit(130)
+    app.main()
