@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 
 import pytest
 
@@ -53,16 +53,21 @@ class Model:
         while len(self.batches._waiting) < count:
             threading.Event().wait(0.001)
 
+    def asked_together(self, pool: ThreadPoolExecutor, count: int) -> list[Future[int]]:
+        """Asks for 1, 2, ... from a thread each; all of them wait before the model is free."""
+        self.occupied(pool)
+        results = []
+        for number in range(1, count + 1):
+            results.append(pool.submit(self.ask, number))
+            self.waits_for(number)
+        self.go.set()
+        return results
+
 
 def test_64_callers_get_their_own_in_the_order_of_their_coming() -> None:
     model = Model()
     with ThreadPoolExecutor(65) as pool:
-        model.occupied(pool)
-        results = []
-        for number in range(1, 65):
-            results.append(pool.submit(model.ask, number))
-            model.waits_for(number)
-        model.go.set()
+        results = model.asked_together(pool, 64)
         assert [result.result(10) for result in results] == list(range(1, 65))
     assert model.ran == [[0], *([*range(i, i + 8)] for i in range(1, 65, 8))]
 
@@ -107,12 +112,7 @@ def test_a_memory_that_can_not_be_asked_loses_no_request() -> None:
 
     model.batches._fitting = fitting
     with ThreadPoolExecutor(4) as pool:
-        model.occupied(pool)
-        results = []
-        for number in (1, 2):
-            results.append(pool.submit(model.ask, number))
-            model.waits_for(number)
-        model.go.set()
+        results = model.asked_together(pool, 2)
         outcomes = [result.exception(10) for result in results]
     assert sorted(map(type, outcomes), key=str) == sorted([RuntimeError, type(None)], key=str)
 
@@ -129,12 +129,7 @@ def test_an_error_in_place_of_samples_is_its_own_callers_alone() -> None:
 
     model.batches._run = run
     with ThreadPoolExecutor(4) as pool:
-        model.occupied(pool)
-        results = []
-        for number in (1, 2, 3):
-            results.append(pool.submit(model.ask, number))
-            model.waits_for(number)
-        model.go.set()
+        results = model.asked_together(pool, 3)
         assert (results[0].result(10), results[2].result(10)) == (1, 3)
         with pytest.raises(PolicyMemoryError, match="two"):
             results[1].result(10)
@@ -154,12 +149,7 @@ def test_ctrl_c_while_each_runs_alone_loses_nobody_elses_request() -> None:
 
     model.batches._run = run
     with ThreadPoolExecutor(4) as pool:
-        model.occupied(pool)
-        results = []
-        for number in (1, 2, 3):
-            results.append(pool.submit(model.ask, number))
-            model.waits_for(number)
-        model.go.set()
+        results = model.asked_together(pool, 3)
         outcomes = [result.exception(10) for result in results]
     assert KeyboardInterrupt in map(type, outcomes)
     assert model.ask(3) == 3
@@ -169,12 +159,7 @@ def test_an_error_is_its_own_callers_alone() -> None:
     model = Model()
     model.broken[2] = ValueError("two")
     with ThreadPoolExecutor(4) as pool:
-        model.occupied(pool)
-        results = []
-        for number in (1, 2, 3):
-            results.append(pool.submit(model.ask, number))
-            model.waits_for(number)
-        model.go.set()
+        results = model.asked_together(pool, 3)
         assert results[0].result(10) == 1
         assert results[2].result(10) == 3
         with pytest.raises(ValueError, match="two"):
@@ -193,12 +178,7 @@ def test_ctrl_c_in_the_thread_that_works_for_all_loses_nobody_elses_request() ->
 
     model.batches._run = run
     with ThreadPoolExecutor(4) as pool:
-        model.occupied(pool)
-        results = []
-        for number in (1, 2):
-            results.append(pool.submit(model.ask, number))
-            model.waits_for(number)
-        model.go.set()
+        results = model.asked_together(pool, 2)
         outcomes = [result.exception(10) for result in results]
         # One of them worked for both and was interrupted; the other one has its answer.
         assert sorted(map(type, outcomes), key=str) == sorted([KeyboardInterrupt, type(None)], key=str)
