@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from icdpo_chains.policies.growing_text import GrowingText, decoded
 from icdpo_chains.policies.guidance import Guidance, Step
 from icdpo_chains.policies.sampling import FinishReason, Sample, SampleRequest
 from icdpo_chains.policies.token_choice import ChooserOf, TokenChooser
@@ -156,6 +157,7 @@ class Row:
     rejected: bool = False
     forced: list[int] = field(default_factory=list)
     thinks: bool = False
+    _growing: GrowingText | None = None
 
     @property
     def finished(self) -> bool:
@@ -174,7 +176,9 @@ class Row:
         stop, stream = self.request.sampling.stop, self.request.stream
         if ended or (not stop and stream is None):
             return
-        text = self._decoded(len(self.token_ids))
+        if self._growing is None:
+            self._growing = GrowingText(self.tokenizer)
+        text = self._growing.of(self.token_ids)
         self._cut_at_stop_string(text)
         if stream is not None and not self.ended:
             stream.grown(self.token_ids, text, stop)
@@ -216,11 +220,7 @@ class Row:
         self.ended = True
 
     def _decoded(self, count: int) -> str:
-        return str(
-            self.tokenizer.decode(
-                self.token_ids[:count], skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
-        )
+        return decoded(self.tokenizer, self.token_ids[:count])
 
     def sample(self) -> Sample:
         """Returns the finished sample."""
