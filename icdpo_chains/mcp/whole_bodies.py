@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -10,9 +13,10 @@ __all__ = ["WholeBodies"]
 
 
 class WholeBodies:
-    """Middleware that answers the refusals of `BodyLimit`, which is around it.
+    """Middleware that answers the refusals of `BodyLimit`, which is around it, and bodies that are no text.
 
-    The SDK would log a refused body as a failure of its own, with a traceback.
+    The SDK would log them as failures of its own, with a traceback, and so would uvicorn a body that is
+    incomplete at the end of a shutdown.
 
     Args:
         app: the application that it wraps.
@@ -37,9 +41,26 @@ class WholeBodies:
         except HTTPException as refusal:
             await PlainTextResponse(refusal.detail, refusal.status_code)(scope, receive, send)
             return
+        except asyncio.CancelledError:
+            await PlainTextResponse("the server is shutting down: try later", 503)(scope, receive, send)
+            return
+        if not _is_readable(body):
+            refused = "the body is not UTF-8, or is nested too deeply: send a JSON object"
+            await PlainTextResponse(refused, 400)(scope, receive, send)
+            return
         messages: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def read() -> Message:
             return messages.pop() if messages else await receive()
 
         await self._app(scope, read, send)
+
+
+def _is_readable(body: bytes | bytearray) -> bool:
+    try:
+        json.loads(body)
+    except json.JSONDecodeError:  # the SDK names the place of the fault
+        return True
+    except (UnicodeDecodeError, RecursionError):
+        return False
+    return True

@@ -11,7 +11,7 @@ from icdpo_chains.mcp.whole_bodies import WholeBodies
 from icdpo_chains.server.middleware.body_limit import BodyLimit
 
 
-async def answered(*packets: Any, seconds: float = 20) -> tuple[list[Any], list[Any]]:
+async def answered(*packets: Any, seconds: float = 20, most: int = 10) -> tuple[list[Any], list[Any]]:
     """What the application has read and what the client has got; a `None` is never sent."""
     read: list[Any] = []
     sent: list[Any] = []
@@ -29,7 +29,7 @@ async def answered(*packets: Any, seconds: float = 20) -> tuple[list[Any], list[
     async def send(message: Any) -> None:
         sent.append(message)
 
-    await BodyLimit(WholeBodies(app), 10, seconds)({"type": "http", "method": "POST"}, receive, send)
+    await BodyLimit(WholeBodies(app), most, seconds)({"type": "http", "method": "POST"}, receive, send)
     return read, sent
 
 
@@ -59,3 +59,33 @@ async def test_a_half_sent_body_is_not_waited_for() -> None:
 
 async def test_a_client_that_leaves_gets_no_answer() -> None:
     assert await answered(part(b"1", True)) == ([], [])
+
+
+@pytest.mark.parametrize("body", [b"\xff\xfe\x00", b"[" * 100_000], ids=["not UTF-8", "nested"])
+async def test_a_body_that_no_parser_reads_is_refused(body: bytes) -> None:
+    read, sent = await answered(part(body, False), most=1_000_000)
+    assert (read, sent[0]["status"]) == ([], 400)
+
+
+async def test_a_body_that_is_half_sent_at_the_end_of_a_shutdown_gets_an_answer() -> None:
+    """uvicorn cancels the request, and would log a traceback for each."""
+    sent: list[Any] = []
+    waits = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError
+
+    async def receive() -> Any:
+        waits.set()
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    request = asyncio.ensure_future(
+        BodyLimit(WholeBodies(app), 10, 20)({"type": "http", "method": "POST"}, receive, send)
+    )
+    await waits.wait()
+    request.cancel()
+    await request
+    assert sent[0]["status"] == 503
