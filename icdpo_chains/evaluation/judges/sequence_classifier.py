@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.errors import PolicyError
+from icdpo_chains.errors import PolicyError, PolicyMemoryError
 from icdpo_chains.messages import Conversation, as_conversation, check_text, search_text
 from icdpo_chains.prompts.encoding import TextEncoder
 
@@ -111,9 +111,12 @@ class SequenceClassifierReward:
     def rewards(self, conversations: Sequence[Conversation], responses: Sequence[str]) -> list[float]:
         """Returns a number for each conversation and its response: the higher, the better.
 
+        If the memory can't hold a batch, the batches become smaller.
+
         Raises:
             ValueError: the numbers of conversations and responses differ.
             InvalidInputError: a conversation or a response can't be used.
+            PolicyMemoryError: the memory can't hold a single text.
             PolicyError: the model's logits are not numbers.
         """
         import torch
@@ -126,15 +129,40 @@ class SequenceClassifierReward:
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]["input_ids"]))
         rewards = torch.zeros(len(texts))
         size = 1 if self._pad is None else _BATCH
-        for begin in range(0, len(order), size):
-            batch = order[begin : begin + size]
-            with torch.inference_mode():
-                logits = self.model(**self._padded([texts[i] for i in batch])).logits.float()
-            rewards[batch] = self._chosen(logits).cpu()
+        while order:
+            batch = order[:size]
+            found = self._tried([texts[i] for i in batch])
+            if found is not None:
+                rewards[batch] = found
+                order = order[size:]
+            elif len(batch) > 1:
+                size = len(batch) // 2
+            else:
+                length = len(texts[batch[0]]["input_ids"])
+                raise PolicyMemoryError(
+                    f"the memory of {self.model.device} can't hold a text of {length} tokens for "
+                    f"{self.name}: load it on another device, or use a smaller classifier"
+                )
         if not bool(torch.isfinite(rewards).all()):
             raise PolicyError(f"logits of {self.name} are not finite: its weights are broken, or its dtype")
-        found: list[float] = rewards.tolist()
-        return found
+        numbers: list[float] = rewards.tolist()
+        return numbers
+
+    def _tried(self, texts: Sequence[Mapping[str, list[int]]]) -> torch.Tensor | None:
+        """Returns the rewards of texts; `None` if the memory is used up, after it was released."""
+        import torch
+
+        from icdpo_chains.policies.transformers.device_memory import is_out_of_memory, release_unused
+
+        try:
+            with torch.inference_mode():
+                return self._chosen(self.model(**self._padded(texts)).logits.float()).cpu()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        # Only here: the error's traceback held the tensors of the computation.
+        release_unused()
+        return None
 
     def _encoded(self, conversation: Conversation, response: str) -> Mapping[str, list[int]]:
         messages = as_conversation(conversation)

@@ -14,7 +14,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from icdpo_chains.errors import InvalidInputError, PolicyError
+from icdpo_chains.errors import InvalidInputError, PolicyError, PolicyMemoryError
 from icdpo_chains.evaluation.judges.sequence_classifier import SequenceClassifierReward
 from icdpo_chains.policies.fake import byte_tokenizer
 
@@ -188,3 +188,51 @@ def test_bad_input_is_refused(chat: SequenceClassifierReward) -> None:
     model.score.weight.data.fill_(torch.nan)
     with pytest.raises(PolicyError, match="not finite"):
         SequenceClassifierReward(model, chat.tokenizer).rewards(["a"], ["b"])
+
+
+@pytest.mark.parametrize("kind", ["chat", "pair"])
+@pytest.mark.parametrize("most", [1, 3, 5])
+def test_a_device_for_a_few_texts_gives_the_same_numbers(
+    kind: str, most: int, request: pytest.FixtureRequest
+) -> None:
+    reward: SequenceClassifierReward = request.getfixturevalue(kind)
+    questions, answers = ["Hello"] * 11, ["Hi " * count for count in range(11)]
+    expected = reward.rewards(questions, answers)
+    sizes: list[int] = []
+
+    def look(module: object, args: object, kwargs: dict[str, Any]) -> None:
+        if len(kwargs["input_ids"]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        sizes.append(len(kwargs["input_ids"]))
+
+    hook = reward.model.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        assert reward.rewards(questions, answers) == pytest.approx(expected, abs=1e-5)
+    finally:
+        hook.remove()
+    assert sum(sizes) == 11  # nothing is judged twice
+    assert sizes[0] == {1: 1, 3: 2, 5: 4}[most]
+
+
+def test_a_text_that_no_memory_holds_is_an_error(chat: SequenceClassifierReward) -> None:
+    def fail(module: object, args: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    hook = chat.model.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(PolicyMemoryError, match="smaller classifier"):
+            chat.rewards(["Hello"] * 2, ["Hi", "Ho"])
+    finally:
+        hook.remove()
+
+
+def test_another_error_stays_what_it_is(chat: SequenceClassifierReward) -> None:
+    def fail(module: object, args: object) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    hook = chat.model.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(RuntimeError, match="illegal"):
+            chat.rewards(["Hello"] * 2, ["Hi", "Ho"])
+    finally:
+        hook.remove()
