@@ -1,9 +1,10 @@
 """What goes wrong: bodies that are none, limits, and errors of the core."""
 
 import asyncio
+import itertools
 import json
 import logging
-import time
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from icdpo_chains import FixedDemonstrations, errors
 from icdpo_chains.server import ServerLimits, create_app
 from icdpo_chains.server.errors import _KINDS, as_api_error
+from icdpo_chains.server.event_stream import EventStream
 from tests.unit.fake_core import DEMONSTRATIONS, KIND, make_core
 from tests.unit.server.client import QUESTION, events, make_client
 
@@ -195,11 +197,19 @@ async def test_an_error_after_the_stream_began_is_an_event_in_it(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("icdpo_chains.server.event_stream._KEEP_ALIVE", 0.02)
-    core = make_core()
+    core, waits, commented = make_core(), itertools.count(), threading.Event()
+    wait = EventStream._wait
+
+    async def counted(self: EventStream[Any]) -> Any:
+        if next(waits) > 0:  # the comment of the first is on its way
+            commented.set()
+        return await wait(self)
 
     def failing(*args: Any, **options: Any) -> Any:
-        time.sleep(0.5)
+        assert commented.wait(60)
         raise RuntimeError("secret")
+
+    monkeypatch.setattr(EventStream, "_wait", counted)
 
     monkeypatch.setattr(core, "generate_batch", failing)
     async with make_client(core) as client:

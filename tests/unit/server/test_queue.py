@@ -200,7 +200,7 @@ async def test_a_stream_that_takes_too_long_says_so_in_itself(
     policy: HeldPolicy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("icdpo_chains.server.event_stream._KEEP_ALIVE", 0.01)
-    async with make_client(policy.core(), limits=ServerLimits(request_timeout=0.2)) as client:
+    async with make_client(policy.core(), limits=ServerLimits(request_timeout=1)) as client:
         response = await client.post(CHAT, json={"messages": QUESTION, "stream": True})
     assert response.status_code == 200
     assert '"code": "timeout"' in response.text
