@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.duplicates import near_duplicates
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.printable import counted
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.files import RefusedRow
@@ -59,7 +60,7 @@ def read_preferences(
         if bare:
             found.append(f"{bare} rows with one answer alone")
         if refused:
-            found.append(f"{len(refused)} rows that can't be used (the first: {refused[0]})")
+            found.append(f"{counted(len(refused), 'row')} that can't be used (the first: {refused[0]})")
         raise InvalidInputError(
             f"no preference pair in {', '.join(map(str, paths)) or 'no file'}: "
             f"{' and '.join(found) or 'empty'}; each pair needs a prompt, a chosen answer and a rejected one"

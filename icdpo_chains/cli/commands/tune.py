@@ -13,6 +13,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, working, write_json
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.printable import counted
 
 if TYPE_CHECKING:
     from icdpo_chains.evaluation.statistics import Interval
@@ -143,7 +144,7 @@ def _lines(found: Tuning) -> list[str]:
     if search.skipped:
         lines.append(f"{search.skipped} pairs did not fit the model and were skipped.")
     means = ", ".join(f"{n}: {found.mean:.3f}" for n, found in count.rewards.items())
-    judged = f" Mean rewards by n, over {count.prompts} prompts: {means}." if means else ""
+    judged = f" Mean rewards by n, over {counted(count.prompts, 'prompt')}: {means}." if means else ""
     return [*lines, f"n = {count.n}, {count.reason}.{judged}"]
 
 

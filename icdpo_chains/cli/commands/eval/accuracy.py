@@ -181,7 +181,7 @@ def _report(found: PreferenceAccuracy, *, as_json: bool) -> None:
 def _accuracy_table(found: PreferenceAccuracy, default: Setting) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"Preference accuracy, {len(found.pairs)} pairs", title_justify="left")
+    table = Table(title=f"Preference accuracy, {counted(len(found.pairs), 'pair')}", title_justify="left")
     for name in ("measure", "retriever"):
         table.add_column(name)
     for name in ("k", "shown", "accuracy", "95 % interval"):
@@ -205,7 +205,9 @@ def _gap_table(found: PreferenceAccuracy) -> Table:
     table = Table(title="By how much longer the chosen answer is, in tokens", title_justify="left")
     table.add_column("measure")
     for third in found.by_length_gap(found.settings[0]):
-        table.add_column(f"{third.shortest} to {third.longest} ({third.pairs} pairs)", justify="right")
+        table.add_column(
+            f"{third.shortest} to {third.longest} ({counted(third.pairs, 'pair')})", justify="right"
+        )
     for setting in found.settings:
         table.add_row(setting.label, *(_interval(third.accuracy) for third in found.by_length_gap(setting)))
     return table

@@ -14,7 +14,7 @@ from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.commands.eval.accuracy import read_pairs
 from icdpo_chains.cli.console import console, working
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import counted, printable
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -120,7 +120,7 @@ def generate(
             done = generate_answers(
                 some, experiment.system, parts.prompts, out / file, settings, seed=seed, on_answer=bar.count
             )
-            line = f"{out / file}: {done.added} answers, {done.already_there} were there already"
+            line = f"{out / file}: {counted(done.added, 'answer')}, {done.already_there} were there already"
             console().print(printable(line), soft_wrap=True)
             for failure in done.failed:
                 line = f"  failed: {failure.system}, prompt {failure.prompt_id}: {failure.reason}"

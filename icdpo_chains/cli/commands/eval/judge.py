@@ -11,7 +11,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import command
 from icdpo_chains.cli.commands.eval.generate import VARIANT_ANSWERS, answer_file
 from icdpo_chains.cli.console import console, working
-from icdpo_chains.printable import printable
+from icdpo_chains.printable import counted, printable
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -122,7 +122,7 @@ def _reward(
     model = options.model_config(settings["model"], dtype=dtype or settings["dtype"], device=device)
     policy = loading.load_policy(status, model)
     found = RewardModel.load(run / "judge", policy)  # type: ignore[arg-type]  # a TransformersPolicy
-    return found, f"Bradley-Terry head on {policy.name}, {len(found.trained_on)} pairs"
+    return found, f"Bradley-Terry head on {policy.name}, {counted(len(found.trained_on), 'pair')}"
 
 
 def _toxicity(name: str | None, device: str | None) -> Toxicity:
