@@ -128,8 +128,11 @@ class IndexState:
     @classmethod
     def noted(cls, directory: Path, name: str) -> IndexState | None:
         """Reads the note of the last change; `None` if there is no readable note."""
+        note = _note(directory, name)
+        if not note.is_file():  # a named pipe would be waited for
+            return None
         try:
-            fields = json.loads(_note(directory, name).read_text(encoding="ascii"))
+            fields = json.loads(note.read_text(encoding="ascii"))
             files = {file: (int(size), int(crc)) for file, (size, crc) in fields.pop("files").items()}
             return cls(files=files, **fields)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -146,7 +149,11 @@ class IndexState:
         Chroma numbers changes and remembers the last applied change for each part of a collection. If the
         database has lost changes, their numbers are used again, and all parts would ignore the new changes.
         """
-        shutil.rmtree(directory / self.segment, ignore_errors=True)
+        index = directory / self.segment
+        if index.is_symlink() or index.is_file():
+            index.unlink()
+        else:
+            shutil.rmtree(index, ignore_errors=True)
         with _database(directory) as database:
             if database is None:
                 return

@@ -211,6 +211,28 @@ def test_a_database_that_was_emptied_is_no_empty_store(
         check_whole(store, COUNT)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("what", ["the index is a file", "the index is a link", "the note is a pipe"])
+def test_a_file_of_another_kind(tmp_path: Path, stores: dict[int, Path], what: str) -> None:
+    path, away = tmp_path / "store", tmp_path / "away"
+    shutil.copytree(stores[EARLIER], path)
+    index, note = index_of(path), next(path.glob("icdpo-index-*.json"))
+    if what == "the note is a pipe":
+        note.unlink()
+        os.mkfifo(note)
+    else:
+        index.rename(away)
+        if what == "the index is a file":
+            index.write_text("x")
+        else:
+            (away / "header.bin").write_bytes(b"x")
+            index.symlink_to(away)
+    with opened(path) as store:
+        check_whole(store, EARLIER)
+    assert check_store(path).whole
+    assert not away.exists() or (away / "data_level0.bin").exists()
+
+
 def hidden_collection(database: Path) -> None:
     """Empties the index in which Chroma looks for a collection's name."""
     with sqlite3.connect(database) as opened:
