@@ -26,7 +26,7 @@ from icdpo_chains.reasoning.tags import ReasoningTags, as_tags, known_tags
 from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.scoring import InstantScorer
-from icdpo_chains.validation import check_count
+from icdpo_chains.validation import check_count, check_method
 
 __all__ = ["Pipeline"]
 
@@ -76,6 +76,10 @@ class Pipeline:
         chat_template_kwargs: Mapping[str, Any] | None = None,
         thinking: Thinking | None = None,
     ) -> None:
+        check_method(policy, "the policy", "logprobs", "a TransformersPolicy, or a name to from_defaults()")
+        check_method(
+            retriever, "the retriever", "retrieve", "TwoStageRetriever(store) or FixedDemonstrations"
+        )
         self.policy = policy
         self.retriever = retriever
         self.scorer = scorer or InstantScorer()

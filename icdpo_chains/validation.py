@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
-__all__ = ["check_count", "check_number", "faults_of"]
+__all__ = ["check_count", "check_method", "check_number", "faults_of"]
 
 
 def check_count(value: object, name: str, most: int) -> int:
@@ -43,6 +43,22 @@ def check_number(value: Any, name: str, least: float, most: float, hint: str) ->
         raise TypeError(f"{name} must be a number, not {value!r}")
     if not least <= value <= most or not math.isfinite(value):  # a long int has no float
         raise ValueError(f"{name} is {value}, and must be from {least} to {most} ({hint})")
+
+
+def check_method(value: object, name: str, method: str, hint: str) -> None:
+    """Checks that `value` has a method, which a string or a list in its place lacks.
+
+    Args:
+        value: the value.
+        name: the name of the argument.
+        method: the name of the method.
+        hint: what to give, for the error message.
+
+    Raises:
+        TypeError: the value has no such method.
+    """
+    if not callable(getattr(value, method, None)):
+        raise TypeError(f"{name} is a {type(value).__name__}, which has no method `{method}`: give {hint}")
 
 
 def faults_of(error: ValidationError, model: type[BaseModel]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.demonstrations.chroma.records import HAS_CHOSEN, HAS_REJECTED
+from icdpo_chains.validation import check_method
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore, Where
@@ -20,6 +21,9 @@ class AnswerFilter:
         require_chosen: only demonstrations with a chosen answer.
         require_rejected: only demonstrations with a rejected answer.
         where: only demonstrations with matching metadata (Chroma's `where`).
+
+    Raises:
+        TypeError: the store is no store, for example its directory.
     """
 
     def __init__(
@@ -30,6 +34,8 @@ class AnswerFilter:
         require_rejected: bool = False,
         where: Where | None = None,
     ) -> None:
+        hint = "a DemonstrationStore; open_store(directory) opens one. A retriever needs none"
+        check_method(store, "the store", "list", hint)
         self._store, self._require_chosen = store, require_chosen
         self._conditions: list[dict[str, Any]] = [dict(where)] if where else []
         if require_rejected:

@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,11 @@ from hypothesis import strategies as st
 from icdpo_chains import errors
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
+from icdpo_chains.demonstrations.retrievers.bm25 import BM25Retriever
+from icdpo_chains.demonstrations.retrievers.embeddings import EmbeddingRetriever
 from icdpo_chains.demonstrations.retrievers.fixed import FixedDemonstrations
+from icdpo_chains.demonstrations.retrievers.random import RandomRetriever
+from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.fake import FakePolicy
@@ -475,3 +480,22 @@ def test_guided_decoding_needs_a_policy_that_reads_two_contexts() -> None:
     icdpo = ICDPO(OneContext(), FixedDemonstrations(DEMONSTRATIONS), sampling=guided)
     with pytest.raises(ValueError, match="two contexts, and fake has one"):
         icdpo.generate("I am sad.")
+
+
+def test_a_path_or_a_list_in_place_of_a_part_is_refused_at_once(tmp_path: Path) -> None:
+    shown = [Demonstration("How are you?", "Well.", "Go away.")]
+    fixed = FixedDemonstrations(shown)
+    for wrong in ("smollm2-135m-instruct", None):
+        with pytest.raises(
+            TypeError, match=r"the policy is a \w+, which has no method `logprobs`: give a Tran"
+        ):
+            ICDPO(wrong, fixed)  # type: ignore[arg-type]
+    for wrong in (str(tmp_path), shown, None):
+        with pytest.raises(
+            TypeError, match=r"the retriever is a \w+, which .*: give TwoStageRetriever\(store\)"
+        ):
+            ICDPO(FakePolicy(), wrong)  # type: ignore[arg-type]
+    for build in (TwoStageRetriever, BM25Retriever, EmbeddingRetriever, RandomRetriever):
+        for wrong in (str(tmp_path), tmp_path, fixed, None):
+            with pytest.raises(TypeError, match=r"the store is a \w+, which .*: give a DemonstrationStore"):
+                build(wrong)  # type: ignore[arg-type]

@@ -34,7 +34,9 @@ class RandomRetriever:
         self, source: DemonstrationStore | Sequence[Demonstration], k: int = 2, *, seed: int = 0
     ) -> None:
         self._source = source
-        self._filter = None if isinstance(source, Sequence) else AnswerFilter(source)
+        self._filter = None
+        if isinstance(source, str) or not isinstance(source, Sequence):
+            self._filter = AnswerFilter(source)
         self.k = check_count(k, "k", MAX_DEMONSTRATIONS)
         self.seed = seed
 
