@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from icdpo_chains import ICDPO, FakePolicy, ICDPOConfig, Sample, SamplingParams
+from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, ICDPOConfig, Sample, SamplingParams
 from icdpo_chains.errors import InvalidInputError
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.server.limits import ServerLimits
@@ -83,7 +83,7 @@ def test_the_bare_answer_is_that_of_the_bare_context() -> None:
     """The slow twin: one sample of the policy in the context of the question alone."""
     policy = FakePolicy()
     sampling = SamplingParams(max_new_tokens=12, temperature=0.7)
-    icdpo = ICDPO(policy, retriever=None, sampling=sampling)  # type: ignore[arg-type]
+    icdpo = ICDPO(policy, FixedDemonstrations([]), sampling=sampling)
     prompt = icdpo.conversation(EGG)
     context = icdpo.format.context(prompt, [], None)
     stop = icdpo.format.stop
