@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from icdpo_chains import environment
-from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.config_parts import STRICT, InstructionsConfig, SamplingConfig, Tags
 from icdpo_chains.demonstrations.open_store import is_server, open_store
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
@@ -20,15 +18,17 @@ from icdpo_chains.demonstrations.retrievers.catalog import FIGURES, RETRIEVERS, 
 from icdpo_chains.demonstrations.retrievers.threshold import Substitute, Threshold
 from icdpo_chains.demonstrations.retrievers.two_sided import TwoSidedRetriever
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.jsonl import json_safe
+from icdpo_chains.foundation import environment
+from icdpo_chains.foundation.atomic_file import atomic_file
+from icdpo_chains.foundation.jsonl import json_safe
+from icdpo_chains.foundation.url_credentials import has_credentials
+from icdpo_chains.foundation.validation import check_count, faults_of
 from icdpo_chains.policies.engines import EngineName, check_engine, load_policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, check_finalists
 from icdpo_chains.policies.transformers.loading.weight_options import Quantization
 from icdpo_chains.prompts.contexts import Instructions
 from icdpo_chains.prompts.thinking import Thinking
 from icdpo_chains.scoring import Against, Aggregate, InstantScorer
-from icdpo_chains.url_credentials import has_credentials
-from icdpo_chains.validation import check_count, faults_of
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.retriever import Retriever

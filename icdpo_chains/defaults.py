@@ -6,11 +6,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains import environment
 from icdpo_chains.demonstrations.default_store import default_store_path
 from icdpo_chains.demonstrations.open_store import open_store
 from icdpo_chains.demonstrations.retriever import Retriever
 from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
+from icdpo_chains.foundation import environment
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
 

@@ -14,7 +14,7 @@ from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.write import write_demonstrations
 from icdpo_chains.errors import ContextOverflowError, ICDPOError, InvalidInputError
 from icdpo_chains.external_chat_model import ChatModel, chat_turns, model_name, reply
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 from icdpo_chains.messages import Conversation, Message, as_conversation, check_text
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import SamplingParams

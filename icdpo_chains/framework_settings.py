@@ -10,19 +10,19 @@ from typing import Any
 from pydantic import ConfigDict, Field, PrivateAttr, StrictBool, StrictFloat, StrictInt, model_validator
 from typing_extensions import Self
 
-from icdpo_chains import environment
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.config_parts import Tags
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
 from icdpo_chains.demonstrations.store import DemonstrationStore
+from icdpo_chains.foundation import environment
+from icdpo_chains.foundation.picklable import PicklableSettings
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
-from icdpo_chains.picklable import PicklableSettings
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_finalists
 from icdpo_chains.prompts.thinking import Effort
 from icdpo_chains.scoring import InstantScorer
-from icdpo_chains.validation import check_count
 
 __all__ = ["CALL_SETTINGS", "ICDPOSettings"]
 

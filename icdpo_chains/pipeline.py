@@ -11,10 +11,11 @@ from typing import Any
 
 from typing_extensions import Self
 
-from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration, Retriever
 from icdpo_chains.demonstrations.showable import compared_with, showable
 from icdpo_chains.draft import Answer, Draft
+from icdpo_chains.foundation.concurrency import check_cancelled
+from icdpo_chains.foundation.validation import check_count, check_method
 from icdpo_chains.messages import Conversation, Message, as_conversation, as_responses
 from icdpo_chains.policies.policy import Policy, ScoreRequest, logprobs_of_all, sampled
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SampleRequest, SamplingParams
@@ -26,7 +27,6 @@ from icdpo_chains.reasoning.tags import ReasoningTags, as_tags, known_tags
 from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import ICDPOResult
 from icdpo_chains.scoring import InstantScorer
-from icdpo_chains.validation import check_count, check_method
 
 __all__ = ["Pipeline"]
 

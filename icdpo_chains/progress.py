@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, Literal, TypeVar
 
-from icdpo_chains.concurrency import cancellation
 from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
 from icdpo_chains.draft import Answer
-from icdpo_chains.jsonl import json_safe
+from icdpo_chains.foundation.concurrency import cancellation
+from icdpo_chains.foundation.jsonl import json_safe
 from icdpo_chains.result import Candidate
 
 __all__ = ["OnProgress", "Progress", "Stage", "Stages", "in_thread", "threads"]

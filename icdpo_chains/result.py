@@ -10,7 +10,7 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retriever import RetrievedDemonstration
 from icdpo_chains.errors import NoCandidateError
-from icdpo_chains.jsonl import json_safe
+from icdpo_chains.foundation.jsonl import json_safe
 from icdpo_chains.policies.sampling import FinishReason
 
 __all__ = ["Candidate", "ICDPOResult", "Usage"]

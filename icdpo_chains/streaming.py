@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from icdpo_chains.concurrency import cancellation
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.progress import OnProgress, Progress, threads
 from icdpo_chains.result import ICDPOResult
 

@@ -13,11 +13,11 @@ from icdpo_chains.batch.answering import answer_rows
 from icdpo_chains.batch.input import count_rows, job_rows
 from icdpo_chains.batch.output import JobOutput
 from icdpo_chains.batch.snapshot import input_snapshot
-from icdpo_chains.checksum import sha256_of
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.errors import ICDPOError
+from icdpo_chains.foundation.checksum import sha256_of
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.validation import check_count
 
 __all__ = ["MAX_CHUNK", "JobReport", "chunks", "open_output", "run_batch_job", "with_own_store", "write_all"]
 

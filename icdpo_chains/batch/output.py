@@ -13,9 +13,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.errors import ICDPOError, InvalidInputError
-from icdpo_chains.jsonl import check_same_settings, json_safe
+from icdpo_chains.foundation.atomic_file import atomic_file
+from icdpo_chains.foundation.jsonl import check_same_settings, json_safe
 
 __all__ = ["JOB", "JobOutput"]
 

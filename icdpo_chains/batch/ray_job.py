@@ -9,8 +9,8 @@ from icdpo_chains.batch.job import MAX_CHUNK, JobReport, open_output, with_own_s
 from icdpo_chains.batch.snapshot import input_snapshot
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.errors import ICDPOError
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.validation import check_count
 
 __all__ = ["run_ray_job"]
 

@@ -7,9 +7,9 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from icdpo_chains.environment import SERVER_KEY, server_key
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.network import is_loopback
+from icdpo_chains.foundation.environment import SERVER_KEY, server_key
+from icdpo_chains.foundation.network import is_loopback
 
 __all__ = ["APIKeyFile", "read_api_key"]
 

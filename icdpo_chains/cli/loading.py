@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from icdpo_chains.cli import options
-from icdpo_chains.garbage_collection import paused_garbage_collection
+from icdpo_chains.foundation.garbage_collection import paused_garbage_collection
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from icdpo_chains import environment, scoring
+from icdpo_chains import scoring
 from icdpo_chains.cli.command import checked
 from icdpo_chains.demonstrations.retrievers import threshold
+from icdpo_chains.foundation import environment
 from icdpo_chains.policies import sampling
 from icdpo_chains.policies.engines import EngineName
 from icdpo_chains.policies.transformers.loading import weight_options

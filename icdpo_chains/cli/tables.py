@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.printable import counted, one_line, printable
+from icdpo_chains.foundation.printable import counted, one_line, printable
 from icdpo_chains.token_pieces import token_pieces
 
 if TYPE_CHECKING:

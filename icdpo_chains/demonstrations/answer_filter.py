@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.demonstrations.chroma.records import HAS_CHOSEN, HAS_REJECTED
-from icdpo_chains.validation import check_method
+from icdpo_chains.foundation.validation import check_method
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore, Where

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from icdpo_chains import environment
+from icdpo_chains.foundation import environment
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from icdpo_chains.concurrency import LOADING, Owner
 from icdpo_chains.errors import StoreError
+from icdpo_chains.foundation.concurrency import LOADING, Owner
 
 __all__ = ["Embedder", "FakeEmbedder", "SentenceTransformerEmbedder", "embed_checked"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from icdpo_chains.demonstrations.files import ReadReport, RefusedRow, read_demonstrations
 from icdpo_chains.demonstrations.store import AddReport
 from icdpo_chains.errors import InvalidInputError, UnknownFormatError
-from icdpo_chains.printable import counted
+from icdpo_chains.foundation.printable import counted
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration

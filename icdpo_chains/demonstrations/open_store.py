@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from icdpo_chains import environment
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.url_credentials import has_credentials
+from icdpo_chains.foundation import environment
+from icdpo_chains.foundation.url_credentials import has_credentials
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder

@@ -14,9 +14,9 @@ from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.embedding import Embedder, embed_checked
 from icdpo_chains.demonstrations.files.write import write_demonstrations
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
+from icdpo_chains.foundation.process_local import ProcessLocal
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.messages import Conversation, as_conversation
-from icdpo_chains.process_local import ProcessLocal
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Vectors

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.duplicates import near_duplicates
 from icdpo_chains.demonstrations.pairing import is_tie, votes_of
-from icdpo_chains.printable import counted
+from icdpo_chains.foundation.printable import counted
 
 __all__ = ["StoreStatistics", "store_statistics"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.duplicates import near_duplicates
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.printable import counted
+from icdpo_chains.foundation.printable import counted
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.files import RefusedRow

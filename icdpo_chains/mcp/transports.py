@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any
 
-from icdpo_chains.network import bears_key
+from icdpo_chains.foundation.network import bears_key
 from icdpo_chains.server.limits import ServerLimits
 
 if TYPE_CHECKING:

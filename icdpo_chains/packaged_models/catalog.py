@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains import environment
 from icdpo_chains.errors import WeightsError
+from icdpo_chains.foundation import environment
 from icdpo_chains.packaged_models import download
 from icdpo_chains.packaged_models.download import PackagedModel
 from icdpo_chains.packaged_models.manifest import MANIFEST, is_intact, is_ready, write_manifest

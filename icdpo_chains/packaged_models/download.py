@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains import environment
-from icdpo_chains.checksum import sha256_of
 from icdpo_chains.errors import WeightsError
+from icdpo_chains.foundation import environment
+from icdpo_chains.foundation.checksum import sha256_of
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from icdpo_chains.checksum import sha256_of
+from icdpo_chains.foundation.checksum import sha256_of
 from icdpo_chains.packaged_models.catalog import cache_dir
 from icdpo_chains.packaged_models.download import load_gguf, load_gguf_tokenizer, megabytes
 from icdpo_chains.packaged_models.manifest import is_intact, write_manifest

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.checksum import sha256_of
+from icdpo_chains.foundation.checksum import sha256_of
 
 __all__ = ["HASHES", "MANIFEST", "is_intact", "is_ready", "write_manifest"]
 

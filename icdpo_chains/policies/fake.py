@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icdpo_chains.foundation.process_local import ProcessLocal
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams
-from icdpo_chains.process_local import ProcessLocal
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import torch

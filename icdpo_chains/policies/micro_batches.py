@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 
-from icdpo_chains.concurrency import cancellation
 from icdpo_chains.errors import QueueFullError
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 
 __all__ = ["MicroBatches"]

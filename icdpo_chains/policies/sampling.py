@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from icdpo_chains.foundation.validation import check_count, check_number
 from icdpo_chains.policies.token_stream import TokenStream
 from icdpo_chains.reasoning.thoughts import ThoughtReader
-from icdpo_chains.validation import check_count, check_number
 
 __all__ = [
     "MAX_CANDIDATES",

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from icdpo_chains.concurrency import check_cancelled
 from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
+from icdpo_chains.foundation.concurrency import check_cancelled
 from icdpo_chains.messages import Message
 from icdpo_chains.prompts.formats import PromptFormat, Shown
 from icdpo_chains.reasoning.tags import ReasoningTags

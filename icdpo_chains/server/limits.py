@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.policies.sampling import MAX_CANDIDATES
-from icdpo_chains.validation import check_count
 
 __all__ = ["HEADER_SECONDS", "ServerLimits"]
 

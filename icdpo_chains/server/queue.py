@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from icdpo_chains.concurrency import cancellation
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.server.errors import APIError
 
 __all__ = ["CLIENT_CLOSED", "Queue", "shutting_down", "wait_for"]

@@ -8,7 +8,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from icdpo_chains.network import bears_key, from_foreign_page, gives_password
+from icdpo_chains.foundation.network import bears_key, from_foreign_page, gives_password
 
 __all__ = ["OwnOrigin", "PageAccess"]
 

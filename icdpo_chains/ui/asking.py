@@ -9,10 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.foundation.printable import counted
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.policy import sampled
 from icdpo_chains.policies.sampling import SampleRequest
-from icdpo_chains.printable import counted
 from icdpo_chains.progress import Progress, Stages
 from icdpo_chains.prompts.contexts import Contexts
 from icdpo_chains.question import Question

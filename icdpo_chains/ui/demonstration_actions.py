@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from icdpo_chains.errors import StoreError
-from icdpo_chains.printable import one_line
+from icdpo_chains.foundation.printable import one_line
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.changes import Changes

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import DemonstrationError
+from icdpo_chains.foundation.printable import printable
 from icdpo_chains.messages import Conversation
-from icdpo_chains.printable import printable
 
 __all__ = ["DemonstrationForm", "PromptKind"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from icdpo_chains.printable import counted, one_line
+from icdpo_chains.foundation.printable import counted, one_line
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration

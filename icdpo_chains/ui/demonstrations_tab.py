@@ -10,7 +10,7 @@ import gradio as gr
 
 from icdpo_chains.demonstrations.statistics import store_statistics
 from icdpo_chains.errors import ICDPOError
-from icdpo_chains.printable import printable
+from icdpo_chains.foundation.printable import printable
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.demonstration_actions import loaded, remove, save, undo
 from icdpo_chains.ui.demonstration_form import DemonstrationForm

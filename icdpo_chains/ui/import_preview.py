@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from icdpo_chains.demonstrations.file_import import FileImport, parse_columns, parse_verdict
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.printable import counted, printable
+from icdpo_chains.foundation.printable import counted, printable
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.changes import Changes

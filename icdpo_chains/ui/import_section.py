@@ -9,7 +9,7 @@ import gradio as gr
 
 from icdpo_chains.demonstrations.store import AddReport
 from icdpo_chains.errors import ICDPOError
-from icdpo_chains.printable import printable
+from icdpo_chains.foundation.printable import printable
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.error_text import error_text
 from icdpo_chains.ui.import_preview import (

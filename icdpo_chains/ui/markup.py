@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.printable import counted, printable
+from icdpo_chains.foundation.printable import counted, printable
 from icdpo_chains.token_pieces import token_pieces
 from icdpo_chains.ui.token_colours import LEGEND, colour_of
 

@@ -7,8 +7,8 @@ from typing import Any
 import gradio as gr
 
 from icdpo_chains.errors import ICDPOError
+from icdpo_chains.foundation.printable import printable
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
-from icdpo_chains.printable import printable
 from icdpo_chains.ui import markup
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.error_text import error_text

@@ -7,8 +7,8 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.config import ICDPOConfig
+from icdpo_chains.foundation.jsonl import json_safe
 from icdpo_chains.framework_settings import ICDPOSettings
-from icdpo_chains.jsonl import json_safe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from icdpo_chains.errors import ICDPOError
-from icdpo_chains.printable import one_line
+from icdpo_chains.foundation.printable import one_line
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.ui import markup
 from icdpo_chains.ui.asking import Stopped, answering

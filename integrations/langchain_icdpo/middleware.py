@@ -24,12 +24,12 @@ from typing_extensions import NotRequired
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration
 from icdpo_chains.errors import ContextOverflowError, NoCandidateError
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.sampling import MAX_CANDIDATES
 from icdpo_chains.progress import in_thread
 from icdpo_chains.result import ICDPOResult
-from icdpo_chains.validation import check_count
 from langchain_icdpo.chat_model.answer import with_score_table
 from langchain_icdpo.messages import from_conversation, to_conversation
 

@@ -14,8 +14,8 @@ from pydantic import ConfigDict, Field
 
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.foundation.jsonl import json_safe
 from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.jsonl import json_safe
 from icdpo_chains.progress import in_thread
 from icdpo_chains.result import ICDPOResult
 from langchain_icdpo.documents import to_retrieved

@@ -15,9 +15,9 @@ from typing_extensions import Self
 from icdpo_chains.defaults import default_retriever
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, Retriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.picklable import PicklableSettings
+from icdpo_chains.foundation.picklable import PicklableSettings
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.progress import in_thread
-from icdpo_chains.validation import check_count
 from langchain_icdpo.documents import to_document
 
 __all__ = ["DemonstrationRetriever"]

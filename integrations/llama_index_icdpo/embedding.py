@@ -8,7 +8,7 @@ from llama_index.core.embeddings import BaseEmbedding
 from pydantic import Field
 
 from icdpo_chains.demonstrations.embedding import Embedder, SentenceTransformerEmbedder, embed_checked
-from icdpo_chains.picklable import PicklableSettings
+from icdpo_chains.foundation.picklable import PicklableSettings
 from icdpo_chains.progress import in_thread
 
 __all__ = ["ICDPOEmbedding"]

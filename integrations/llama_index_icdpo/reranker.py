@@ -15,8 +15,8 @@ from pydantic import ConfigDict, Field
 
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.foundation.picklable import PicklableSettings
 from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.picklable import PicklableSettings
 from icdpo_chains.progress import in_thread
 
 __all__ = ["InstantScoreRerank"]

@@ -12,9 +12,9 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from icdpo_chains.defaults import default_retriever
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, Retriever
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.process_local import ProcessLocal
+from icdpo_chains.foundation.process_local import ProcessLocal
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.progress import in_thread
-from icdpo_chains.validation import check_count
 from llama_index_icdpo.nodes import to_node_with_score
 
 __all__ = ["DemonstrationRetriever"]

@@ -17,8 +17,8 @@ from icdpo_chains import (
     TwoStageRetriever,
     starter_demonstrations,
 )
-from icdpo_chains.concurrency import cancellation
 from icdpo_chains.errors import PolicyError, TokenizerMismatch
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, resolve
 from icdpo_chains.policies.llama_cpp import LlamaCppPolicy
 from icdpo_chains.policies.sampling import SampleRequest

@@ -13,7 +13,7 @@ from pathlib import Path
 from icdpo_chains import ICDPO, DemonstrationStore, FakePolicy, SamplingParams, TwoStageRetriever
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
-from icdpo_chains.network import bind
+from icdpo_chains.foundation.network import bind
 from icdpo_chains.server import create_app, uvicorn_server
 from icdpo_chains.ui.serving import add_page
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from icdpo_chains import errors
-from icdpo_chains.concurrency import cancellation
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.policies.fake import FakePolicy
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams

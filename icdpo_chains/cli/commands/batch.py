@@ -11,7 +11,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked
 from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import console, error_line, working, write_json
-from icdpo_chains.printable import counted
+from icdpo_chains.foundation.printable import counted
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -61,7 +61,7 @@ def batch(
     A failed row is written with its error; the exit code is then 1.
     """
     from icdpo_chains.batch.job import MAX_CHUNK
-    from icdpo_chains.validation import check_count
+    from icdpo_chains.foundation.validation import check_count
 
     with checked():
         check_count(chunk, "--chunk", MAX_CHUNK)

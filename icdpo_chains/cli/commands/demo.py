@@ -14,7 +14,7 @@ import typer
 from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, on_stage, working
-from icdpo_chains.printable import printable
+from icdpo_chains.foundation.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,8 +58,8 @@ def demo(
 ) -> None:
     """Answer one question without and with demonstrations, side by side."""
     from icdpo_chains.cli.tables import candidates_table, demonstrations_table, totals
+    from icdpo_chains.foundation.validation import check_count
     from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams
-    from icdpo_chains.validation import check_count
 
     with checked():
         sampling = SamplingParams(max_new_tokens=max_tokens, seed=seed)

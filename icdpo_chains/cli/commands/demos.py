@@ -13,7 +13,7 @@ from icdpo_chains.cli import options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, working, write_json
 from icdpo_chains.errors import StoreError
-from icdpo_chains.printable import printable
+from icdpo_chains.foundation.printable import printable
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore
@@ -35,7 +35,7 @@ def list_(
     as_json: options.AsJson = False,
 ) -> None:
     """List demonstrations."""
-    from icdpo_chains.validation import check_count
+    from icdpo_chains.foundation.validation import check_count
 
     with checked():
         check_count(limit, "--limit", 1_000_000)
@@ -58,8 +58,8 @@ def search(
     as_json: options.AsJson = False,
 ) -> None:
     """Find the demonstrations whose prompts are most similar to a text."""
+    from icdpo_chains.foundation.validation import check_count
     from icdpo_chains.messages import as_conversation
-    from icdpo_chains.validation import check_count
 
     with checked():
         check_count(limit, "--limit", 1_000_000)

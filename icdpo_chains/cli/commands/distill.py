@@ -12,7 +12,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, error_line, working, write_json
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.printable import counted, printable
+from icdpo_chains.foundation.printable import counted, printable
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.files import RefusedRow

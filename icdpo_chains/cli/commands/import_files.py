@@ -11,7 +11,7 @@ import typer
 from icdpo_chains.cli import options
 from icdpo_chains.cli.command import command
 from icdpo_chains.cli.console import console, error_line, write_json
-from icdpo_chains.printable import printable
+from icdpo_chains.foundation.printable import printable
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.file_import import FileImport

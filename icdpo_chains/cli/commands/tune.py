@@ -13,7 +13,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, working, write_json
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.printable import counted
+from icdpo_chains.foundation.printable import counted
 
 if TYPE_CHECKING:
     from icdpo_chains.evaluation.statistics import Interval
@@ -73,7 +73,7 @@ def tune(
     from icdpo_chains.demonstrations.open_store import is_server
     from icdpo_chains.evaluation.judges.check import Check
     from icdpo_chains.evaluation.tuning import tuning
-    from icdpo_chains.validation import check_count
+    from icdpo_chains.foundation.validation import check_count
 
     with checked():
         tuning.check(minutes, retriever or tuning.RETRIEVER_NAMES, k or tuning.KS, n or tuning.NS)

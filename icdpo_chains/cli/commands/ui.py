@@ -12,7 +12,7 @@ from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.command import checked
 from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import say, working
-from icdpo_chains.network import base_url, bind
+from icdpo_chains.foundation.network import base_url, bind
 
 if TYPE_CHECKING:
     from icdpo_chains.config import ICDPOConfig

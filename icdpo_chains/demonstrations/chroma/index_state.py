@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.demonstrations.chroma.records import CONTENT, REVISION
+from icdpo_chains.foundation.atomic_file import atomic_file
 
 __all__ = ["DATABASE", "Checksums", "IndexState", "database_fault", "has_collections", "raw_records"]
 

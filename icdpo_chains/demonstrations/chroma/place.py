@@ -12,8 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from icdpo_chains.concurrency import Owner
 from icdpo_chains.errors import EmbedderMismatchError, ICDPOError, StoreError, StoreUnavailableError
+from icdpo_chains.foundation.concurrency import Owner
 
 __all__ = ["Memory", "Place", "own_runtime"]
 

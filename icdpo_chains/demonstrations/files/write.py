@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.atomic_file import atomic_file
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes import read_row
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
+from icdpo_chains.foundation.atomic_file import atomic_file
 
 __all__ = ["write_demonstrations"]
 

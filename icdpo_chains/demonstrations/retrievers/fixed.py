@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.messages import Conversation, as_conversation
-from icdpo_chains.validation import check_count
 
 __all__ = ["FixedDemonstrations"]
 

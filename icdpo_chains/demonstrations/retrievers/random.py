@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from icdpo_chains.demonstrations.answer_filter import AnswerFilter
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.messages import Conversation, as_conversation, search_text
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore

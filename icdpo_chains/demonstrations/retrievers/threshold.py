@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal, get_args
 from icdpo_chains.demonstrations.answer_filter import AnswerFilter
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration, Retriever
 from icdpo_chains.errors import NoDemonstrationsError
+from icdpo_chains.foundation.process_local import ProcessLocal
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.messages import Conversation, as_conversation
-from icdpo_chains.process_local import ProcessLocal
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration

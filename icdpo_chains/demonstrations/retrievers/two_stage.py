@@ -13,9 +13,9 @@ from icdpo_chains.demonstrations.answer_filter import AnswerFilter
 from icdpo_chains.demonstrations.bm25_index import BM25Index, tokenize
 from icdpo_chains.demonstrations.chroma.records import embedding_text
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS, RetrievedDemonstration
+from icdpo_chains.foundation.process_local import ProcessLocal
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.messages import Conversation, as_conversation, search_text
-from icdpo_chains.process_local import ProcessLocal
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.store import DemonstrationStore, Where

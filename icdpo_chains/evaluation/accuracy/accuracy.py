@@ -11,7 +11,7 @@ import numpy as np
 from icdpo_chains.evaluation.accuracy.margins import PairMargins, right
 from icdpo_chains.evaluation.accuracy.measures import Setting
 from icdpo_chains.evaluation.statistics import Interval, share
-from icdpo_chains.jsonl import json_safe
+from icdpo_chains.foundation.jsonl import json_safe
 
 __all__ = ["GapBin", "PreferenceAccuracy"]
 

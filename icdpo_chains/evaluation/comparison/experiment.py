@@ -28,10 +28,10 @@ from icdpo_chains.evaluation.comparison.systems import (
 )
 from icdpo_chains.evaluation.judges.reward_model import MIN_PAIRS, RewardModel
 from icdpo_chains.evaluation.preferences import split
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.policies.sampling import SamplingParams
 from icdpo_chains.scoring import InstantScorer
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder

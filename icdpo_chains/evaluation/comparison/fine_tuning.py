@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import DemonstrationError, ICDPOError, InvalidInputError, PolicyError
 from icdpo_chains.evaluation.comparison.seeding import seeded
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 from icdpo_chains.prompts.formats import prompt_format
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,7 @@ from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.evaluation.comparison.systems import System
 from icdpo_chains.evaluation.system_answers import SystemAnswer
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 
 __all__ = ["FailedAnswer", "Generated", "generate_answers", "prompt_seed"]
 

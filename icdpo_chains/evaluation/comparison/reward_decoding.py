@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.evaluation.judges.reward_model import RewardModel
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import SampleRequest, SamplingParams
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import torch

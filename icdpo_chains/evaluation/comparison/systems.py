@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from icdpo_chains.evaluation.system_answers import ScoredText
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.policy import Policy
@@ -15,7 +16,6 @@ from icdpo_chains.policies.sampling import Sample, SamplingParams
 from icdpo_chains.prompts.formats import prompt_format
 from icdpo_chains.reasoning.thoughts import ThoughtReader
 from icdpo_chains.result import Candidate
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.evaluation.comparison.reward_decoding import RewardDecoding

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.messages import Conversation, as_conversation, check_text
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
 from icdpo_chains.prompts.formats import prompt_format
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import torch

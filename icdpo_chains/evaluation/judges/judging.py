@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.evaluation.system_answers import SystemAnswer
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 
 if TYPE_CHECKING:
     from icdpo_chains.evaluation.judges.pairwise_judge import PairwiseJudge

@@ -24,7 +24,7 @@ from icdpo_chains.evaluation.report.tables import (
     sweep_table,
 )
 from icdpo_chains.evaluation.system_answers import SystemAnswer
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 
 __all__ = ["Report"]
 

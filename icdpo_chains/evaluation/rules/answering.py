@@ -12,7 +12,7 @@ from icdpo_chains.evaluation.rules.answers import AddedAnswers, RuleAnswers
 from icdpo_chains.evaluation.rules.definitions.rule import Rule
 from icdpo_chains.evaluation.rules.run import RuleQuestion, RuleRun
 from icdpo_chains.evaluation.rules.stages import STAGES, Stage, check_stages, run_stage
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import SamplingParams
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from icdpo_chains.jsonl import json_safe
+from icdpo_chains.foundation.jsonl import json_safe
 
 __all__ = ["AddedAnswers", "RuleAnswer", "RuleAnswers"]
 

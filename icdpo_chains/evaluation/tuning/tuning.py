@@ -19,11 +19,11 @@ from icdpo_chains.evaluation.accuracy.measures import SCORERS, Measure, Setting,
 from icdpo_chains.evaluation.preferences import split
 from icdpo_chains.evaluation.tuning.candidate_count import CountSearch, search_n
 from icdpo_chains.evaluation.tuning.successive_halving import SettingSearch, search_setting
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.icdpo import ICDPO
 from icdpo_chains.policies.policy import Policy
 from icdpo_chains.policies.sampling import MAX_CANDIDATES
 from icdpo_chains.prompts.formats import prompt_format
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder
@@ -243,7 +243,7 @@ def _note(
     found: SettingSearch, count: CountSearch, rows: int, model: str, minutes: float, seconds: float, seed: int
 ) -> dict[str, Any]:
     from icdpo_chains import __version__
-    from icdpo_chains.jsonl import json_safe
+    from icdpo_chains.foundation.jsonl import json_safe
 
     note: dict[str, Any] = json_safe(
         {

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from icdpo_chains.concurrency import check_cancelled
+from icdpo_chains.foundation.concurrency import check_cancelled
 from icdpo_chains.policies.branches import Branches, token_logprobs
 from icdpo_chains.policies.decoding import decode
 from icdpo_chains.policies.early_rejection import Halving

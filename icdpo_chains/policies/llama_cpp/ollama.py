@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from icdpo_chains import environment
 from icdpo_chains.errors import PolicyError
+from icdpo_chains.foundation import environment
 
 __all__ = ["ollama_gguf"]
 

@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.concurrency import Owner, check_cancelled
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.garbage_collection import paused_garbage_collection
+from icdpo_chains.foundation.concurrency import Owner, check_cancelled
+from icdpo_chains.foundation.garbage_collection import paused_garbage_collection
+from icdpo_chains.foundation.process_local import ProcessLocal
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import (
@@ -19,8 +21,6 @@ from icdpo_chains.policies.sampling import (
     SampleRequest,
     SamplingParams,
 )
-from icdpo_chains.process_local import ProcessLocal
-from icdpo_chains.validation import check_count
 
 __all__ = ["LlamaCppPolicy"]
 

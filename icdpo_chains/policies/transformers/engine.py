@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from icdpo_chains.concurrency import check_cancelled
+from icdpo_chains.foundation.concurrency import check_cancelled
 from icdpo_chains.policies.branches import Branches
 from icdpo_chains.policies.decoding import decode
 from icdpo_chains.policies.device_choice import DeviceTokenChooser

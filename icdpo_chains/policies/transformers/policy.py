@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.concurrency import LOADING, Owner, check_cancelled
 from icdpo_chains.errors import PolicyError, PolicyMemoryError
+from icdpo_chains.foundation.concurrency import LOADING, Owner, check_cancelled
+from icdpo_chains.foundation.process_local import ProcessLocal
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import ScoreRequest, check_fits
 from icdpo_chains.policies.sampling import (
@@ -18,8 +20,6 @@ from icdpo_chains.policies.sampling import (
     SampleRequest,
     SamplingParams,
 )
-from icdpo_chains.process_local import ProcessLocal
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import torch

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
-from icdpo_chains import environment
 from icdpo_chains.errors import PolicyError
+from icdpo_chains.foundation import environment
+from icdpo_chains.foundation.process_local import ProcessLocal
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.policies.decoding import Row
 from icdpo_chains.policies.policy import ScoreRequest, check_fits
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, Sample, SampleRequest, SamplingParams
 from icdpo_chains.policies.vllm.server import VLLMServer
-from icdpo_chains.process_local import ProcessLocal
 from icdpo_chains.reasoning.tags import known_tags
-from icdpo_chains.validation import check_count
 
 if TYPE_CHECKING:
     import httpx

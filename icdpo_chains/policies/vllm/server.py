@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
-from icdpo_chains.concurrency import cancellation
 from icdpo_chains.errors import PolicyError, PolicyUnavailableError
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.policies.vllm.connection import Connection
 
 __all__ = ["VLLMServer"]

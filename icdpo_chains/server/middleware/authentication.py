@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from icdpo_chains.network import bears_key, is_loopback, requested_host
+from icdpo_chains.foundation.network import bears_key, is_loopback, requested_host
 from icdpo_chains.server.endpoints.health import PATH
 from icdpo_chains.server.errors import APIError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from icdpo_chains.network import declares_json, from_foreign_page
+from icdpo_chains.foundation.network import declares_json, from_foreign_page
 from icdpo_chains.server.errors import APIError
 
 __all__ = ["NoForeignPages"]

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from icdpo_chains.network import bind
+from icdpo_chains.foundation.network import bind
 from icdpo_chains.server import create_app, uvicorn_server
 from tests.unit.server.client import QUESTION, HeldPolicy
 

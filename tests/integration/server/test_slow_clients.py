@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from icdpo_chains.network import bind
+from icdpo_chains.foundation.network import bind
 from icdpo_chains.server import create_app, timed_protocol, uvicorn_server
 from tests.unit.fake_core import make_core
 

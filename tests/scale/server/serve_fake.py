@@ -18,7 +18,7 @@ from icdpo_chains import (
     SamplingParams,
     TwoStageRetriever,
 )
-from icdpo_chains.network import base_url, bind
+from icdpo_chains.foundation.network import base_url, bind
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.sampling import SampleRequest
 from icdpo_chains.server import ServerLimits, create_app

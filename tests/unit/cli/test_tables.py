@@ -12,8 +12,8 @@ from rich.console import Console
 
 from icdpo_chains import Candidate, FakePolicy, ICDPOResult
 from icdpo_chains.cli.tables import candidates_table, coloured, shortened
+from icdpo_chains.foundation.printable import printable
 from icdpo_chains.policies.sampling import FinishReason
-from icdpo_chains.printable import printable
 from icdpo_chains.result import Usage
 
 TOKENIZER = FakePolicy().tokenizer

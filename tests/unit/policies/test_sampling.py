@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.policies.sampling import SamplingParams
-from icdpo_chains.validation import check_count
 
 
 @pytest.mark.parametrize(

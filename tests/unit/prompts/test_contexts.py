@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icdpo_chains.concurrency import cancellation
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.errors import ContextOverflowError, MissingRejectedError
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.messages import Message
 from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.prompts.contexts import Contexts, Instructions, build_contexts

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, Sample
-from icdpo_chains.concurrency import cancellation
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.policies.sampling import SampleRequest
 from icdpo_chains.server import create_app
 from icdpo_chains.server.live_text import LiveText

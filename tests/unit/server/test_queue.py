@@ -84,7 +84,7 @@ async def test_a_client_that_goes_away_in_the_middle_of_a_stream_frees_its_slot(
 
 
 async def test_what_is_taken_back_reaches_the_policy(policy: HeldPolicy) -> None:
-    from icdpo_chains.concurrency import cancellation
+    from icdpo_chains.foundation.concurrency import cancellation
 
     events: list[Any] = []
     sample = policy.sample

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from icdpo_chains import Candidate, Demonstration, FakePolicy, ICDPOResult, RetrievedDemonstration
 from icdpo_chains.draft import Answer
-from icdpo_chains.printable import printable
+from icdpo_chains.foundation.printable import printable
 from icdpo_chains.result import Usage
 from icdpo_chains.ui import markup
 

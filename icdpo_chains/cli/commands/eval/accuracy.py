@@ -13,7 +13,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, error_line, working, write_json
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.printable import counted
+from icdpo_chains.foundation.printable import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -71,7 +71,7 @@ def accuracy(
     so far; the exit code is then 130.
     """
     from icdpo_chains.demonstrations.retrievers.catalog import RETRIEVERS
-    from icdpo_chains.validation import check_count
+    from icdpo_chains.foundation.validation import check_count
 
     names, ks = list(dict.fromkeys(retriever or ["two_stage", "random"])), list(dict.fromkeys(k or [2]))
     with checked():

@@ -14,7 +14,7 @@ from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.commands.eval.accuracy import read_pairs
 from icdpo_chains.cli.console import console, working
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.printable import counted, printable
+from icdpo_chains.foundation.printable import counted, printable
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -59,8 +59,8 @@ def generate(
     stay together. The directory keeps the trained reward models and LoRA adapter.
     """
     from icdpo_chains.evaluation.comparison.experiment import SYSTEMS, VARIANTS
+    from icdpo_chains.foundation.validation import check_count
     from icdpo_chains.policies.sampling import MAX_CANDIDATES
-    from icdpo_chains.validation import check_count
 
     names = list(dict.fromkeys(system or SYSTEMS))
     with checked():

@@ -11,7 +11,7 @@ from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import command
 from icdpo_chains.cli.commands.eval.generate import VARIANT_ANSWERS, answer_file
 from icdpo_chains.cli.console import console, working
-from icdpo_chains.printable import counted, printable
+from icdpo_chains.foundation.printable import counted, printable
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -57,7 +57,7 @@ def judge(
     """Judge the answers of a run. After a stop, the same command continues."""
     from icdpo_chains.evaluation.judges.judging import judge_answers, swept
     from icdpo_chains.evaluation.system_answers import SystemAnswer
-    from icdpo_chains.jsonl import ResumableFile
+    from icdpo_chains.foundation.jsonl import ResumableFile
 
     with working("Reading the answers ...") as status:
         settings, rows = ResumableFile.read(answer_file(run))

@@ -11,7 +11,7 @@ from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.commands.eval.generate import answer_file
 from icdpo_chains.cli.commands.eval.judge import JUDGMENTS, SWEEPS
 from icdpo_chains.cli.console import console, working
-from icdpo_chains.printable import printable
+from icdpo_chains.foundation.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable

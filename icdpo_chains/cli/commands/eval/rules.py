@@ -12,7 +12,7 @@ import typer
 from icdpo_chains.cli import loading, options
 from icdpo_chains.cli.command import checked, command
 from icdpo_chains.cli.console import console, working
-from icdpo_chains.printable import printable
+from icdpo_chains.foundation.printable import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -66,8 +66,8 @@ def rules(
     from icdpo_chains.demonstrations.retrievers.threshold import Threshold
     from icdpo_chains.evaluation.rules.definitions.catalog import RULES, build_rule
     from icdpo_chains.evaluation.rules.stages import DEFAULT_STAGES, check_stages
+    from icdpo_chains.foundation.validation import check_count
     from icdpo_chains.policies.sampling import MAX_CANDIDATES
-    from icdpo_chains.validation import check_count
 
     names = list(RULES) if rules is None else _names(rules)
     with checked():

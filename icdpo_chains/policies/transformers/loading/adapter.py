@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.hub_errors import hub_problem
+from icdpo_chains.foundation.hub_errors import hub_problem
 
 __all__ = ["with_adapter"]
 

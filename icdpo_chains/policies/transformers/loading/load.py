@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.hub_errors import hub_problem
+from icdpo_chains.foundation.hub_errors import hub_problem
 from icdpo_chains.policies.transformers.loading.adapter import with_adapter
 from icdpo_chains.policies.transformers.loading.weight_options import WeightOptions, is_quantized
 

@@ -16,7 +16,7 @@ from icdpo_chains.evaluation.comparison.generation import (
 )
 from icdpo_chains.evaluation.comparison.systems import SystemOutput
 from icdpo_chains.evaluation.system_answers import ScoredText, SystemAnswer
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 
 PROMPTS = [Demonstration(f"Question {i}?", f"Answer {i}.", "No.") for i in range(3)]
 

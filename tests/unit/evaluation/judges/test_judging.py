@@ -13,7 +13,7 @@ from icdpo_chains.evaluation.judges.judging import judge_answers, swept
 from icdpo_chains.evaluation.judges.pairwise_judge import PairwiseJudge
 from icdpo_chains.evaluation.report.report import Report
 from icdpo_chains.evaluation.system_answers import ScoredText, SystemAnswer
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 from icdpo_chains.messages import Conversation
 
 

@@ -14,7 +14,7 @@ import pytest
 from icdpo_chains import ICDPOError, Message
 from icdpo_chains.evaluation.report.report import Report
 from icdpo_chains.evaluation.system_answers import ScoredText, SystemAnswer
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 
 HOSTILE = "<script>alert('x')</script> </div><img src=http://evil.test/i.png onerror=alert(1)> | a\n\n# b \x00\x1b[2J"
 SYSTEMS = ("base", "icdpo", "random_of_n", "oracle_of_n", "new")

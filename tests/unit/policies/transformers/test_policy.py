@@ -402,7 +402,7 @@ def test_pickled_weights_are_refused(llama: TransformersPolicy, tmp_path: Path) 
 
 
 def test_a_model_that_was_loaded_before_a_fork_is_refused(llama, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icdpo_chains.concurrency.os.getpid", lambda: -1)
+    monkeypatch.setattr("icdpo_chains.foundation.concurrency.os.getpid", lambda: -1)
     for use in (
         lambda: llama.sample([1, 2], 1, SamplingParams(max_new_tokens=1)),
         lambda: llama.logprobs([1, 2], [[3]]),

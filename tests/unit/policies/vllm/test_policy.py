@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icdpo_chains import ICDPO, FixedDemonstrations, Policy, SamplingParams
-from icdpo_chains.concurrency import cancellation
 from icdpo_chains.errors import PolicyError, PolicyUnavailableError, TokenizerMismatch
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.policies.policy import BatchPolicy, ScoreRequest
 from icdpo_chains.policies.sampling import Sample, SampleRequest

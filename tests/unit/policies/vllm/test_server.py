@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from icdpo_chains.concurrency import cancellation
 from icdpo_chains.errors import PolicyError, PolicyUnavailableError
+from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.policies.vllm import server as vllm_server
 from icdpo_chains.policies.vllm.server import VLLMServer
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from icdpo_chains.network import is_loopback
+from icdpo_chains.foundation.network import is_loopback
 from icdpo_chains.server import ServerLimits, create_app
 from tests.unit.fake_core import make_core
 from tests.unit.server.client import QUESTION, make_client

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from icdpo_chains import DemonstrationStore, FakeEmbedder, TwoStageRetriever
-from icdpo_chains.network import from_foreign_page
+from icdpo_chains.foundation.network import from_foreign_page
 from icdpo_chains.server import create_app
 from tests.unit.fake_core import make_core
 from tests.unit.server.client import QUESTION

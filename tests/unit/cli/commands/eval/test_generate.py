@@ -13,7 +13,7 @@ from icdpo_chains import FakeEmbedder, TransformersPolicy
 from icdpo_chains.cli import options
 from icdpo_chains.config import ICDPOConfig
 from icdpo_chains.evaluation.judges import toxicity
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 from icdpo_chains.policies.fake import byte_tokenizer
 
 SMALL = ("--prompts", "2", "--n", "2", "--k", "1", "--max-tokens", "4", "--seed", "3")

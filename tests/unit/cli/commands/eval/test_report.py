@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from icdpo_chains import Message
 from icdpo_chains.cli.commands.eval import report
 from icdpo_chains.evaluation.system_answers import SystemAnswer
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 
 HOSTILE = "[bold]x[/bold] \x1b[2J :smile:"
 

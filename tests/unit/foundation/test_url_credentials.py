@@ -1,6 +1,6 @@
 import pytest
 
-from icdpo_chains.url_credentials import has_credentials
+from icdpo_chains.foundation.url_credentials import has_credentials
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icdpo_chains.printable import counted, one_line, printable
+from icdpo_chains.foundation.printable import counted, one_line, printable
 
 
 def test_bidirectional_controls_are_escapes() -> None:

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from huggingface_hub import errors
 
-from icdpo_chains.hub_errors import hub_problem
+from icdpo_chains.foundation.hub_errors import hub_problem
 
 RESPONSE = httpx.Response(404, request=httpx.Request("GET", "https://hub/org/name"))
 OFFLINE = "Cannot find the requested files in the disk cache and outgoing traffic has been disabled."

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from icdpo_chains.atomic_file import atomic_file
+from icdpo_chains.foundation.atomic_file import atomic_file
 
 
 def test_the_file_appears_with_the_end_of_the_block(tmp_path: Path) -> None:

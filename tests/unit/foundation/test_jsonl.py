@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icdpo_chains.errors import InvalidInputError
-from icdpo_chains.jsonl import ResumableFile
+from icdpo_chains.foundation.jsonl import ResumableFile
 
 SETTINGS = {"seed": 1, "model": "tiny"}
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from icdpo_chains.garbage_collection import paused_garbage_collection
+from icdpo_chains.foundation.garbage_collection import paused_garbage_collection
 
 
 class Node:

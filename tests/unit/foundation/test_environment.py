@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from icdpo_chains import environment
+from icdpo_chains.foundation import environment
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 READERS = [
     function
     for name, function in inspect.getmembers(environment, inspect.isfunction)
@@ -40,7 +40,7 @@ def test_no_other_module_reads_the_environment() -> None:
     files = [*ROOT.glob("icdpo_chains/**/*.py"), *ROOT.glob("integrations/**/*.py")]
     assert len(files) > 100
     found = [str(file.relative_to(ROOT)) for file in files if reads.search(file.read_text("utf-8"))]
-    assert found == ["icdpo_chains/environment.py"]
+    assert found == ["icdpo_chains/foundation/environment.py"]
 
 
 def test_the_guide_has_all_variables() -> None:

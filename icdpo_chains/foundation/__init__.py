@@ -1,0 +1,1 @@
+"""What any Python program needs: files, processes, the network, the environment, checks of values."""
