@@ -46,7 +46,7 @@ class ICDPOConfig(BaseModel):
     """The settings of an `ICDPO`. A file of them is JSON and may leave out any setting.
 
     Attributes:
-        model: the name or path of a model; the default is the small packaged model.
+        model: the name or path of a model; the default is `ICDPO_MODEL`, or else the small packaged model.
         revision: the model's branch, tag or commit on the hub.
         dtype: the dtype of the weights, such as `"float32"`.
         device: the device of the model, such as `"cuda"`.
@@ -141,7 +141,7 @@ class ICDPOConfig(BaseModel):
         if sampling.max_thinking_tokens is not None and self.vllm is not None:
             raise ValueError("max_thinking_tokens needs a model in this process: leave it or vllm out")
         if sampling.guided and self.vllm is not None:
-            raise ValueError("decoding='guided' needs a model of transformers: leave vllm out")
+            raise ValueError("decoding='guided' needs a model in this process: leave vllm out")
         return self
 
     def _weights(self) -> dict[str, Any]:

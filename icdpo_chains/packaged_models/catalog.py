@@ -35,6 +35,7 @@ __all__ = [
     "ModelInfo",
     "PackagedModel",
     "cache_dir",
+    "default_model",
     "fetch",
     "fetch_gguf",
     "is_cached",
@@ -104,6 +105,11 @@ PACKAGED_MODELS: dict[str, PackagedModel] = {
         ),
     )
 }
+
+
+def default_model() -> str:
+    """Returns the model where none is named: `ICDPO_MODEL`, or else the small packaged model."""
+    return environment.model() or DEFAULT_MODEL
 
 
 def cache_dir() -> Path:

@@ -8,7 +8,7 @@ import gradio as gr
 
 from icdpo_chains.errors import ICDPOError
 from icdpo_chains.foundation.printable import printable
-from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
+from icdpo_chains.packaged_models.catalog import default_model
 from icdpo_chains.ui import markup
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.error_text import error_text
@@ -79,7 +79,7 @@ def _shown(value: Any) -> Any:
 
 def _fixed(backend: Backend) -> str:
     settings = backend.settings.model_copy(
-        update={"model": backend.settings.model or (None if backend.settings.vllm else DEFAULT_MODEL)}
+        update={"model": backend.settings.model or (None if backend.settings.vllm else default_model())}
     )
     parts = [f"{name}: {value}" for name in FIXED if (value := getattr(settings, name)) is not None]
     told = printable("; ".join(parts))

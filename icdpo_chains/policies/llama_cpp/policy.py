@@ -132,7 +132,7 @@ class LlamaCppPolicy(ProcessLocal):
         Args:
             name_or_path: a `.gguf` file, a directory or hub name that contains one (`org/model-GGUF:Q4_K_M`
                 names the quantization too), `ollama:NAME`, or the name of a packaged model; the default is
-                `smollm2-135m-instruct`.
+                `ICDPO_MODEL`, or else `smollm2-135m-instruct`.
             gguf_file: the file's name in a directory or hub repository, or a pattern for it, such as
                 `"*q4_k_m.gguf"`; not needed if there is only one file.
             revision: the branch, tag or commit on the hub.
@@ -149,13 +149,13 @@ class LlamaCppPolicy(ProcessLocal):
             TokenizerMismatch: its tokenizer can't be rebuilt exactly.
             WeightsError: a packaged model can't be fetched.
         """
-        from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, PACKAGED_MODELS, is_cached, resolve
+        from icdpo_chains.packaged_models.catalog import PACKAGED_MODELS, default_model, is_cached, resolve
         from icdpo_chains.policies.llama_cpp.files import find_gguf
         from icdpo_chains.policies.llama_cpp.model import GGUFModel, llama_cpp_library
         from icdpo_chains.policies.llama_cpp.tokenizer import load_tokenizer
 
         llama_cpp_library()  # before anything is downloaded
-        name = str(name_or_path or DEFAULT_MODEL)
+        name = str(name_or_path or default_model())
 
         packaged = tokenizer is None and name.lower() in PACKAGED_MODELS
         if packaged and not is_cached(name):

@@ -113,7 +113,8 @@ class TransformersPolicy(ProcessLocal):
 
         Args:
             name_or_path: a hub name, a directory, a `.gguf` file, or the name of a packaged model; the
-                default is `smollm2-135m-instruct`, which is fetched once and then works offline.
+                default is `ICDPO_MODEL`, or else `smollm2-135m-instruct`, which is fetched once, then works
+                offline.
             dtype: `"float32"`, `"bfloat16"`, ...; by default bfloat16 on hardware with bfloat16 arithmetic,
                 float16 on older GPUs and float32 elsewhere.
             device: `"cuda"`, `"mps"`, `"cpu"`, ...; by default the first of these that is available.
@@ -132,11 +133,11 @@ class TransformersPolicy(ProcessLocal):
             PolicyError: the model can't be found or loaded.
             WeightsError: a packaged model can't be fetched.
         """
-        from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL
+        from icdpo_chains.packaged_models.catalog import default_model
         from icdpo_chains.policies.transformers.loading.load import load
         from icdpo_chains.policies.transformers.loading.weight_options import WeightOptions
 
-        name = str(name_or_path or DEFAULT_MODEL)
+        name = str(name_or_path or default_model())
         weights = WeightOptions(
             dtype, device, device_map, max_memory, quantization, attn_implementation, adapter
         )

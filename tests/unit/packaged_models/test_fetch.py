@@ -40,6 +40,13 @@ def test_fetching_an_unknown_name_lists_the_known(shelf):
     assert not catalog.is_cached("nope")
 
 
+def test_the_environment_names_the_default_model(monkeypatch):
+    monkeypatch.delenv("ICDPO_MODEL", raising=False)
+    assert catalog.default_model() == catalog.DEFAULT_MODEL
+    monkeypatch.setenv("ICDPO_MODEL", "org/name")
+    assert catalog.default_model() == "org/name"
+
+
 def test_the_defaults_are_packaged():
     assert {catalog.DEFAULT_MODEL, catalog.DEFAULT_EMBEDDER} == set(catalog.PACKAGED_MODELS)
     for name, model in catalog.PACKAGED_MODELS.items():
