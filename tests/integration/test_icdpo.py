@@ -39,19 +39,26 @@ def naive_sum(policy: TransformersPolicy, context: tuple[int, ...], answer: list
     return float(table.gather(-1, torch.tensor(answer)[:, None]).sum())
 
 
+QUESTIONS = ["I had a fight with my sister.", "My sister and I had a fight. ", "Now?\n\n"]
+
+
 @pytest.mark.parametrize(
-    "question",
+    ("question", "against", "answers"),
     [
-        pytest.param("I had a fight with my sister.", marks=pytest.mark.slow),
-        pytest.param("My sister and I had a fight. ", marks=pytest.mark.slow),
-        "Now?\n\n",
+        pytest.param("Now?\n\n", "rejected", ANSWERS[:4], id="some"),
+        *(
+            pytest.param(question, against, ANSWERS, id=f"{against}-{number}", marks=pytest.mark.slow)
+            for number, question in enumerate(QUESTIONS)
+            for against in ("rejected", "base")
+        ),
     ],
 )
-@pytest.mark.parametrize("against", ["rejected", pytest.param("base", marks=pytest.mark.slow)])
-def test_scores_agree_with_a_naive_loop(icdpo: ICDPO, question: str, against: Any) -> None:
+def test_scores_agree_with_a_naive_loop(
+    icdpo: ICDPO, question: str, against: Any, answers: list[str]
+) -> None:
     """Prompts that end in a space, answers that would merge with what stands before, padding in the batch."""
     summed = ICDPO(icdpo.policy, icdpo.retriever, InstantScorer(against, "sum"))
-    result = summed.score(question, ANSWERS, k=2)
+    result = summed.score(question, answers, k=2)
     contexts = build_contexts(
         summed.format,
         (Message("user", question),),
@@ -62,7 +69,7 @@ def test_scores_agree_with_a_naive_loop(icdpo: ICDPO, question: str, against: An
     other = contexts.rejected if against == "rejected" else contexts.base
     assert other is not None
     for candidate in result.candidates:
-        ids = summed.format.answer(ANSWERS[candidate.index], ended=True)
+        ids = summed.format.answer(answers[candidate.index], ended=True)
         assert list(candidate.token_ids) == ids
         expert, contrast = naive_sum(icdpo.policy, contexts.chosen, ids), naive_sum(icdpo.policy, other, ids)
         assert candidate.expert_logprob == pytest.approx(expert, abs=2e-3, rel=1e-5)
@@ -135,6 +142,7 @@ def test_a_megabyte_of_one_letter_is_a_clear_error(icdpo: ICDPO) -> None:
         icdpo.generate("a" * 1_000_000)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_close_and_picks_what_it_scores_best(policy: TransformersPolicy, icdpo: ICDPO) -> None:
     half = TransformersPolicy.from_pretrained(dtype="bfloat16", device="cpu")
     rounded = ICDPO(half, icdpo.retriever, icdpo.scorer)

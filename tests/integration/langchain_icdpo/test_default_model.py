@@ -68,6 +68,7 @@ def test_what_is_cached_needs_no_network(policy: TransformersPolicy, starter_sto
     assert run.stdout == "True\n", run.stderr
 
 
+@pytest.mark.slow
 def test_a_batch_equals_single_answers(core: ICDPO) -> None:
     chat = ChatICDPO(icdpo=core, **SHORT)
     questions = [QUESTION, "How can I say sorry?"]

@@ -63,9 +63,8 @@ async def read(response: Any) -> str:
     return "".join(response.response_gen) if hasattr(response, "response_gen") else str(response)
 
 
-@pytest.mark.parametrize(
-    "streaming", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "streamed"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "streamed"])
 async def test_a_query_engine_with_synthesizer_and_reranker(
     index: VectorStoreIndex, llm: ICDPOLLM, streaming: bool
 ) -> None:

@@ -203,8 +203,26 @@ def test_a_row_of_csv_keeps_metadata_and_a_missing_rejected_answer(tmp_path: Pat
     assert refused == []
 
 
-@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gz"])
-@pytest.mark.parametrize(("suffix", "limit"), [(".jsonl", 2), (".json", 2), (".csv", 2), (".parquet", 8)])
+@pytest.mark.parametrize(
+    ("suffix", "limit", "compressed"),
+    [
+        pytest.param(".jsonl", 2, False, id="jsonl"),
+        pytest.param(".json", 2, True, id="json.gz"),
+        *(
+            pytest.param(
+                suffix, limit, compressed, id=f"{suffix[1:]}{'.gz' * compressed}", marks=pytest.mark.slow
+            )
+            for suffix, limit, compressed in [
+                (".jsonl", 2, True),
+                (".json", 2, False),
+                (".csv", 2, False),
+                (".csv", 2, True),
+                (".parquet", 8, False),
+                (".parquet", 8, True),
+            ]
+        ),
+    ],
+)
 def test_the_first_row_of_a_large_file_costs_little(
     tmp_path: Path, suffix: str, limit: int, compressed: bool
 ) -> None:
