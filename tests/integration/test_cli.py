@@ -75,15 +75,22 @@ def test_real_preferences_are_imported_once_and_used(icdpo: Run, tmp_path: Path)
     "wait", [0.5, pytest.param(8.0, marks=pytest.mark.slow)], ids=["while loading", "while sampling"]
 )
 def test_ctrl_c_ends_without_a_traceback_and_loses_nothing(
-    icdpo: Run, environment: dict[str, str], wait: float
+    icdpo: Run, environment: dict[str, str], tmp_path: Path, wait: float
 ) -> None:
-    # A shell starts what runs in its background with Ctrl-C ignored, and so the tests, and so this.
-    heeding = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {ICDPO[-1]}"
+    begun = tmp_path / "begun"  # Python's own start, before the command, may take any time
+    heeding = (
+        # A shell starts what runs in its background with Ctrl-C ignored, and so the tests, and so this.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        f"from icdpo_chains.cli import main; open({str(begun)!r}, 'w').close(); main()"
+    )
     asked = [*ICDPO[:-1], heeding, "ask", "Tell me a story.", "-n", "64", "--max-tokens", "2000"]
     with subprocess.Popen(
         asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         try:
+            while not begun.exists():
+                assert process.poll() is None
+                time.sleep(0.01)
             time.sleep(wait)
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=120)
