@@ -47,8 +47,6 @@ def nested_closing(tags: ReasoningTags, text: str, at: int) -> tuple[int, int] |
         text: the text with the thought.
         at: a position in the thought, before the thoughts within it.
     """
-    if is_channel(tags):
-        return None  # a message of the channel `analysis` ends before the next begins
     depth = 1
     either = re.compile(f"{re.escape(tags.opening)}|{re.escape(tags.closing)}")
     for tag in either.finditer(text, at):

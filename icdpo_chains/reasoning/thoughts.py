@@ -252,7 +252,8 @@ class ThoughtReader:
             found = closing(tags, text, at)
             if found is None:
                 return _Span("\n".join([*thoughts, text[at:]]), None)
-            if nests and tags.opening in text[at : found[0]]:
+            # Channels do not nest: a message of the channel `analysis` ends before the next begins.
+            if nests and not is_channel(tags) and tags.opening in text[at : found[0]]:
                 inner = nested_closing(tags, text, at)
                 nests = inner is not None  # one vain search, so that the time stays linear
                 found = inner or found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import logging
 
 import gradio as gr
 from fastapi import FastAPI
@@ -22,6 +23,8 @@ from icdpo_chains.ui.blocks import build_blocks
 from icdpo_chains.ui.lifetime import Lifetime
 
 __all__ = ["add_page"]
+
+_log = logging.getLogger(__name__)
 
 _MOST_SESSIONS = 200
 _LARGEST_UPLOAD = 50 * 2**20
@@ -83,6 +86,7 @@ def _mounted(backend: Backend, path: str) -> FastAPI:
 
 async def _unknown(request: Request, error: Exception) -> JSONResponse:
     """Answers a request that names a function or a component that the page does not have."""
+    _log.debug("a request to the page has no function or component", exc_info=error)  # or Gradio has a fault
     return JSONResponse({"detail": "the page has nothing of this name: reload the page"}, 404)
 
 

@@ -71,6 +71,18 @@ def test_channels(text: str, expected: tuple[str | None, str, bool]) -> None:
     assert read(text, CHANNEL) == expected
 
 
+def test_several_messages_of_a_channel_do_not_nest() -> None:
+    """While the answer grows: its text is streamed, and its tokens are not those of a thought."""
+    tokenizer, analysis = byte_tokenizer(), "<|channel|>analysis<|message|>"
+    thought = f"{analysis}One.<|end|><|start|>assistant{analysis}Two.<|end|><|start|>assistant"
+    begin = len(tokenizer(f"{thought}<|channel|>final<|message|>").input_ids)
+    ids = tokenizer(f"{thought}<|channel|>final<|message|>Hello").input_ids
+    reader, text = ThoughtReader.of_given(), tokenizer.decode(ids, skip_special_tokens=True)
+    assert reader.so_far(ids, text, tokenizer) == "Hello"
+    assert reader.thought_tokens(ids, tokenizer, ended=False) == begin
+    assert reader.thought_tokens(ids[: begin - 9], tokenizer, ended=False) is None
+
+
 def test_the_context_opens_or_closes_the_thought() -> None:
     tokenizer = byte_tokenizer()
 
