@@ -136,7 +136,7 @@ class ICDPOResult:
             blank = [item for item in self.candidates if item.reasoning and not item.text]
             if any(item.finish_reason == "length" for item in blank):
                 raise NoCandidateError(
-                    f"{none} has an answer: the model was still thinking at the longest length. Allow more "
+                    f"{none} has an answer: the model was still thinking at the length limit. Allow more "
                     "tokens (max_tokens; in SamplingParams max_new_tokens), close long thoughts "
                     "(max_thinking_tokens), or turn thinking off"
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.foundation.printable import counted, one_line, printable
+from icdpo_chains.foundation.printable import counted, one_line, printable, rounded
 from icdpo_chains.token_pieces import token_pieces
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def candidates_table(result: ICDPOResult, tokenizer: Any) -> Table:
     table.add_column("text")
     for candidate in result.candidates:
         ended = [_ENDED[candidate.finish_reason]] if sampled else []
-        score, tokens = f"{candidate.score:.3f}", str(candidate.num_tokens)
+        score, tokens = rounded(candidate.score, 3), str(candidate.num_tokens)
         table.add_row(score, tokens, *ended, coloured(candidate, tokenizer))
     return table
 
@@ -58,7 +58,7 @@ def demonstrations_table(result: ICDPOResult) -> Table:
     for found in result.demonstrations:
         item = found.demonstration
         table.add_row(
-            "general" if found.general else "" if found.similarity is None else f"{found.similarity:.3f}",
+            "general" if found.general else "" if found.similarity is None else rounded(found.similarity, 3),
             "" if found.bm25_score is None else f"{found.bm25_score:.2f}",
             shortened(item.messages[-1].content, 160),
             shortened(item.chosen or "", 160),
@@ -79,7 +79,7 @@ def stored_table(rows: Iterable[tuple[Demonstration, float | None]]) -> Table:
     table.add_column("prompt", ratio=1)
     table.add_column("chosen", ratio=1)
     for item, similarity in rows:
-        scores = [] if similarity is None else [f"{similarity:.3f}"]
+        scores = [] if similarity is None else [rounded(similarity, 3)]
         texts = [
             shortened(item.messages[-1].content, 100),
             shortened(item.chosen or f"(rejected) {item.rejected}", 100),

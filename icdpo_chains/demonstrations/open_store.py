@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from icdpo_chains.demonstrations.embedding import Embedder
     from icdpo_chains.demonstrations.store import DemonstrationStore
 
-__all__ = ["check_exists", "is_server", "open_store"]
+__all__ = ["check_exists", "create_if_absent", "is_server", "open_store"]
 
 _FORM = "http://HOST:PORT/COLLECTION?tenant=TENANT&database=DATABASE, all after the port as needed"
 
@@ -64,6 +64,30 @@ def check_exists(place: str | os.PathLike[str] | None) -> None:
 
     if place is not None and not is_server(place):
         ReadOnlyDirectory(Path(place)).check_exists()
+
+
+def create_if_absent(place: str | os.PathLike[str] | None, *, embedder: Embedder | None = None) -> bool:
+    """Creates an empty store in a directory that is missing or empty; other places stay unchanged.
+
+    Args:
+        place: see `open_store`.
+        embedder: see `DemonstrationStore`.
+
+    Returns:
+        Whether the store is new.
+
+    Raises:
+        StoreError: the store can't be created.
+    """
+    from icdpo_chains.demonstrations.store import DemonstrationStore
+
+    if place is None or is_server(place):
+        return False
+    path = Path(place)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        return False
+    DemonstrationStore(path, embedder=embedder).close()
+    return True
 
 
 def _connected(address: str, embedder: Embedder | None) -> DemonstrationStore:

@@ -1,8 +1,8 @@
-"""Texts for a terminal or a page: `printable`, `one_line`, and `counted`, a number with its noun."""
+"""Texts and numbers for a terminal or a page: `printable`, `one_line`, `counted` and `rounded`."""
 
 from __future__ import annotations
 
-__all__ = ["counted", "one_line", "printable"]
+__all__ = ["counted", "one_line", "printable", "rounded"]
 
 # Control characters could move the cursor or retitle the terminal; a model's text must not.
 _PICTURES: dict[int, int | str] = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"}
@@ -33,3 +33,9 @@ def one_line(text: str, width: int) -> str:
 def counted(number: int, noun: str) -> str:
     """Returns a number with a noun, whose plural ends in s: `1 pair`, `2,000 pairs`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def rounded(value: float, places: int) -> str:
+    """Returns a number with so many decimals; a negative number that rounds to zero has no sign."""
+    text = f"{value:.{places}f}"
+    return text.lstrip("-") if float(text) == 0 else text

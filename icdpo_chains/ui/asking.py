@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import replace
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from icdpo_chains.errors import InvalidInputError
@@ -26,19 +26,32 @@ if TYPE_CHECKING:
     from icdpo_chains.ui.backend import Backend
     from icdpo_chains.ui.session import Session
 
-__all__ = ["Stopped", "answering", "bare_answer", "stage_line"]
+__all__ = ["AnswerSoFar", "Stopped", "answering", "bare_answer", "stage_line"]
 
 
 class Stopped(Exception):
     """The visitor has stopped the answer."""
 
 
+@dataclass(frozen=True)
+class AnswerSoFar:
+    """The beginning of an answer that is still being sampled.
+
+    Attributes:
+        text: The text, without the model's thought.
+    """
+
+    text: str
+
+
 async def answering(
     backend: Backend, session: Session, prompt: Sequence[Message], *, bare: bool, seed: int | None = None
-) -> AsyncGenerator[str | Exchange, None]:
+) -> AsyncGenerator[str | AnswerSoFar | Exchange, None]:
     """Answers a question in the server's queue; yields a line for each stage, then the exchange.
 
-    Closing the generator cancels the answer; so does cancelling `session.running`.
+    An answer that is the only candidate is also yielded as it grows. A reader that is slower than the model
+    receives the latest text only. Closing the generator cancels the answer; so does cancelling
+    `session.running`.
 
     Args:
         backend: Answers the question.
@@ -58,10 +71,10 @@ async def answering(
     config = backend.configured(session.settings)
     icdpo = await asyncio.to_thread(backend.icdpo_of, config)
     loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str] = asyncio.Queue()
+    events: asyncio.Queue[str | AnswerSoFar] = asyncio.Queue()
 
-    def told(line: str) -> None:
-        loop.call_soon_threadsafe(lines.put_nowait, line)
+    def told(event: str | AnswerSoFar) -> None:
+        loop.call_soon_threadsafe(events.put_nowait, event)
 
     def work() -> Exchange:
         result = _answered(icdpo, prompt, seed, told)
@@ -75,13 +88,15 @@ async def answering(
     task = session.running = backend.queue.start(work)
     try:
         while not task.done():
-            line = asyncio.ensure_future(lines.get())
-            await asyncio.wait({line, task}, return_when=asyncio.FIRST_COMPLETED)
-            if line.done():
-                yield line.result()
-            line.cancel()
-        while not lines.empty():
-            yield lines.get_nowait()
+            coming = asyncio.ensure_future(events.get())
+            await asyncio.wait({coming, task}, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                for event in _latest(coming.result(), events):
+                    yield event
+            coming.cancel()
+        while not events.empty():
+            for event in _latest(events.get_nowait(), events):
+                yield event
         if task.cancelled():
             raise Stopped
         yield task.result()
@@ -90,8 +105,23 @@ async def answering(
         task.cancel()
 
 
+def _latest(
+    first: str | AnswerSoFar, events: asyncio.Queue[str | AnswerSoFar]
+) -> Iterator[str | AnswerSoFar]:
+    """Yields the waiting events; a text that a longer one follows is left out."""
+    waiting = [first]
+    while not events.empty():
+        waiting.append(events.get_nowait())
+    for event, following in itertools.zip_longest(waiting, waiting[1:]):
+        if not (isinstance(event, AnswerSoFar) and isinstance(following, AnswerSoFar)):
+            yield event
+
+
 def _answered(
-    icdpo: ICDPO, prompt: Sequence[Message], seed: int | None, told: Callable[[str], None]
+    icdpo: ICDPO,
+    prompt: Sequence[Message],
+    seed: int | None,
+    told: Callable[[str | AnswerSoFar], None],
 ) -> ICDPOResult:
     """Does what `ICDPO.generate` does, and counts the candidates as they end."""
     stages = Stages(lambda progress: told(stage_line(progress, icdpo.n)))
@@ -103,7 +133,8 @@ def _answered(
     conversation = icdpo.conversation(prompt)
     found = icdpo.retrieve(conversation)
     stages.done("retrieved", demonstrations=tuple(found))
-    (draft,) = icdpo.sample_questions([icdpo.ask(conversation, found, seed=seed).watched(count)])
+    question = icdpo.ask(conversation, found, seed=seed).watched(count)
+    (draft,) = icdpo.sample_questions([question.streamed(lambda text: told(AnswerSoFar(text)))])
     stages.done("sampled", answers=draft.answers)
     result = icdpo.select(draft)
     stages.done("scored", candidates=result.candidates)

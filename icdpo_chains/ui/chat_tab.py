@@ -13,7 +13,7 @@ from icdpo_chains.errors import ICDPOError
 from icdpo_chains.messages import Message
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.ui import markup
-from icdpo_chains.ui.asking import Stopped, answering
+from icdpo_chains.ui.asking import AnswerSoFar, Stopped, answering
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.error_text import error_text
 from icdpo_chains.ui.session import NEW_CHAT, Session
@@ -118,6 +118,9 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                 async for event in events:
                     if isinstance(event, str):
                         yield {status: markup.notice(event)}
+                    elif isinstance(event, AnswerSoFar):
+                        growing = Message("assistant", event.text)
+                        yield {conversation: _messages((*prompt, growing))}
                     else:
                         current.answered(event)
         except Stopped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from icdpo_chains.foundation.printable import counted, one_line
+from icdpo_chains.foundation.printable import counted, one_line, rounded
 
 if TYPE_CHECKING:
     from icdpo_chains.demonstrations.demonstration import Demonstration
@@ -91,5 +91,5 @@ def label_of(item: Demonstration, similarity: float | None) -> str:
     if item.rejected is not None:
         lines.append(f"\N{BALLOT X} {one_line(item.rejected, _WIDTH)}")
     if similarity is not None:
-        lines.append(f"similarity {similarity:.2f}")
+        lines.append(f"similarity {rounded(similarity, 2)}")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from icdpo_chains.errors import ContextOverflowError, StoreLockedError
+from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError, StoreLockedError
 from icdpo_chains.ui.form import LONGEST_ANSWER
 from icdpo_chains.ui.session import NEW_CHAT
 
@@ -17,4 +17,7 @@ def error_text(error: Exception) -> str:
         fault = str(error).partition(": ")[0]
         remedies = f'lower "{LONGEST_ANSWER}" in the tab Settings, or press "{NEW_CHAT}"'
         return f"{fault}: shorten the question, {remedies}"
+    if isinstance(error, NoDemonstrationsError):
+        fault = str(error).partition(": ")[0].partition(", and ")[0]
+        return f"{fault}: add a good answer, or import a file, in the tab Demonstrations"
     return str(error)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from icdpo_chains.foundation.printable import counted, printable
+from icdpo_chains.foundation.printable import counted, printable, rounded
 from icdpo_chains.token_pieces import token_pieces
 from icdpo_chains.ui.token_colours import LEGEND, colour_of
 
@@ -29,7 +29,7 @@ __all__ = [
     "totals",
 ]
 
-_ENDED = {"length": "cut off at the longest length", "rejected": "fell behind and was dropped"}
+_ENDED = {"length": "cut off at the length limit", "rejected": "fell behind and was dropped"}
 
 
 def escaped(text: str) -> str:
@@ -142,7 +142,7 @@ def _head(place: int, candidate: Candidate) -> str:
 
 
 def _score(candidate: Candidate) -> str:
-    return f"score {candidate.score:.2f}" if math.isfinite(candidate.score) else "can't be scored"
+    return f"score {rounded(candidate.score, 2)}" if math.isfinite(candidate.score) else "can't be scored"
 
 
 def _thought(candidate: Candidate) -> str:
@@ -172,7 +172,7 @@ def _reason(place: int, found: RetrievedDemonstration) -> str:
     if found.general:
         return f"{place}. general: no demonstration is near enough to the question"
     figures = [
-        f"{name} {value:.2f}"
+        f"{name} {rounded(value, 2)}"
         for name, value in (("similarity", found.similarity), ("BM25", found.bm25_score))
         if value is not None
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from icdpo_chains.errors import ICDPOError
-from icdpo_chains.foundation.printable import one_line
+from icdpo_chains.foundation.printable import one_line, rounded
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.ui import markup
 from icdpo_chains.ui.asking import Stopped, answering
@@ -111,7 +111,7 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                 async for event in events:
                     if isinstance(event, str):
                         yield {status: markup.notice(event)}
-                    else:
+                    elif isinstance(event, Exchange):
                         current.answered(event)
         except Stopped:
             yield {**idle, status: markup.notice("Stopped.")}
@@ -154,5 +154,5 @@ def _choices(exchange: Exchange) -> list[tuple[str, int]]:
     choices = []
     for place, candidate in enumerate(exchange.result.candidates):
         text = one_line(candidate.text, _LINE)
-        choices.append((f"{place + 1} (score {candidate.score:.2f}): {text}", place))
+        choices.append((f"{place + 1} (score {rounded(candidate.score, 2)}): {text}", place))
     return choices

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from .conftest import refill
-from .fake_page import HOSTILE, SLOW, TAUGHT
+from .fake_page import GROWING, HOSTILE, SLOW, TAUGHT
 from .server import PageServer
 
 if TYPE_CHECKING:
@@ -183,6 +183,32 @@ def test_settings_are_used_and_shown_as_code(page: Page) -> None:
     show_tab(page, "Chat")
     ask(page, EGG)
     expect(candidates(page)).to_have_count(2)
+
+
+def test_the_only_candidate_grows_on_the_page(page: Page) -> None:
+    show_tab(page, "Settings")
+    page.get_by_label("Candidates (n)").fill("1")
+    page.locator("#use-settings").click()
+    expect(page.locator("#snippet")).to_contain_text("'n': 1")
+    show_tab(page, "Chat")
+    page.evaluate(
+        """() => {
+            window.grown = new Set();
+            const conversation = document.querySelector("#conversation");
+            const note = () => {
+                const said = conversation.querySelectorAll(".bot.message");
+                if (said.length) window.grown.add(said[said.length - 1].innerText.trim());
+            };
+            new MutationObserver(note).observe(conversation, {
+                subtree: true, childList: true, characterData: true,
+            });
+        }"""
+    )
+    ask(page, GROWING)
+    expect(page.locator("#conversation")).to_contain_text("Just boil it somehow.")
+    grown = sorted(filter(None, page.evaluate("() => [...window.grown]")), key=len)
+    assert len(grown) > 3
+    assert all("Just boil it somehow.".startswith(text) for text in grown), grown
 
 
 def test_a_page_with_a_key_asks_for_it(store_path: Path, tmp_path: Path, open_page: OpenPage) -> None:

@@ -12,6 +12,7 @@ from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.command import checked
 from icdpo_chains.cli.config_options import command_with_settings
 from icdpo_chains.cli.console import say, working
+from icdpo_chains.demonstrations.open_store import create_if_absent
 from icdpo_chains.foundation.network import base_url, bind
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def ui(
 ) -> None:
     """Show a page to ask, to compare candidates and to teach by thumbs, until SIGTERM or Ctrl-C.
 
-    The key is the page's password. Any address but loopback needs one.
+    The key is the page's password. Any address but loopback needs one. A store
+    that does not exist is created; the page's tab Demonstrations fills it.
     """
     from icdpo_chains.server import create_app, server_extra
     from icdpo_chains.ui import ui_extra
@@ -47,9 +49,13 @@ def ui(
     with contextlib.closing(bind(host, port)) as bound:
         with working("Preparing ...") as status:
             embedder = options.embedder()  # readers and writers share it
+            new = create_if_absent(settings.store, embedder=embedder)
             icdpo = loading.build_icdpo(status, settings, embedder)
             store = options.open_store(settings.store, read_only=True, embedder=embedder)
         with checked():
             app = create_app(icdpo, api_key=key)
             add_page(app, settings, store, path="/", api_key=key)
-        uvicorn_server.serve(app, bound, on_ready=lambda: say(f"the page is at {base_url(bound)}"))
+        ready = f"the page is at {base_url(bound)}"
+        if new:
+            ready += "; its store is new and empty: the tab Demonstrations fills it"
+        uvicorn_server.serve(app, bound, on_ready=lambda: say(ready))

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from icdpo_chains import DemonstrationStore, FakeEmbedder
-from icdpo_chains.demonstrations.open_store import is_server, open_store
+from icdpo_chains.demonstrations.open_store import create_if_absent, is_server, open_store
 from icdpo_chains.errors import InvalidInputError
 
 
@@ -89,3 +89,23 @@ def test_what_is_a_server() -> None:
     assert is_server("https://host")
     assert not is_server(Path("http:/host"))
     assert not is_server("httpd/store")
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["missing", "empty"])
+def test_an_absent_store_is_created_once(tmp_path: Path, exists: bool) -> None:
+    path = tmp_path / "new"
+    if exists:
+        path.mkdir()
+    assert create_if_absent(str(path), embedder=FakeEmbedder())
+    assert not create_if_absent(str(path), embedder=FakeEmbedder())
+    with open_store(path, read_only=True, embedder=FakeEmbedder()) as store:
+        assert len(store) == 0
+
+
+def test_other_places_are_not_made_stores(tmp_path: Path) -> None:
+    note = tmp_path / "full" / "note.txt"
+    note.parent.mkdir()
+    note.write_text("mine")
+    for place in (None, "http://127.0.0.1:1/none", str(note), str(note.parent)):
+        assert not create_if_absent(place, embedder=FakeEmbedder())
+    assert [path.name for path in note.parent.iterdir()] == ["note.txt"]

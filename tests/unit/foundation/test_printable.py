@@ -1,11 +1,12 @@
 """`printable`: control characters are visible."""
 
+import math
 import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icdpo_chains.foundation.printable import counted, one_line, printable
+from icdpo_chains.foundation.printable import counted, one_line, printable, rounded
 
 
 def test_bidirectional_controls_are_escapes() -> None:
@@ -48,4 +49,16 @@ def test_numbers_agree_with_their_nouns() -> None:
         "1 pair",
         "2 pairs",
         "2,000 pairs",
+    ]
+
+
+def test_zero_has_no_sign() -> None:
+    assert [rounded(value, 2) for value in (-0.001, -0.0, 0.004, -0.006, 1.5, float("nan"), -math.inf)] == [
+        "0.00",
+        "0.00",
+        "0.00",
+        "-0.01",
+        "1.50",
+        "nan",
+        "-inf",
     ]

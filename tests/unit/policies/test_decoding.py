@@ -57,7 +57,7 @@ def test_rows_that_end_leave_and_the_others_go_on() -> None:
 
 
 def test_each_row_that_ends_is_told() -> None:
-    """Whether it ends by itself, by a stop string, or at the longest length."""
+    """Whether it ends by itself, by a stop string, or at the length limit."""
     ended: list[int] = []
     texts = ["a", "abc", "abcdefgh", "ab.c"]
     spell(texts, SamplingParams(max_new_tokens=5, stop=(".",)), lambda: ended.append(1))

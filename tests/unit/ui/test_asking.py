@@ -1,6 +1,7 @@
 """A question on the page: progress, the answer, stopping, limits."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -11,10 +12,12 @@ import pytest
 
 from icdpo_chains import ICDPO, FakePolicy, FixedDemonstrations, ICDPOConfig, Sample, SamplingParams
 from icdpo_chains.errors import InvalidInputError
+from icdpo_chains.policies.sampling import SampleRequest
+from icdpo_chains.policies.token_stream import TokenStream
 from icdpo_chains.server.errors import APIError
 from icdpo_chains.server.limits import ServerLimits
 from icdpo_chains.server.queue import Queue
-from icdpo_chains.ui.asking import Stopped, answering, bare_answer
+from icdpo_chains.ui.asking import AnswerSoFar, Stopped, answering, bare_answer
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.session import Exchange, Session
 
@@ -54,6 +57,67 @@ async def test_candidates_are_counted_as_they_end(backend: Backend, session: Ses
     # The slow twin: the page answers as `generate` does.
     expected = bigrams.generate(EGG, seed=3)
     assert replace(exchange.result, timings={}) == replace(expected, timings={})
+
+
+class StepByStep(FakePolicy):
+    """Samples a token whenever it may."""
+
+    def __init__(self) -> None:
+        super().__init__(["Eight minutes."])
+        self.may = threading.Semaphore(0)
+
+    def sample_batch(self, requests: Sequence[SampleRequest]) -> list[list[Sample]]:
+        (request,) = requests
+        stream = request.stream
+        assert stream is not None
+        may = self.may
+
+        class Stepping(TokenStream):
+            def grown(self, token_ids: Sequence[int], text: str, stop: Sequence[str]) -> None:
+                assert may.acquire(timeout=20)
+                stream.grown(token_ids, text, stop)
+
+        return super().sample_batch([replace(request, stream=Stepping(stream._on_text))])
+
+
+async def test_the_only_candidate_is_shown_as_it_grows(backend: Backend, session: Session) -> None:
+    policy = StepByStep()
+    own = replace(backend, icdpo=ICDPO.from_config(backend.settings, policy=policy, store=backend.store))
+    session.settings = {"n": 1}
+    texts, last = [], None
+    async with aclosing(answering(own, session, session.asked(EGG), bare=False)) as events:
+        async for event in events:
+            policy.may.release()
+            if isinstance(event, AnswerSoFar):
+                texts.append(event.text)
+            last = event
+    assert isinstance(last, Exchange)
+    assert len(texts) > 3
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(texts))
+    assert texts[-1] == last.result.text == "Eight minutes."
+
+
+async def test_a_slow_reader_gets_the_latest_text(backend: Backend, session: Session) -> None:
+    session.settings = {"n": 1}
+    own = replace(
+        backend,
+        icdpo=ICDPO.from_config(backend.settings, policy=FakePolicy(["Eight minutes."]), store=backend.store),
+    )
+    texts = []
+    async with aclosing(answering(own, session, session.asked(EGG), bare=False)) as events:
+        async for event in events:
+            if isinstance(event, str) and event.startswith("Retrieved"):
+                while not session.running.done():  # type: ignore[union-attr]
+                    await asyncio.sleep(0.01)
+            if isinstance(event, AnswerSoFar):
+                texts.append(event.text)
+    assert texts == [event.result.text]
+
+
+async def test_of_several_candidates_none_is_shown_before_the_best_is_known(
+    backend: Backend, session: Session
+) -> None:
+    assert not any(isinstance(event, AnswerSoFar) for event in await asked(backend, session))
 
 
 async def test_answers_are_counted(backend: Backend, session: Session) -> None:

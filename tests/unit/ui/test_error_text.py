@@ -6,7 +6,12 @@ import pytest
 
 from icdpo_chains import ICDPO, DemonstrationStore, FakePolicy, ICDPOConfig
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
-from icdpo_chains.errors import ContextOverflowError, InvalidInputError, StoreLockedError
+from icdpo_chains.errors import (
+    ContextOverflowError,
+    InvalidInputError,
+    NoDemonstrationsError,
+    StoreLockedError,
+)
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.error_text import error_text
 
@@ -35,6 +40,17 @@ def test_what_does_not_fit_the_model_names_the_fields_of_the_page(backend: Backe
     assert fault in str(caught.value)
     assert remedies == (
         'shorten the question, lower "Longest answer" in the tab Settings, or press "New chat"'
+    )
+
+
+def test_an_empty_store_is_filled_on_the_page() -> None:
+    with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
+        icdpo = ICDPO.from_config(ICDPOConfig(), policy=FakePolicy(), store=store)
+        with pytest.raises(NoDemonstrationsError) as caught:
+            icdpo.generate("How do I boil an egg?")
+    assert error_text(caught.value) == (
+        "the retriever found no demonstration with a chosen answer: add a good answer, or import a file, in "
+        "the tab Demonstrations"
     )
 
 

@@ -87,7 +87,7 @@ def test_a_hostile_text_is_shown_whole() -> None:
 def test_candidates_are_ranked_with_scores_and_colours() -> None:
     html = markup.candidates_list(result(candidate("abcde", 2.5), candidate("x", -math.inf)), TOKENIZER)
     text = "".join(Reader(html).texts)
-    assert "1 the answer score 2.50, 5 tokens, cut off at the longest length" in text
+    assert "1 the answer score 2.50, 5 tokens, cut off at the length limit" in text
     assert "2 can't be scored, 1 token," in text
     for colour, piece, title in (
         ("down2", "a", "-1.50"),
