@@ -107,8 +107,8 @@ async def test_a_slow_reader_gets_the_latest_text(backend: Backend, session: Ses
     async with aclosing(answering(own, session, session.asked(EGG), bare=False)) as events:
         async for event in events:
             if isinstance(event, str) and event.startswith("Retrieved"):
-                while not session.running.done():  # type: ignore[union-attr]
-                    await asyncio.sleep(0.01)
+                assert session.running is not None
+                await asyncio.wait({session.running})
             if isinstance(event, AnswerSoFar):
                 texts.append(event.text)
     assert texts == [event.result.text]
