@@ -204,8 +204,9 @@ class ICDPO(Pipeline):
         """Answers a question in pieces; takes the options of `generate`.
 
         With `n=1`, the text arrives as it is sampled: no chunk contains half a character or a part of a stop
-        string. With more candidates, or with a policy that can't stream, the answer arrives whole. The last
-        chunk has the result. Closing the iterator cancels the answer.
+        string, and a thought comes before the text. With more candidates, or with a policy that can't
+        stream, the answer arrives whole. The last chunk has the result. Closing the iterator cancels the
+        answer.
         """
         return stream(self.generate, prompt, options)
 

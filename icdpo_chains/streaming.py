@@ -30,10 +30,22 @@ class AnswerChunk:
     Attributes:
         text: continues the text of the earlier chunks; all texts joined are the answer.
         result: the whole result with its scores; only in the last chunk.
+        thought: the whole thought of a thinking model, in one chunk: before the answer's first text if the
+            text arrives as it is sampled, or else with the answer.
     """
 
     text: str
     result: ICDPOResult | None = None
+    thought: str = ""
+
+    @classmethod
+    def whole(cls, result: ICDPOResult) -> AnswerChunk:
+        """Returns the only chunk of an answer."""
+        return cls(result.text, result, result.best.reasoning or "")
+
+
+class _Thought(str):
+    """A thought among the texts of a thread."""
 
 
 class TextPieces:
@@ -59,12 +71,17 @@ class _Reader:
 
     def __init__(self, on_progress: OnProgress | None) -> None:
         self._on_progress, self._pieces = on_progress, TextPieces()
+        self._thought_sent = False
 
     def chunk(self, item: Any) -> AnswerChunk | None:
         if isinstance(item, BaseException):
             raise item
         if isinstance(item, ICDPOResult):
-            return AnswerChunk(self._pieces.piece(item.text), item)
+            thought = "" if self._thought_sent else item.best.reasoning or ""
+            return AnswerChunk(self._pieces.piece(item.text), item, thought)
+        if isinstance(item, _Thought):
+            self._thought_sent = True
+            return AnswerChunk("", thought=str(item)) if item else None
         if isinstance(item, Progress):
             if self._on_progress is not None:
                 self._on_progress(item)
@@ -134,15 +151,27 @@ def _start(
         generate: see `ICDPO.generate`.
         prompt: its argument.
         options: its options.
-        put: receives the text so far, each completed stage, and finally the result or the error.
+        put: receives the text so far, the thought, each completed stage, and finally the result or the error.
 
     Returns:
         The event that cancels the work.
+
+    Raises:
+        TypeError: an option would take the stream's texts away.
     """
+    for name in ("on_text", "on_thought"):
+        if name in options:
+            raise TypeError(f"stream() and astream() take no {name}: read the chunks, or call generate()")
     cancelled = threading.Event()
     context = contextvars.copy_context()
     context.run(cancellation.set, cancelled)
-    call = partial(generate, prompt, **{**options, "on_progress": put, "on_text": put})
+
+    def on_thought(thought: str) -> None:
+        put(_Thought(thought))
+
+    call = partial(
+        generate, prompt, **{**options, "on_progress": put, "on_text": put, "on_thought": on_thought}
+    )
 
     def work() -> None:
         try:

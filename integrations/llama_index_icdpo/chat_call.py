@@ -88,8 +88,14 @@ class ChatCall:
                 break
         return cls(core, conversation, options, choice, answer)
 
-    def response(self, result: ICDPOResult, delta: str | None = None) -> ChatResponse:
-        """Returns the response: the best candidate that has the required form, or else the best of all."""
+    def response(self, result: ICDPOResult, delta: str | None = None, thought: str = "") -> ChatResponse:
+        """Returns the response: the best candidate that has the required form, or else the best of all.
+
+        Args:
+            result: the result.
+            delta: in a stream, the last text.
+            thought: in a stream, the thought if no earlier response has it.
+        """
         best, calls = self._best(result), []
         text = best.text
         if self.choice is not None:
@@ -97,7 +103,8 @@ class ChatCall:
             text, calls = read.content, call_blocks(read)
         if self.answer is not None and not calls:
             text = self.answer.fields(text)["content"]
-        delta = text if self._whole and delta is not None else delta
+        if self._whole and delta is not None:
+            delta, thought = text, best.reasoning or ""
         blocks: list[ContentBlock] = [] if calls and not text else [TextBlock(text=text)]
         if best.reasoning is not None:
             blocks.insert(0, ThinkingBlock(content=best.reasoning))
@@ -105,7 +112,7 @@ class ChatCall:
             message=ChatMessage(role=MessageRole.ASSISTANT, blocks=[*blocks, *calls]),
             raw=result.to_dict(),
             delta=delta,
-            additional_kwargs={"icdpo": result.score_table()},
+            additional_kwargs={"icdpo": result.score_table(), **_thinking_delta(thought)},
         )
 
     def completion(self, result: ICDPOResult, delta: str | None = None) -> CompletionResponse:
@@ -123,7 +130,9 @@ class ChatCall:
         """Returns the response of a chunk, as `chunk` does."""
         if chunk.result is not None:
             return self.completion(chunk.result, chunk.text)
-        return None if self._whole else CompletionResponse(text=text, delta=chunk.text)
+        if self._whole or (chunk.thought and not chunk.text):
+            return None
+        return CompletionResponse(text=text, delta=chunk.text)
 
     @property
     def _whole(self) -> bool:
@@ -142,7 +151,16 @@ class ChatCall:
             chunk: the chunk.
         """
         if chunk.result is not None:
-            return self.response(chunk.result, chunk.text)
+            return self.response(chunk.result, chunk.text, chunk.thought)
         if self._whole:
             return None
-        return ChatResponse(message=ChatMessage(role=MessageRole.ASSISTANT, content=text), delta=chunk.text)
+        return ChatResponse(
+            message=ChatMessage(role=MessageRole.ASSISTANT, content=text),
+            delta=chunk.text,
+            additional_kwargs=_thinking_delta(chunk.thought),
+        )
+
+
+def _thinking_delta(thought: str) -> dict[str, str]:
+    """Returns the thought under the key that LlamaIndex's agents read."""
+    return {"thinking_delta": thought} if thought else {}

@@ -31,7 +31,8 @@ async def collected(icdpo: ICDPO, **options: Any) -> list[AnswerChunk]:
 def check(icdpo: ICDPO, chunks: Sequence[AnswerChunk], **options: Any) -> None:
     result = icdpo.generate(QUESTION, **options)
     assert "".join(chunk.text for chunk in chunks) == result.text
-    assert all(chunk.result is None and chunk.text for chunk in chunks[:-1])
+    assert all(chunk.result is None and (chunk.text or chunk.thought) for chunk in chunks[:-1])
+    assert [chunk.thought for chunk in chunks if chunk.thought] == list(filter(None, [result.best.reasoning]))
     assert chunks[-1].result is not None
     assert replace(chunks[-1].result, timings={}) == replace(result, timings={})
 
@@ -70,6 +71,24 @@ def test_a_policy_that_can_t_stream_gives_the_answer_whole() -> None:
     icdpo.policy = Alone([KIND])
     (whole,) = icdpo.stream(QUESTION, n=1)
     assert whole.text == KIND
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_thought_comes_once_and_before_the_text(n: int) -> None:
+    icdpo = make_core((f"<think>Hm.</think>{KIND}",), n=n)
+    for chunks in (list(icdpo.stream(QUESTION, seed=5)), asyncio.run(collected(icdpo, seed=5))):
+        check(icdpo, chunks, seed=5)
+        assert chunks[0].thought == "Hm."
+        assert (chunks[0].text == "") == (n == 1)
+
+
+@pytest.mark.parametrize("name", ["on_text", "on_thought"])
+def test_a_stream_has_no_other_reader_of_its_texts(name: str) -> None:
+    icdpo = make_core()
+    with pytest.raises(TypeError, match=f"take no {name}: read the chunks"):
+        next(icdpo.stream(QUESTION, n=1, **{name: print}))
+    with pytest.raises(TypeError, match=f"take no {name}"):
+        asyncio.run(collected(icdpo, n=1, **{name: print}))
 
 
 def test_errors_arrive_where_the_chunks_do() -> None:

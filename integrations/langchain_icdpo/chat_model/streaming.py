@@ -29,8 +29,9 @@ def streamed(call: Call, result: ICDPOResult | None, run_manager: Any) -> Genera
     if result is None and call.wanted is None:
         yield from call.icdpo.stream(call.conversation, **call.options, on_progress=on_progress)
         return
-    result = result or call.icdpo.generate(call.conversation, **call.options, on_progress=on_progress)
-    yield AnswerChunk(result.text, result)
+    yield AnswerChunk.whole(
+        result or call.icdpo.generate(call.conversation, **call.options, on_progress=on_progress)
+    )
 
 
 async def astreamed(
@@ -48,22 +49,30 @@ async def astreamed(
         return
     result = result or await call.icdpo.agenerate(call.conversation, **options)
     await events.sent()
-    yield AnswerChunk(result.text, result)
+    yield AnswerChunk.whole(result)
 
 
 def message_chunks(call: Call, chunk: AnswerChunk) -> Iterator[ChatGenerationChunk]:
-    """Yields LangChain's chunks for a piece: text, or the last text with the metadata, then the end.
+    """Yields LangChain's chunks for a piece: thought, text, or the last text with the metadata, then the end.
 
     LangChain adds up the numbers of all chunks and refuses floats that are in more than one. One chunk
     therefore has all of them.
     """
     if chunk.result is None:
-        yield ChatGenerationChunk(message=AIMessageChunk(content=chunk.text))
+        yield ChatGenerationChunk(
+            message=AIMessageChunk(content=chunk.text, additional_kwargs=_thought(chunk.thought))
+        )
         return
     message = call.message(chunk.result)
+    # The message may be another candidate than the best: one that is a tool call or JSON.
+    thought = chunk.thought if call.wanted is None else message.additional_kwargs.get("reasoning_content")
+    if thought:
+        yield ChatGenerationChunk(message=AIMessageChunk(content="", additional_kwargs=_thought(thought)))
     answer = AIMessageChunk(
         content=chunk.text if call.wanted is None else message.content,
-        additional_kwargs=message.additional_kwargs,
+        additional_kwargs={
+            key: value for key, value in message.additional_kwargs.items() if key != "reasoning_content"
+        },
         response_metadata=message.response_metadata,
         usage_metadata=message.usage_metadata,
         tool_calls=message.tool_calls,
@@ -71,3 +80,7 @@ def message_chunks(call: Call, chunk: AnswerChunk) -> Iterator[ChatGenerationChu
     )
     yield ChatGenerationChunk(message=answer)
     yield ChatGenerationChunk(message=AIMessageChunk(content="", chunk_position="last"))
+
+
+def _thought(thought: str) -> dict[str, str]:
+    return {"reasoning_content": thought} if thought else {}

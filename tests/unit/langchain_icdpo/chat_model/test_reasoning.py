@@ -13,13 +13,16 @@ from ...fake_core import KIND, make_core
 from ...prompts.templates import family_tokenizer
 
 
-def test_the_thought_stands_beside_the_answer() -> None:
-    chat = ChatICDPO(icdpo=make_core((f"<think>Hm.</think>{KIND}",), n=1))
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_thought_stands_beside_the_answer_and_comes_first(n: int) -> None:
+    chat = ChatICDPO(icdpo=make_core((f"<think>Hm.</think>{KIND}",), n=n))
     expected = [{"type": "reasoning", "reasoning": "Hm."}, {"type": "text", "text": KIND}]
     message = chat.invoke("My bike broke.")
     assert (message.content, message.content_blocks) == (KIND, expected)
     chunks = list(chat.stream("My bike broke."))
     assert "".join(chunk.text for chunk in chunks) == KIND
+    thinking, *others = (chunk.additional_kwargs.get("reasoning_content") for chunk in chunks)
+    assert (thinking, chunks[0].content, any(others)) == ("Hm.", "", False)
     whole = chunks[0]
     for chunk in chunks[1:]:
         whole += chunk
