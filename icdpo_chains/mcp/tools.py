@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, StrictInt
 
 from icdpo_chains.errors import (
     ICDPOError,
@@ -66,14 +66,15 @@ class Tools:
             str, Field(max_length=MAX_CHARACTERS, description="A system message; blank for none.")
         ] = "",
         n: Annotated[
-            int | None, Field(ge=1, le=MAX_ANSWERS, description="Number of candidates; more take longer.")
+            StrictInt | None,
+            Field(ge=1, le=MAX_ANSWERS, description="Number of candidates; more take longer."),
         ] = None,
-        k: Annotated[int | None, Field(ge=1, le=MAX_SHOWN, description="Demonstrations shown.")] = None,
+        k: Annotated[StrictInt | None, Field(ge=1, le=MAX_SHOWN, description="Demonstrations shown.")] = None,
         max_tokens: Annotated[
-            int | None, Field(ge=1, le=MAX_TOKENS, description="The longest answer, in tokens.")
+            StrictInt | None, Field(ge=1, le=MAX_TOKENS, description="The longest answer, in tokens.")
         ] = None,
         seed: Annotated[
-            int | None, Field(ge=0, lt=2**63, description="Seed that makes the answer reproducible.")
+            StrictInt | None, Field(ge=0, lt=2**63, description="Seed that makes the answer reproducible.")
         ] = None,
     ) -> AlignedAnswer:
         """Answer a question with a local language model, in the manner of its demonstrations.
@@ -126,7 +127,9 @@ class Tools:
         query: Annotated[
             str, Field(min_length=1, max_length=MAX_CHARACTERS, description="A question, or its subject.")
         ],
-        k: Annotated[int, Field(ge=1, le=MAX_FOUND, description="Number of demonstrations to return.")] = 5,
+        k: Annotated[
+            StrictInt, Field(ge=1, le=MAX_FOUND, description="Number of demonstrations to return.")
+        ] = 5,
     ) -> FoundDemonstrations:
         """Find the demonstrations whose questions are most similar to a query.
 

@@ -7,8 +7,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from io import TextIOWrapper
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from icdpo_chains.foundation.network import bears_key
 from icdpo_chains.server.limits import ServerLimits
@@ -46,7 +47,10 @@ def run_stdio(server: FastMCP, output: IO[str]) -> None:
     from mcp.server.stdio import stdio_server
 
     async def run() -> None:
-        async with stdio_server(stdout=anyio.wrap_file(output)) as (messages, answers):
+        text = TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="surrogateescape")
+        lines = _MessageLines(anyio.wrap_file(text))
+        async with stdio_server(cast("Any", lines), anyio.wrap_file(output)) as (messages, answers):
+            lines.answers = answers  # the SDK has not read a line yet
             protocol = server._mcp_server  # FastMCP's own `run` writes to sys.stdout
             await protocol.run(messages, answers, protocol.create_initialization_options())
 
@@ -89,6 +93,37 @@ def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = Non
             self.should_exit = True
 
     Server(config).run(sockets=[bound])
+
+
+class _MessageLines:
+    """The lines that are messages. Answers the others, which the SDK would only log; skips blank lines.
+
+    Args:
+        lines: lines of standard input.
+
+    Attributes:
+        answers: the stream of the server's messages.
+    """
+
+    answers: Any
+
+    def __init__(self, lines: AsyncIterable[str]) -> None:
+        self._lines = lines
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        from mcp.shared.message import SessionMessage
+        from mcp.types import JSONRPCMessage
+
+        from icdpo_chains.mcp.json_rpc import refusal_of
+
+        async for line in self._lines:
+            if not line.strip():
+                continue
+            refusal = refusal_of(line)
+            if refusal is None:
+                yield line
+            else:
+                await self.answers.send(SessionMessage(JSONRPCMessage(refusal)))
 
 
 class _KeyDemanded:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from icdpo_chains.mcp.json_rpc import refusal_of
 
 __all__ = ["WholeBodies"]
 
 
 class WholeBodies:
-    """Middleware that answers the refusals of `BodyLimit`, which is around it, and bodies that are no text.
+    """Middleware that answers the refusals of `BodyLimit`, which is around it, and invalid messages.
 
-    The SDK would log them as failures of its own, with a traceback, and so would uvicorn a body that is
-    incomplete at the end of a shutdown.
+    The SDK would log some of them as failures of its own, with a traceback, and so would uvicorn a body that
+    is incomplete at the end of a shutdown.
 
     Args:
         app: the application that it wraps.
@@ -44,10 +45,12 @@ class WholeBodies:
         except asyncio.CancelledError:
             await PlainTextResponse("the server is shutting down: try later", 503)(scope, receive, send)
             return
-        if not _is_readable(body):
-            refused = "the body is not UTF-8, or is nested too deeply: send a JSON object"
-            await PlainTextResponse(refused, 400)(scope, receive, send)
-            return
+        invalid = refusal_of(bytes(body)) if scope["method"] == "POST" else None
+        if invalid is not None:
+            # The SDK checks host, headers and session first, and refuses this body last.
+            body = bytearray(b"null")
+            text = invalid.model_dump_json(exclude_none=True)
+            send = _in_place_of_400(Response(text, 400, media_type="application/json"), scope, receive, send)
         messages: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def read() -> Message:
@@ -56,11 +59,16 @@ class WholeBodies:
         await self._app(scope, read, send)
 
 
-def _is_readable(body: bytes | bytearray) -> bool:
-    try:
-        json.loads(body)
-    except json.JSONDecodeError:  # the SDK names the place of the fault
-        return True
-    except (UnicodeDecodeError, RecursionError):
-        return False
-    return True
+def _in_place_of_400(answer: Response, scope: Scope, receive: Receive, send: Send) -> Send:
+    """Returns a `send` that sends `answer` in place of a response with the status 400."""
+    replaced = False
+
+    async def sent(message: Message) -> None:
+        nonlocal replaced
+        if message["type"] == "http.response.start" and message["status"] == 400:
+            replaced = True
+            await answer(scope, receive, send)
+        elif not replaced:
+            await send(message)
+
+    return sent

@@ -132,7 +132,7 @@ def test_nothing_but_the_protocol_reaches_standard_output(tmp_path: Path) -> Non
         server.stdin.write("this is no JSON\n")
         server.stdin.flush()
         lines = []
-        while not {1, 2, 3} <= {line.get("id") for line in lines}:
+        while not {1, 2, 3, "server-error"} <= {line.get("id") for line in lines}:
             lines.append(json.loads(server.stdout.readline()))
         rest, noise = server.communicate(timeout=60)
     finally:
@@ -140,7 +140,7 @@ def test_nothing_but_the_protocol_reaches_standard_output(tmp_path: Path) -> Non
         server.wait()
     lines += map(json.loads, rest.splitlines())
     assert all(line["jsonrpc"] == "2.0" for line in lines)
-    answers = {line["id"]: line["result"] for line in lines if line.get("id")}
+    answers = {line["id"]: line["result"] for line in lines if "result" in line}
     assert answers[2]["structuredContent"]["answer"] == KIND
     assert answers[3]["isError"] is True
     for printed in ("loading", "a library prints", "so does one in C", "and a process"):

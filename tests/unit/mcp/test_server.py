@@ -34,6 +34,8 @@ from icdpo_chains.mcp.transports import _KeyDemanded
 from ..fake_core import DEMONSTRATIONS, KIND, RUDE, make_core
 
 QUESTION = "My dog is ill."
+NUMBERS = {"aligned_answer": ["n", "k", "max_tokens", "seed"], "search_demonstrations": ["k"]}
+"""The arguments of the tools that are numbers."""
 
 
 @pytest.fixture
@@ -82,6 +84,9 @@ def test_tools_say_what_they_take_and_whether_they_write(store: DemonstrationSto
         assert tool.annotations.openWorldHint is False
         assert "\n " not in tool.description
         assert all("description" in field for field in tool.inputSchema["properties"].values())
+        assert tool.inputSchema["additionalProperties"] is False
+        numbers = [name for name, field in tool.inputSchema["properties"].items() if "integer" in str(field)]
+        assert numbers == NUMBERS.get(tool.name, [])
     assert listed[0].inputSchema["required"] == ["question"]
     without = used(create_mcp_server(over_store(store)), ClientSession.list_tools).tools
     assert [tool.name for tool in without] == [tool.name for tool in listed[:3]]
@@ -195,7 +200,20 @@ def test_additions_at_the_same_time_wait_for_one_another(tmp_path: Any) -> None:
         ("search_demonstrations", {"query": "q", "k": 101}, "less than or equal to 100"),
         ("add_demonstration", {"question": "q", "chosen": " "}, "the chosen answer is blank"),
         ("add_demonstration", {"question": "q", "chosen": "a", "rejected": "a"}, "states no preference"),
-        ("no_such_tool", {}, "no_such_tool"),
+        ("aligned_answer", {"question": 5}, "question: "),
+        ("aligned_answer", {"question": "q", "temperature": 2, "N": 3}, "'temperature', 'N'"),
+        ("aligned_answer", {"question": "q", "temperature": 2}, "question, system, n, k, max_tokens, seed"),
+        ("rank_answers", {"question": "q", "answers": ["a"], "n": 1}, "takes question, answers"),
+        ("search_demonstrations", {"question": "q"}, "takes query, k"),
+        ("add_demonstration", {"question": "q", "chosen": "a", "x": None}, "question, chosen, rejected"),
+        ("no_such_tool", {}, "'no_such_tool'"),
+        ("no_such_tool", {}, "aligned_answer, rank_answers, search_demonstrations, add_demonstration"),
+        *[
+            (tool, {"query" if tool.startswith("search") else "question": "q", name: value}, f"{name}: ")
+            for tool, names in NUMBERS.items()
+            for name in names
+            for value in (True, "3", 2.0, " 4 ", [1])
+        ],
     ],
 )
 def test_bad_input_is_a_tool_error_that_says_so(

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from starlette.responses import PlainTextResponse
 
 from icdpo_chains.mcp.whole_bodies import WholeBodies
 from icdpo_chains.server.middleware.body_limit import BodyLimit
@@ -38,8 +39,9 @@ def part(body: bytes, more: bool) -> dict[str, Any]:
 
 
 async def test_a_body_is_passed_on_whole_and_then_the_disconnection() -> None:
-    read, sent = await answered(part(b"12345", True), part(b"67890", False))
-    assert read == [part(b"1234567890", False), {"type": "http.disconnect"}]
+    message = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
+    read, sent = await answered(part(message[:9], True), part(message[9:], False), most=100)
+    assert read == [part(message, False), {"type": "http.disconnect"}]
     assert not sent
 
 
@@ -61,10 +63,25 @@ async def test_a_client_that_leaves_gets_no_answer() -> None:
     assert await answered(part(b"1", True)) == ([], [])
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe\x00", b"[" * 100_000], ids=["not UTF-8", "nested"])
-async def test_a_body_that_no_parser_reads_is_refused(body: bytes) -> None:
-    read, sent = await answered(part(body, False), most=1_000_000)
-    assert (read, sent[0]["status"]) == ([], 400)
+@pytest.mark.parametrize("status", [400, 421])
+async def test_a_body_that_is_no_message_is_refused_after_the_checks_of_the_sdk(status: int) -> None:
+    sent: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["body"] == b"null"
+        await PlainTextResponse("the text of the SDK", status)(scope, receive, send)
+
+    async def receive() -> Any:
+        return part(b"[" * 100_000, False)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await WholeBodies(app)({"type": "http", "method": "POST"}, receive, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert sent[0]["status"] == status
+    said = b"the text of the SDK" if status == 421 else b"the message is nested too deeply"
+    assert said in sent[1]["body"]
 
 
 async def test_a_body_that_is_half_sent_at_the_end_of_a_shutdown_gets_an_answer() -> None:
