@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
 from io import TextIOWrapper
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -60,7 +60,13 @@ def run_stdio(server: FastMCP, output: IO[str]) -> None:
     anyio.run(run)
 
 
-def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = None) -> None:
+def run_http(
+    server: FastMCP,
+    bound: socket.socket,
+    *,
+    api_key: str | None = None,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
     """Serves streamable HTTP at `/mcp`, until SIGTERM or Ctrl-C.
 
     Without a key, the server answers only requests whose host is a loopback name or address. A web page whose
@@ -70,6 +76,7 @@ def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = Non
         server: from `create_mcp_server`.
         bound: a socket bound to the address.
         api_key: the key that each request must send as `Authorization: Bearer`; any host name is then valid.
+        on_ready: called when clients can connect.
     """
     import uvicorn
 
@@ -87,6 +94,10 @@ def run_http(server: FastMCP, bound: socket.socket, *, api_key: str | None = Non
     config = uvicorn.Config(app, http=TimedProtocol, log_level="warning", timeout_graceful_shutdown=_LINGER)
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            on_ready()
+
         def handle_exit(self, sig: int, frame: Any) -> None:
             # uvicorn's own handler raises the signal again at the end, which would be the exit status.
             self.force_exit = self.should_exit

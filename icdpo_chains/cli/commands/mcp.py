@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,7 +12,7 @@ import typer
 from icdpo_chains.cli import loading
 from icdpo_chains.cli.api_key import APIKeyFile, read_api_key
 from icdpo_chains.cli.config_options import command_with_settings
-from icdpo_chains.cli.console import error_line, working
+from icdpo_chains.cli.console import error_line, say, working
 from icdpo_chains.foundation.network import base_url, bind
 
 if TYPE_CHECKING:
@@ -61,9 +60,9 @@ def mcp(
     # Bind before the model is loaded, so that a taken address fails at once.
     with bind(host, port) as bound:
         server = create_mcp_server(load(), editable=write)
-        sys.stderr.write(f"icdpo: tools at {base_url(bound)}/mcp\n")
-        sys.stderr.flush()
-        transports.run_http(server, bound, api_key=key)
+        transports.run_http(
+            server, bound, api_key=key, on_ready=lambda: say(f"tools at {base_url(bound)}/mcp")
+        )
 
 
 def _settle(future: Future[ICDPO], load: Callable[[], ICDPO]) -> None:

@@ -33,8 +33,10 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def run_stdio(server: Any, output: Any) -> None:
         seen.update(answer=answer(server), output=output)
 
-    def run_http(server: Any, bound: socket.socket, *, api_key: str | None = None) -> None:
+    def run_http(server: Any, bound: socket.socket, *, api_key: str | None, on_ready: Any) -> None:
         seen.update(answer=answer(server), address=bound.getsockname(), key=api_key)
+        if not seen.get("ends early"):
+            on_ready()
 
     monkeypatch.delenv("ICDPO_API_KEY", raising=False)
     monkeypatch.setattr(transports, "run_stdio", run_stdio)
@@ -80,6 +82,13 @@ def test_http_listens_on_loopback(icdpo: Any, served: dict[str, Any]) -> None:
     host, port = served["address"]
     assert (host, served["key"]) == ("127.0.0.1", None)
     assert f"tools at http://127.0.0.1:{port}/mcp" in run.stderr
+
+
+def test_the_address_is_named_only_when_clients_can_connect(icdpo: Any, served: dict[str, Any]) -> None:
+    served["ends early"] = True
+    run = icdpo("mcp", "--transport", "http", "--port", "0")
+    assert run.exit_code == 0, run.stderr
+    assert "tools at" not in run.stderr
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "chroma.example"])
