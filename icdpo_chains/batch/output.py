@@ -27,8 +27,9 @@ class JobOutput(AbstractContextManager["JobOutput"]):
     """A JSONL file with one line per row; each line is complete or absent.
 
     A file beside it, the output's name with `.job.json`, has the settings of the job, so that the job never
-    continues with other settings. The rows on disk are the rows done: reopening the file removes a last line
-    that a stop cut off. One process writes at a time.
+    continues with other settings; while the output is empty or gone, they begin a new job. The rows on disk
+    are the rows done: reopening the file removes a last line that a stop cut off. One process writes at a
+    time.
 
     Args:
         path: the output, `.jsonl`, or a link to one; created with its directories if it does not exist.
@@ -147,27 +148,39 @@ class JobOutput(AbstractContextManager["JobOutput"]):
 
     def _settle(self, settings: dict[str, Any], count: Callable[[], int]) -> tuple[int, int]:
         """Returns the seed and the number of rows, of the continued job or of a new one."""
-        if not self._job.exists():
-            if self.path.exists() and self.path.stat().st_size:
-                raise InvalidInputError(
-                    f"{self.path} exists without {self._job.name} beside it, so it can't be continued: name "
-                    "another file"
-                )
-            if settings.get("seed") is None:
-                settings["seed"] = secrets.randbits(32)
-            rows = count()
-            self._replace(self._job, [_line({"settings": settings, "rows": rows})])
-            return settings["seed"], rows
+        empty = not self.path.exists() or not self.path.stat().st_size
+        if self._job.exists():
+            found, rows = self._found_job(empty)
+            seed = int(found["seed"])
+            same = settings if settings.get("seed") is not None else {**settings, "seed": seed}
+            if not empty:
+                check_same_settings(self.path, found, same)
+            if not empty or found == same:
+                return seed, rows
+            # Nothing depends on the settings of a job whose rows are gone.
+        elif not empty:
+            raise InvalidInputError(
+                f"{self.path} exists without {self._job.name} beside it, so it can't be continued: name "
+                "another file"
+            )
+        if settings.get("seed") is None:
+            settings["seed"] = secrets.randbits(32)
+        rows = count()
+        self._replace(self._job, [_line({"settings": settings, "rows": rows})])
+        return settings["seed"], rows
+
+    def _found_job(self, empty: bool) -> tuple[dict[str, Any], int]:
+        """Returns the settings and the number of rows in the job's file."""
         try:
             job = json.loads(self._job.read_bytes())
-            found, rows = dict(job["settings"]), int(job["rows"])
-            seed = int(found["seed"])
+            settings, rows = dict(job["settings"]), int(job["rows"])
+            int(settings["seed"])
         except (ValueError, TypeError, KeyError):
-            raise InvalidInputError(f"{self._job} is damaged: name another output, or remove both") from None
-        if settings.get("seed") is None:
-            settings["seed"] = seed
-        check_same_settings(self.path, found, settings)
-        return seed, rows
+            remove = "it" if empty else "both"
+            raise InvalidInputError(
+                f"{self._job} is damaged: name another output, or remove {remove}"
+            ) from None
+        return settings, rows
 
     def _read(self) -> int:
         """Records the rows in the file; returns the bytes of the complete lines."""

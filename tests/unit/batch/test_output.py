@@ -69,11 +69,50 @@ def test_other_files_are_refused_and_left(tmp_path: Path) -> None:
         opened(tmp_path)
     for damage in ("", "[]", '{"settings": {}}', '{"settings": {"seed": "x"}, "rows": 1}'):
         (tmp_path / "out.jsonl.job.json").write_text(damage)
-        with pytest.raises(InvalidInputError, match=r"job.json is damaged"):
+        with pytest.raises(InvalidInputError, match=r"job.json is damaged: name another .* remove both"):
             opened(tmp_path)
     assert (tmp_path / "out.jsonl").read_text() == '{"row": 1}\n'
+    (tmp_path / "out.jsonl").unlink()
+    with pytest.raises(InvalidInputError, match=r"job.json is damaged: name another output, or remove it"):
+        opened(tmp_path)  # it may be a file of somebody else
     with pytest.raises(InvalidInputError, match=r"must end in .jsonl"):
         JobOutput(tmp_path / "out.csv", SETTINGS, lambda: 1)
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied"])
+def test_a_job_without_rows_is_begun_anew_with_other_settings(tmp_path: Path, how: str) -> None:
+    """The job file that was left behind refused every other job, and its advice was no help."""
+    file, job = tmp_path / "out.jsonl", tmp_path / "out.jsonl.job.json"
+    with opened(tmp_path) as output:
+        output.append([{"row": 4}])
+    before = job.read_bytes()
+    with pytest.raises(InvalidInputError, match="made with other settings"):
+        JobOutput(file, {"seed": 1, "n": 3}, lambda: 2)
+    assert job.read_bytes() == before
+    if how == "removed":
+        file.unlink()
+    else:
+        os.truncate(file, 0)
+    with JobOutput(file, {"seed": None, "n": 3}, lambda: 2) as output:
+        assert (output.rows, output.done) == (2, set())
+        drawn = output.seed
+        output.append([{"row": 1}])
+    assert json.loads(job.read_bytes())["settings"] == {"seed": drawn, "n": 3}
+    assert drawn != 1
+    with pytest.raises(InvalidInputError, match="made with other settings"):
+        opened(tmp_path)
+    assert records(file) == [{"row": 1}]
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied"])
+def test_a_job_without_rows_keeps_its_seed_and_its_rows(tmp_path: Path, how: str) -> None:
+    file = tmp_path / "out.jsonl"
+    with JobOutput(file, {"seed": None}, lambda: 4) as output:
+        drawn = output.seed
+    if how == "removed":
+        file.unlink()
+    with JobOutput(file, {"seed": None}, lambda: pytest.fail("counted again")) as output:
+        assert (output.seed, output.rows) == (drawn, 4)
 
 
 def test_a_disk_that_fails_in_the_middle_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
