@@ -63,8 +63,11 @@ class SentenceTransformerEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Embeds texts; long texts are truncated at the model's limit (256 tokens for the default).
 
+        If the memory can't hold a batch, the batches become smaller.
+
         Raises:
-            StoreError: the model can't be loaded, or was loaded before this process was forked.
+            StoreError: the model can't be loaded, was loaded before this process was forked, or finds no
+                memory for a single text.
             WeightsError: the packaged model can't be fetched.
         """
         if self._loaded is not None:
@@ -75,12 +78,27 @@ class SentenceTransformerEmbedder:
             if many and self._fast is None:
                 self._fast = _in_bfloat16(self._model)
             model = self._fast if many else self._model
-            encoded = model.encode(list(texts), batch_size=_BATCH if many else 32, show_progress_bar=False)
+            encoded = self._encoded(model, list(texts), _BATCH if many else 32)
         vectors: Vectors = encoded.astype(np.float32, copy=False)
         # Normalized here: a norm in bfloat16 is off by up to 0.4 %.
         length = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.where(length > 0, length, 1)
         return vectors
+
+    def _encoded(self, model: Any, texts: list[str], size: int) -> Vectors:
+        from icdpo_chains.policies.transformers.device_memory import tried
+
+        while size:
+            found: Vectors | None = tried(
+                lambda: model.encode(texts, batch_size=size, show_progress_bar=False)  # noqa: B023
+            )
+            if found is not None:
+                return found
+            size //= 2
+        raise StoreError(
+            f"the memory of {model.device} can't hold a text for the embedding model {self.name!r}: free "
+            "some memory, or embed on the processor, with SentenceTransformerEmbedder(device='cpu')"
+        )
 
     def load(self) -> None:
         """Loads the model, if it is not loaded yet.
@@ -125,16 +143,18 @@ class SentenceTransformerEmbedder:
 
 
 def _in_bfloat16(model: Any) -> Any:
-    """A copy of the model in bfloat16, or the model itself if bfloat16 is not faster."""
+    """A copy of the model in bfloat16; the model itself if bfloat16 is not faster, or no memory is left."""
     import copy
 
     import torch
 
+    from icdpo_chains.policies.transformers.device_memory import tried
     from icdpo_chains.policies.transformers.loading.load import default_dtype
 
     if default_dtype(torch.device(model.device)) != torch.bfloat16:
         return model
-    return copy.deepcopy(model).to(torch.bfloat16)
+    made = tried(lambda: copy.deepcopy(model).to(torch.bfloat16))
+    return model if made is None else made
 
 
 def _embedder(kind: type[SentenceTransformerEmbedder], name: str, device: str | None) -> Any:

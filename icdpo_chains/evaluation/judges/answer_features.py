@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icdpo_chains.errors import PolicyMemoryError
 from icdpo_chains.foundation.validation import check_count
 from icdpo_chains.messages import Conversation, as_conversation, check_text
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
@@ -90,16 +91,33 @@ class AnswerFeatures:
         Args:
             rows: token ids, and how many of the last ids belong to the answer.
             progress: whether to show a progress bar, if there is a terminal.
+
+        Raises:
+            PolicyMemoryError: the memory can't hold a single text; larger batches become smaller.
         """
         import torch
         from tqdm.auto import tqdm
 
+        from icdpo_chains.policies.transformers.device_memory import tried
+
         features = np.zeros((len(rows), self.size), dtype=np.float32)
         bar = tqdm(total=len(rows), desc="reading answers", unit="answer", disable=None if progress else True)
         with bar, torch.inference_mode():
-            for batch in _batches([len(ids) for ids, _ in rows]):
-                features[batch] = self._read([rows[i] for i in batch]).cpu().numpy()
-                bar.update(len(batch))
+            waiting = _batches([len(ids) for ids, _ in rows])[::-1]
+            while waiting:
+                batch = waiting.pop()
+                found = tried(lambda: self._read([rows[i] for i in batch]).cpu())  # noqa: B023 - called at once
+                if found is not None:
+                    features[batch] = found.numpy()
+                    bar.update(len(batch))
+                elif len(batch) > 1:
+                    half = len(batch) // 2
+                    waiting += [batch[half:], batch[:half]]
+                else:
+                    raise PolicyMemoryError(
+                        f"the memory of {self.backbone.device} can't hold a text of {len(rows[batch[0]][0])} "
+                        "tokens: lower max_context, or load the policy on another device"
+                    )
         return features
 
     @staticmethod

@@ -121,6 +121,8 @@ class SequenceClassifierReward:
         """
         import torch
 
+        from icdpo_chains.policies.transformers.device_memory import tried
+
         if len(conversations) != len(responses):
             raise ValueError(
                 f"{len(conversations)} conversations and {len(responses)} answers: give one for each"
@@ -131,7 +133,7 @@ class SequenceClassifierReward:
         size = 1 if self._pad is None else _BATCH
         while order:
             batch = order[:size]
-            found = self._tried([texts[i] for i in batch])
+            found = tried(lambda: self._read([texts[i] for i in batch]))  # noqa: B023 - called at once
             if found is not None:
                 rewards[batch] = found
                 order = order[size:]
@@ -148,21 +150,12 @@ class SequenceClassifierReward:
         numbers: list[float] = rewards.tolist()
         return numbers
 
-    def _tried(self, texts: Sequence[Mapping[str, list[int]]]) -> torch.Tensor | None:
-        """Returns the rewards of texts; `None` if the memory is used up, after it was released."""
+    def _read(self, texts: Sequence[Mapping[str, list[int]]]) -> torch.Tensor:
+        """Returns the rewards of texts that are read together."""
         import torch
 
-        from icdpo_chains.policies.transformers.device_memory import is_out_of_memory, release_unused
-
-        try:
-            with torch.inference_mode():
-                return self._chosen(self.model(**self._padded(texts)).logits.float()).cpu()
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        # Only here: the error's traceback held the tensors of the computation.
-        release_unused()
-        return None
+        with torch.inference_mode():
+            return self._chosen(self.model(**self._padded(texts)).logits.float()).cpu()
 
     def _encoded(self, conversation: Conversation, response: str) -> Mapping[str, list[int]]:
         messages = as_conversation(conversation)

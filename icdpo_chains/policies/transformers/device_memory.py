@@ -1,13 +1,17 @@
-"""The memory of a device: how much is free, and which errors say that it is used up."""
+"""The memory of a device: how much is free, which errors say that it is used up, and trying what may."""
 
 from __future__ import annotations
 
 import gc
 import re
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 
-__all__ = ["free_bytes", "is_out_of_memory", "release_unused"]
+__all__ = ["free_bytes", "is_out_of_memory", "release_unused", "tried"]
+
+T = TypeVar("T")
 
 # Not every such error of torch is an OutOfMemoryError: MPS, the CPU, cuBLAS and the CUDA runtime have others.
 _USED_UP = re.compile(r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED")
@@ -45,3 +49,15 @@ def release_unused() -> None:
         torch.cuda.empty_cache()
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()
+
+
+def tried(compute: Callable[[], T]) -> T | None:
+    """Returns the result of a computation; `None` if the memory is used up, after it was released."""
+    try:
+        return compute()
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    # Only here: the error's traceback held the tensors of the computation.
+    release_unused()
+    return None

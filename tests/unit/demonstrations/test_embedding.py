@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from icdpo_chains.demonstrations import embedding
 from icdpo_chains.demonstrations.embedding import FakeEmbedder, SentenceTransformerEmbedder, embed_checked
 from icdpo_chains.errors import StoreError
 
@@ -66,3 +68,58 @@ def test_lists_and_double_precision_are_taken() -> None:
 def test_nothing_is_loaded_before_it_is_used() -> None:
     assert SentenceTransformerEmbedder("no/such-model").name == "no/such-model"
     assert SentenceTransformerEmbedder().name == "all-minilm-l6-v2"
+
+
+class SmallDevice:
+    """A model for batches of so many texts, on a device that holds no more."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, most: int) -> None:
+        self.most, self.tried = most, []  # type: ignore[var-annotated]
+
+    def encode(self, texts: list[str], *, batch_size: int, show_progress_bar: bool) -> Any:
+        self.tried.append(batch_size)
+        if min(batch_size, len(texts)) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return np.array([[3.0, 4.0 + len(text)] for text in texts])
+
+
+@pytest.mark.parametrize("texts", [5, 40])
+@pytest.mark.parametrize("most", [1, 3, 100])
+def test_a_device_for_a_few_texts_gives_the_same_vectors(
+    monkeypatch: pytest.MonkeyPatch, most: int, texts: int
+) -> None:
+    found = []
+    for model in (SmallDevice(1_000), SmallDevice(most)):
+        embedder = SentenceTransformerEmbedder()
+        monkeypatch.setattr(embedder, "_load", lambda model=model: model)
+        monkeypatch.setattr(embedding, "_in_bfloat16", lambda model: model)
+        found.append(embedder.embed(["a" * count for count in range(texts)]))
+        assert model.tried == [
+            size
+            for size in ([64, 32] if texts == 40 else [32]) + [16, 8, 4, 2, 1]
+            if size >= min(model.tried)
+        ]
+    assert np.array_equal(*found)
+
+
+def test_a_text_that_no_memory_holds_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = SentenceTransformerEmbedder()
+    monkeypatch.setattr(embedder, "_load", lambda: SmallDevice(0))
+    with pytest.raises(StoreError, match=r"memory of cpu can't hold a text .*device='cpu'"):
+        embedder.embed(["Hello"])
+
+
+def test_without_memory_for_a_copy_in_bfloat16_the_model_itself_embeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def used_up(model: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(
+        "icdpo_chains.policies.transformers.loading.load.default_dtype", lambda _: torch.bfloat16
+    )
+    monkeypatch.setattr("copy.deepcopy", used_up)
+    model = SmallDevice(1)
+    assert embedding._in_bfloat16(model) is model

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.errors import DemonstrationError, InvalidInputError, PolicyError
+from icdpo_chains.errors import DemonstrationError, InvalidInputError, PolicyError, PolicyMemoryError
 from icdpo_chains.evaluation.judges.answer_features import AnswerFeatures
 from icdpo_chains.evaluation.judges.reward_model import MIN_PAIRS, RewardModel
 from icdpo_chains.messages import Message
@@ -157,6 +158,31 @@ def test_bad_texts_are_refused(model: RewardModel) -> None:
     with pytest.raises(InvalidInputError, match="surrogate"):
         model.rewards(["a"], ["\ud800"])
     assert model.rewards([], []) == []
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_device_for_a_few_texts_gives_the_same_features(
+    tiny: TransformersPolicy, pairs: list[Demonstration], most: int
+) -> None:
+    features, prompts = AnswerFeatures(tiny), [pair.prompt for pair in pairs]
+    answers = [pair.chosen + " or not" * count for count, pair in enumerate(pairs)]
+    expected = features.of(prompts, answers)
+    sizes: list[int] = []
+
+    def look(module: object, args: object, kwargs: dict[str, Any]) -> None:
+        if len(kwargs["input_ids"]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        sizes.append(len(kwargs["input_ids"]))
+
+    hook = features.backbone.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        np.testing.assert_allclose(features.of(prompts, answers), expected, atol=1e-4)
+        assert sum(sizes) == len(pairs)  # nothing is read twice
+        most = 0
+        with pytest.raises(PolicyMemoryError, match=r"can't hold a text of \d+ tokens: lower max_context"):
+            features.of(prompts, answers)
+    finally:
+        hook.remove()
 
 
 def test_a_broken_model_is_refused(pairs: list[Demonstration]) -> None:
