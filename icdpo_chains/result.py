@@ -132,22 +132,20 @@ class ICDPOResult:
             NoCandidateError: no candidate can be scored.
         """
         if self.best.score == -math.inf:
-            none = f"none of the {len(self.candidates)} candidates"
             blank = [item for item in self.candidates if item.reasoning and not item.text]
             if any(item.finish_reason == "length" for item in blank):
                 raise NoCandidateError(
-                    f"{none} has an answer: the model was still thinking at the length limit. Allow more "
-                    "tokens (max_tokens; in SamplingParams max_new_tokens), close long thoughts "
+                    "no candidate has an answer: the model was still thinking at the length limit. Allow "
+                    "more tokens (max_tokens; in SamplingParams max_new_tokens), close long thoughts "
                     "(max_thinking_tokens), or turn thinking off"
                 )
             if blank:
                 raise NoCandidateError(
-                    f"{none} has an answer after its thought: sample more (n), or turn thinking off"
+                    "no candidate has an answer after its thought: sample more (n), or turn thinking off"
                 )
             raise NoCandidateError(
-                f"{none} can be scored: they are blank, or their "
-                "log-probabilities are not finite. Sample more (n), or longer ones (min_new_tokens), or load "
-                "the model in float32"
+                "no candidate can be scored: each is blank, or its log-probabilities are not finite. Sample "
+                "more (n), or longer ones (min_new_tokens), or load the model in float32"
             )
         return self
 

@@ -33,8 +33,8 @@ def showable(
         if not required:
             return []
         raise NoDemonstrationsError(
-            f"none of the {len(demonstrations)} demonstrations has a chosen answer, and candidates are "
-            "sampled after chosen answers: add some to the store (thumbs up, or pairs)"
+            "none of the demonstrations for this question has a chosen answer, and candidates are sampled "
+            "after chosen answers: add some to the store (thumbs up, or pairs)"
         )
     if compared_with(against, demonstrations) == "rejected":
         return list(demonstrations)

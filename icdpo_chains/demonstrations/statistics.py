@@ -54,8 +54,8 @@ class StoreStatistics:
         lines = [
             f"{counted(self.pairs, 'pair')}, {counted(self.ups, 'lone chosen answer')}, "
             f"{counted(self.downs, 'lone rejected answer')}",
-            f"{counted(self.prompts, 'different prompt')}; demonstrations that nearly repeat an earlier one: "
-            f"{self.near_duplicates:,}",
+            f"{counted(self.prompts, 'different prompt')}; demonstrations whose prompt nearly repeats an "
+            f"earlier one: {self.near_duplicates:,}",
             f"answers with contradictory thumbs: {self.contradicted:,}; not shown, because as many thumbs "
             f"are up as down: {self.ties:,}",
             f"scripts of the prompts: {scripts or 'none'}",

@@ -126,8 +126,8 @@ def build_contexts(
     """
     if with_rejected and demonstrations and all(shown.rejected is None for shown in demonstrations):
         raise MissingRejectedError(
-            'against="rejected" compares with rejected answers, and none of the '
-            f"{len(demonstrations)} demonstrations has one: "
+            'against="rejected" compares with rejected answers, and none of the demonstrations for this '
+            "question has one: "
             'use against="base", or add rejected answers (thumbs down, or pairs)'
         )
 

@@ -50,8 +50,7 @@ async def answering(
     """Answers a question in the server's queue; yields a line for each stage, then the exchange.
 
     An answer that is the only candidate is also yielded as it grows. A reader that is slower than the model
-    receives the latest text only. Closing the generator cancels the answer; so does cancelling
-    `session.running`.
+    receives the latest text only. Closing the generator cancels the answer; so does `Session.stop`.
 
     Args:
         backend: Answers the question.
@@ -61,7 +60,7 @@ async def answering(
         seed: Overrides the seed of the settings.
 
     Raises:
-        Stopped: The visitor has stopped the answer.
+        Stopped: The visitor has stopped the answer, or begun another conversation.
         APIError: The queue is full, or the answer took too long.
         ICDPOError, TypeError, ValueError: See `ICDPO.generate`.
     """
@@ -71,6 +70,7 @@ async def answering(
     config = backend.configured(session.settings)
     icdpo = await asyncio.to_thread(backend.icdpo_of, config)
     loop = asyncio.get_running_loop()
+    chat = session.chats
     events: asyncio.Queue[str | AnswerSoFar] = asyncio.Queue()
 
     def told(event: str | AnswerSoFar) -> None:
@@ -97,7 +97,7 @@ async def answering(
         while not events.empty():
             for event in _latest(events.get_nowait(), events):
                 yield event
-        if task.cancelled():
+        if task.cancelled() or session.chats != chat:
             raise Stopped
         yield task.result()
     finally:

@@ -105,6 +105,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
 
     async def answer(text: str, also_bare: bool, current: Session) -> AsyncGenerator[Updates, None]:
         idle = {ask: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
+        chat = current.chats
         try:
             prompt = current.asked(text)
             yield {
@@ -124,6 +125,9 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                     else:
                         current.answered(event)
         except Stopped:
+            if current.chats != chat:
+                yield {**idle, **state(current)}
+                return
             told = markup.notice("Stopped. The question is in its field again.")
             yield {**idle, returned: text, conversation: _messages(current.turns), status: told}
         except (ICDPOError, APIError, TypeError, ValueError) as error:
@@ -133,12 +137,15 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
             yield {**idle, **await asyncio.to_thread(state, current)}
 
     async def stopped(current: Session) -> None:
-        if current.running is not None:
-            current.running.cancel()
+        current.stop()
 
-    def begin_again(current: Session) -> Updates:
+    async def begin_again(current: Session) -> Updates:
         current.begin_again()
         return {**state(current), question: ""}
+
+    def entered(current: Session) -> Updates:
+        # While a question is answered, what the tab shows is newer than the last answer.
+        return state(current) if current.running is None else {status: gr.skip()}
 
     def liked(current: Session, data: gr.LikeData) -> str:
         try:
@@ -159,7 +166,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
     again.click(begin_again, session, outputs, **private)
     conversation.clear(begin_again, session, outputs, **private)
     conversation.like(liked, session, status, **private)
-    tab.select(state, session, outputs, **private)
+    tab.select(entered, session, outputs, **private)
 
 
 def _messages(turns: Sequence[Message]) -> list[dict[str, str]]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from icdpo_chains.errors import ContextOverflowError, NoDemonstrationsError, StoreLockedError
-from icdpo_chains.ui.form import LONGEST_ANSWER
+import re
+
+from icdpo_chains.errors import (
+    ContextOverflowError,
+    MissingRejectedError,
+    NoCandidateError,
+    NoDemonstrationsError,
+    StoreLockedError,
+)
+from icdpo_chains.ui.form import CANDIDATES, LONGEST_ANSWER, SCORER
 from icdpo_chains.ui.session import NEW_CHAT
 
 __all__ = ["error_text"]
+
+_ADVICE = re.compile(r"[.:] (?=allow more |sample more )", re.IGNORECASE)
 
 
 def error_text(error: Exception) -> str:
@@ -20,4 +30,13 @@ def error_text(error: Exception) -> str:
     if isinstance(error, NoDemonstrationsError):
         fault = str(error).partition(": ")[0].partition(", and ")[0]
         return f"{fault}: add a good answer, or import a file, in the tab Demonstrations"
+    if isinstance(error, MissingRejectedError):
+        return (
+            "the score compares with rejected answers, and none of the demonstrations for this question has "
+            f'one: choose "auto" as the {SCORER} in the tab Settings, or add a rejected answer in the tab '
+            "Demonstrations"
+        )
+    if isinstance(error, NoCandidateError):
+        fault = _ADVICE.split(str(error), maxsplit=1)[0]
+        return f'{fault}. In the tab Settings, raise "{CANDIDATES}" or "{LONGEST_ANSWER}"'
     return str(error)

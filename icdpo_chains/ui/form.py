@@ -16,10 +16,10 @@ from icdpo_chains.scoring import Against, Aggregate
 if TYPE_CHECKING:
     from icdpo_chains.ui.backend import Backend
 
-__all__ = ["FIELDS", "FIXED", "LONGEST_ANSWER", "Field", "changes_of", "values_of"]
+__all__ = ["CANDIDATES", "FIELDS", "FIXED", "LONGEST_ANSWER", "SCORER", "Field", "changes_of", "values_of"]
 
-LONGEST_ANSWER = "Longest answer"
-"""The label of `max_tokens`."""
+CANDIDATES, SCORER, LONGEST_ANSWER = "Candidates (n)", "Scorer", "Longest answer"
+"""The labels of `n`, `against` and `max_tokens`, which errors name."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Field:
 
 
 FIELDS = (
-    Field("n", "Candidates (n)", "How many answers are sampled; the best is returned.", "count"),
+    Field("n", CANDIDATES, "How many answers are sampled; the best is returned.", "count"),
     Field("k", "Demonstrations (k)", "How many demonstrations the model is shown.", "count"),
     Field(
         "against",
-        "Scorer",
+        SCORER,
         "What the score compares with: rejected answers, the bare model, or what the store has.",
         "choice",
         get_args(Against),

@@ -52,6 +52,7 @@ class Session:
         changes: The demonstrations that this visitor added, to be undone.
         settings: The settings in which this visitor differs from the server.
         running: The question that is being answered, to be stopped.
+        chats: How often the conversation has begun anew: an answer to an earlier one is dropped.
     """
 
     turns: tuple[Message, ...] = ()
@@ -59,6 +60,7 @@ class Session:
     changes: Changes = field(default_factory=Changes)
     settings: dict[str, Any] = field(default_factory=dict)
     running: asyncio.Task[Any] | None = None
+    chats: int = 0
 
     def asked(self, question: str) -> tuple[Message, ...]:
         """Returns the conversation with a question at its end; the session does not change.
@@ -93,6 +95,13 @@ class Session:
             raise InvalidInputError("there is no answer yet: ask something first")
         return self.last
 
+    def stop(self) -> None:
+        """Stops the question that is being answered, if there is one; on the event loop only."""
+        if self.running is not None:
+            self.running.cancel()
+
     def begin_again(self) -> None:
-        """Forgets the conversation; settings and changes stay."""
+        """Forgets the conversation, and stops its question; settings and changes stay. See `stop`."""
+        self.stop()
         self.turns, self.last = (), None
+        self.chats += 1

@@ -112,19 +112,18 @@ def teach_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
                     if isinstance(event, str):
                         yield {status: markup.notice(event)}
                     elif isinstance(event, Exchange):
+                        now = event.result
                         current.answered(event)
         except Stopped:
             yield {**idle, status: markup.notice("Stopped.")}
         except (ICDPOError, APIError, TypeError, ValueError) as error:
             yield {**idle, status: markup.notice(error_text(error), error=True)}
         else:
-            now = current.exchange().result
             compared = await asyncio.to_thread(markup.comparison, before.result, now)
             yield {**idle, **state(current), status: markup.totals(now), difference: compared}
 
     async def stopped(current: Session) -> None:
-        if current.running is not None:
-            current.running.cancel()
+        current.stop()
 
     private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     filling: dict[str, Any] = {

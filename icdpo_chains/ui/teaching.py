@@ -83,6 +83,8 @@ def thumb(backend: Backend, session: Session, turn: int, up: bool) -> str:
         DemonstrationError: A text can't be stored.
         StoreError: The store can't be written.
     """
+    if turn >= len(session.turns) and session.running is not None:
+        raise InvalidInputError("this answer is not complete yet: wait for its end, or stop it")
     if not 0 <= turn < len(session.turns) or session.turns[turn].role != "assistant":
         raise InvalidInputError(
             "this is no answer of the conversation: the page may be out of date, reload it"

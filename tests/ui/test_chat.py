@@ -211,6 +211,24 @@ def test_the_only_candidate_grows_on_the_page(page: Page) -> None:
     assert all("Just boil it somehow.".startswith(text) for text in grown), grown
 
 
+def test_a_new_chat_stops_the_question_that_another_tab_has_left_waiting(page: Page) -> None:
+    ask(page, EGG)
+    page.locator("#question textarea").fill(SLOW)
+    page.locator("#ask").click()
+    expect(page.locator("#stop")).to_be_enabled()
+    show_tab(page, "Teach")
+    expect(page.locator("#teach-question")).to_contain_text(EGG)
+    show_tab(page, "Chat")
+    expect(page.locator("#conversation")).to_contain_text(SLOW)
+    expect(page.locator("#stop")).to_be_enabled()
+    page.locator("#new-conversation").click()
+    expect(page.locator("#ask")).to_be_enabled()
+    expect(page.locator("#conversation")).not_to_contain_text(SLOW)
+    expect(page.locator("#question textarea")).to_have_value("")
+    ask(page, "hostile question")
+    expect(page.locator("#conversation")).not_to_contain_text(EGG)
+
+
 def test_a_page_with_a_key_asks_for_it(store_path: Path, tmp_path: Path, open_page: OpenPage) -> None:
     refill(store_path)
     server = PageServer.fake(store_path, tmp_path / "server.log", key="a-key-for-tests")

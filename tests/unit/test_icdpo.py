@@ -180,7 +180,7 @@ def test_blank_candidates_never_win_and_nothing_else_is_an_error() -> None:
     result = make(["", " \n", RUDE]).generate("?", n=3)
     assert result.text == RUDE
     assert [candidate.index for candidate in result.candidates] == [2, 0, 1]
-    with pytest.raises(errors.NoCandidateError, match="none of the 2 candidates"):
+    with pytest.raises(errors.NoCandidateError, match="no candidate can be scored"):
         make(["", " "]).generate("?", n=2)
 
 

@@ -58,7 +58,7 @@ def test_paired(shown: Demonstration, against: str, paired: bool) -> None:
 
 
 def test_a_result_without_an_answer_is_an_error_with_its_reason() -> None:
-    with pytest.raises(NoCandidateError, match="none of the 1 candidates can be scored"):
+    with pytest.raises(NoCandidateError, match="no candidate can be scored"):
         result(candidate("", -math.inf)).checked()
     with pytest.raises(NoCandidateError, match="still thinking at the length limit"):
         result(candidate("", -math.inf, reasoning="Hm.", finish_reason="length")).checked()

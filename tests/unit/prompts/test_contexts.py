@@ -71,7 +71,9 @@ def test_the_conversation_alone_must_fit() -> None:
 
 def test_rejected_answers_that_are_missing_altogether_are_an_error() -> None:
     bare = Demonstration("bare?", "good")
-    with pytest.raises(MissingRejectedError, match=r"none of the 2 demonstrations.*against=\"base\""):
+    with pytest.raises(
+        MissingRejectedError, match=r"none of the demonstrations for this question has one.*against=\"base\""
+    ):
         build([bare, Demonstration("again?", "good")])
     assert build([bare], with_rejected=False).rejected is None
 

@@ -189,12 +189,35 @@ def end(backend: Backend) -> None:
 async def test_an_answer_can_be_stopped(slow: Backend, session: Session) -> None:
     answer = asyncio.ensure_future(asked(slow, session))
     await until_sampling(slow)
-    assert session.running is not None
-    session.running.cancel()
+    session.stop()
     with pytest.raises(Stopped):
         await answer
     assert session.running is None
     end(slow)
+
+
+async def test_a_new_conversation_stops_the_question(slow: Backend, session: Session) -> None:
+    answer = asyncio.ensure_future(asked(slow, session))
+    await until_sampling(slow)
+    session.begin_again()
+    with pytest.raises(Stopped):
+        await answer
+    assert session.running is None
+    end(slow)
+
+
+async def test_an_answer_to_an_earlier_conversation_is_dropped(backend: Backend, session: Session) -> None:
+    """The question has been answered by the time the new conversation begins."""
+
+    async def late() -> None:
+        async for event in answering(backend, session, session.asked(EGG), bare=False):
+            if str(event).startswith("Scored"):
+                assert session.running is not None
+                await asyncio.wait({session.running})
+                session.begin_again()
+
+    with pytest.raises(Stopped):
+        await late()
 
 
 async def test_leaving_cancels_the_answer(slow: Backend, session: Session) -> None:

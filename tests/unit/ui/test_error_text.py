@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from icdpo_chains import ICDPO, DemonstrationStore, FakePolicy, ICDPOConfig
+from icdpo_chains import ICDPO, Demonstration, DemonstrationStore, FakePolicy, ICDPOConfig
 from icdpo_chains.demonstrations.embedding import FakeEmbedder
 from icdpo_chains.errors import (
     ContextOverflowError,
     InvalidInputError,
+    MissingRejectedError,
+    NoCandidateError,
     NoDemonstrationsError,
     StoreLockedError,
 )
@@ -51,6 +53,43 @@ def test_an_empty_store_is_filled_on_the_page() -> None:
     assert error_text(caught.value) == (
         "the retriever found no demonstration with a chosen answer: add a good answer, or import a file, in "
         "the tab Demonstrations"
+    )
+
+
+def test_a_store_without_rejected_answers_names_the_scorer_of_the_page() -> None:
+    with DemonstrationStore.ephemeral(embedder=FakeEmbedder()) as store:
+        store.add([Demonstration("How do I boil an egg?", "Eight minutes.")])
+        icdpo = ICDPO.from_config(ICDPOConfig(), policy=FakePolicy(), store=store)
+        with pytest.raises(MissingRejectedError) as caught:
+            icdpo.generate("How do I boil an egg?")
+    assert error_text(caught.value) == (
+        "the score compares with rejected answers, and none of the demonstrations for this question has one: "
+        'choose "auto" as the Scorer in the tab Settings, or add a rejected answer in the tab Demonstrations'
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (" ", "no candidate can be scored: each is blank, or its log-probabilities are not finite"),
+        ("<think>Eggs.</think>", "no candidate has an answer after its thought"),
+        (
+            "<think>Eggs are laid by",
+            "no candidate has an answer: the model was still thinking at the length limit",
+        ),
+    ],
+    ids=["blank", "thought", "cut-thought"],
+)
+def test_candidates_without_an_answer_name_the_settings_of_the_page(
+    backend: Backend, text: str, fault: str
+) -> None:
+    cut = {"max_tokens": 12} if text.endswith("by") else {}
+    settings = backend.settings.changed(cut)
+    icdpo = ICDPO.from_config(settings, policy=FakePolicy([text]), store=backend.store)
+    with pytest.raises(NoCandidateError) as caught:
+        icdpo.generate("How do I boil an egg?")
+    assert error_text(caught.value) == (
+        f'{fault}. In the tab Settings, raise "Candidates (n)" or "Longest answer"'
     )
 
 

@@ -1,5 +1,7 @@
 """Opinions become demonstrations, and can be undone."""
 
+import asyncio
+
 import pytest
 
 from icdpo_chains import Demonstration
@@ -85,6 +87,14 @@ def test_thumbs_in_the_conversation(backend: Backend, taught: Session) -> None:
     for turn in (0, 2, -1):
         with pytest.raises(InvalidInputError, match="no answer of the conversation"):
             thumb(backend, taught, turn, up=True)
+
+
+async def test_a_thumb_on_a_growing_answer_is_early(backend: Backend, taught: Session) -> None:
+    taught.running = asyncio.ensure_future(asyncio.sleep(0))
+    with pytest.raises(InvalidInputError, match="not complete yet: wait"):
+        thumb(backend, taught, 3, up=True)
+    thumb(backend, taught, 1, up=True)
+    assert stored(backend) == [(texts(taught)[0], None)]
 
 
 def test_undo(backend: Backend, taught: Session) -> None:

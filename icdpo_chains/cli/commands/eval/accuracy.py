@@ -138,7 +138,7 @@ def accuracy(
         if interrupted:
             raise typer.Exit(130)
         raise InvalidInputError(
-            f"none of the {len(rows)} pairs fits into {scorer.max_context} tokens: raise --max-context, or "
+            f"no pair fits into {scorer.max_context} tokens: raise --max-context, or "
             "use a model with a longer context"
         )
     _report(found, as_json=as_json)

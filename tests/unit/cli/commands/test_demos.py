@@ -82,7 +82,7 @@ def test_export_replaces_a_file_only_if_told(icdpo: Any, tmp_path: Path) -> None
 
 def test_stats(icdpo: Any) -> None:
     run = icdpo("demos", "stats")
-    assert "3 different prompts; demonstrations that nearly repeat an earlier one: 0" in run.stdout
+    assert "3 different prompts; demonstrations whose prompt nearly repeats an earlier one: 0" in run.stdout
     assert "scripts of the prompts: latin 3" in run.stdout
     found = json.loads(icdpo("demos", "stats", "--json").stdout)
     assert found["pairs"] + found["ups"] == 3

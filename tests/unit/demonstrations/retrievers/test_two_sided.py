@@ -116,7 +116,9 @@ def test_ups_alone_name_the_remedy_and_auto_takes_what_there_is(store: Demonstra
 def test_downs_alone_can_show_no_answer(store: DemonstrationStore) -> None:
     store.add([ROWS["down"]])
     for against in ("rejected", "auto"):
-        with pytest.raises(NoDemonstrationsError, match=r"none of the 1.*has a chosen answer.*thumbs up"):
+        with pytest.raises(
+            NoDemonstrationsError, match=r"none of the demonstrations for.*has a chosen answer.*thumbs up"
+        ):
             answered(store, against=against).generate(QUESTION)
     with pytest.raises(NoDemonstrationsError, match="icdpo import"):
         answered(store, against="base").generate(QUESTION)
