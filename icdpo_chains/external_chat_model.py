@@ -16,10 +16,10 @@ _SPEAKERS = {"system": "system", "user": "human", "assistant": "ai", "tool": "hu
 
 
 class ChatModel(Protocol):
-    """A chat model: LangChain's `BaseChatModel`, or any object with this method."""
+    """A chat model: LangChain's `BaseChatModel`, a chain that returns a text, or any object with `invoke`."""
 
     def invoke(self, input: list[Turn], /) -> Any:
-        """Returns the answer as an object with `.content`: a string, or a list of content blocks."""
+        """Returns the answer: a string, or an object whose `content` is a string or a list of blocks."""
         ...
 
 
@@ -35,14 +35,18 @@ def reply(chat_model: ChatModel, turns: Sequence[Turn]) -> str:
         `""` if the answer has no text.
 
     Raises:
-        TypeError: the answer has no content of a known kind.
+        TypeError: the answer is no text and has no content of a known kind.
         Exception: any exception of the model.
     """
-    content = getattr(chat_model.invoke(list(turns)), "content", None)
+    answer = chat_model.invoke(list(turns))
+    content = answer if isinstance(answer, str) else getattr(answer, "content", None)
     if isinstance(content, str):
         return content
     if not isinstance(content, Sequence):
-        raise TypeError(f"{model_name(chat_model)} answered without text: {type(content).__name__}")
+        raise TypeError(
+            f"{model_name(chat_model)} answered with a {type(answer).__name__}, which has no text: its "
+            "`invoke` must return a string, or a message with `content`"
+        )
     return "".join(map(_block_text, content))
 
 

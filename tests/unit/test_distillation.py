@@ -95,7 +95,7 @@ def test_a_teacher_that_fails_is_asked_again_then_listed_and_nothing_is_lost(out
     reasons = [each.reason for each in done.failed]
     assert reasons[:2] == ["the teacher failed: RuntimeError: no", "the teacher's answer is blank"]
     assert "surrogate" in reasons[2]
-    assert "without text" in reasons[3]
+    assert "has no text" in reasons[3]
     assert [teacher.asked.count(each) for each in "abcdef"] == [3, 3, 3, 3, 3, 1]
     assert [made.prompt for made in read_demonstrations(out)] == ["a", "f"]
     broken.clear()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from langchain_core.language_models.fake_chat_models import FakeListChatModel
+from langchain_core.output_parsers import StrOutputParser
 
 from icdpo_chains.external_chat_model import chat_turns, model_name, reply
 from icdpo_chains.messages import Message
@@ -38,8 +39,13 @@ def test_the_text_of_an_answer(content: Any, text: str) -> None:
 
 @pytest.mark.parametrize("content", [None, 7])
 def test_an_answer_that_holds_no_content(content: Any) -> None:
-    with pytest.raises(TypeError, match="Fixed answered without text"):
+    with pytest.raises(TypeError, match="Fixed answered with a SimpleNamespace, which has no text"):
         reply(Fixed(content), [("human", "hi")])
+
+
+def test_a_chain_that_ends_in_a_text_is_a_chat_model() -> None:
+    chain = FakeListChatModel(responses=["done"]) | StrOutputParser()
+    assert reply(chain, [("human", "hi")]) == "done"
 
 
 def test_every_role_reaches_a_langchain_model_and_braces_stay() -> None:
