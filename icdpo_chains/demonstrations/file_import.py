@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from icdpo_chains.demonstrations.files import ReadReport, RefusedRow, read_demonstrations
+from icdpo_chains.demonstrations.pairing import is_tie
 from icdpo_chains.demonstrations.store import AddReport
 from icdpo_chains.errors import InvalidInputError, UnknownFormatError
 from icdpo_chains.foundation.printable import counted
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FileImport", "parse_columns", "parse_verdict"]
 
 _WIDTH = 300
+_KINDS = ("pairs", "ups", "downs", "ties")
 _COLUMNS = "prompt=question,chosen=good,rejected=bad"
 
 
@@ -60,7 +62,7 @@ class FileImport:
         report: what `store` stored; also after an error.
         failure: why no row could be read; `None` if rows could.
         first: the first demonstration that `preview` read.
-        kinds: the numbers of pairs, ups and downs that `preview` read.
+        kinds: the numbers of pairs, ups, downs and ties that `preview` read; see `StoreStatistics`.
     """
 
     name: str
@@ -70,7 +72,7 @@ class FileImport:
     report: AddReport = field(default_factory=AddReport)
     failure: str | None = None
     first: Demonstration | None = None
-    kinds: dict[str, int] = field(default_factory=lambda: {"pairs": 0, "ups": 0, "downs": 0})
+    kinds: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_KINDS, 0))
 
     @classmethod
     def opened(
@@ -126,7 +128,7 @@ class FileImport:
         try:
             for item in self.demonstrations:
                 self.first = self.first or item
-                self.kinds["pairs" if item.is_pair else "ups" if item.chosen is not None else "downs"] += 1
+                self.kinds[_kind(item)] += 1
         except UnknownFormatError as error:
             self.failure = str(error)
 
@@ -170,6 +172,9 @@ class FileImport:
         for what, counter in (("shape", self.shapes.shapes), ("skipped", self.shapes.skipped)):
             lines += [f"  {what}: {name} ({counted(count, 'row')})" for name, count in counter.most_common()]
         lines += [f"  note: {note}" for note in self.shapes.notes]
+        if kinds["ties"]:
+            ties = counted(kinds["ties"], "answer")
+            lines.append(f"  kept, but not shown to the model: {ties} with as many thumbs up as down")
         if self.first is not None:
             lines += [f"  {label}: {text}" for label, text in _preview(self.first)]
         return lines
@@ -193,6 +198,12 @@ class FileImport:
             "notes": dict(self.shapes.notes),
             "failure": self.failure,
         }
+
+
+def _kind(item: Demonstration) -> str:
+    if is_tie(item):
+        return "ties"
+    return "pairs" if item.is_pair else "ups" if item.chosen is not None else "downs"
 
 
 def _preview(item: Demonstration) -> list[tuple[str, str]]:

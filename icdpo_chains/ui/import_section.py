@@ -87,7 +87,7 @@ def import_section(backend: Backend, session: Any) -> Any:
             rating = gr.Textbox(
                 label=RATING,
                 placeholder="4",
-                info="Only for ratings: by default, the middle of their range.",
+                info="Only for ratings; empty follows their range: 4 of up to 5, 7 of up to 10.",
             )
             verdict = gr.Textbox(
                 label=VERDICTS,

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from icdpo_chains.demonstrations.file_import import FileImport, parse_columns
+from icdpo_chains.demonstrations.statistics import store_statistics
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import InvalidInputError
 
@@ -34,6 +35,22 @@ def test_a_preview_counts_and_shows_the_first_and_stores_nothing(file: Path) -> 
     assert not item.empty
     assert item.report.total == 0
     assert item.to_dict(previewed=True)["first"]["chosen"] == "Eight minutes."
+
+
+def test_a_preview_counts_as_the_statistics_of_a_store_do(tmp_path: Path, store: DemonstrationStore) -> None:
+    votes = [("Up?", "a", True), ("Tie?", "b", True), ("Tie?", "b", False), ("Down?", "c", False)]
+    votes += [("Pair?", "d", True), ("Pair?", "e", False)]
+    path = tmp_path / "thumbs.jsonl"
+    rows = [{"prompt": prompt, "answer": answer, "label": up} for prompt, answer, up in votes]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    item = FileImport.opened(str(path), pair_thumbs=True)
+    item.preview()
+    counts, _, ties, *_ = item.lines(previewed=True)
+    assert counts.endswith("1 pair, 1 lone chosen answer, 1 lone rejected answer, 0 refused")
+    assert ties == "  kept, but not shown to the model: 1 answer with as many thumbs up as down"
+    FileImport.opened(str(path)).store(store)
+    found = store_statistics(store)
+    assert item.kinds == {kind: getattr(found, kind) for kind in ("pairs", "ups", "downs", "ties")}
 
 
 def test_a_store_reports_what_it_added(file: Path, store: DemonstrationStore) -> None:

@@ -212,7 +212,10 @@ def _unknown(row: Mapping[str, Any]) -> str:
     if renamed:
         advice += f". Rename the columns, for instance by --columns {renamed.replace(', ', ',')}"
     else:
-        advice += ". Name the columns: --columns prompt=...,chosen=...,rejected=..."
+        advice += (
+            ". Name the columns by --columns prompt=...,chosen=...,rejected=... (pairs) or "
+            "prompt=...,answer=...,label=... (thumbs)"
+        )
     tools = ", ".join(export.name for export in EXPORTS)
     return (
         f"the columns fit no known shape: {seen or 'none at all'}. {advice}. Known are: "
@@ -231,8 +234,6 @@ def _nearest(names: list[str]) -> tuple[Shape, dict[str, str]]:
             near = difflib.get_close_matches(wanted, list(given), n=1, cutoff=0.7)
             if near:
                 renames[wanted] = given[near[0]]
-    if len(names) == 3 and has_prompt(row) and not renames:
-        return _EXPLICIT, {}
     if (
         not renames
         and has_prompt(row)

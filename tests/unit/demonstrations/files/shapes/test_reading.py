@@ -250,3 +250,27 @@ def test_texts_whose_prompt_can_not_be_told_are_no_shape_at_all() -> None:
 def test_the_nearest_shape_says_what_to_rename() -> None:
     with pytest.raises(UnknownFormatError, match=r"--columns chosen=choosen,rejected=rejekted"):
         check_columns(["prompt", "choosen", "rejekted"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "nearest"),
+    [
+        (["prompt", "answer", "time"], "thumbs"),
+        (["question", "reply_by_bot", "output"], "thumbs"),
+        (["question", "left", "right"], "explicit prompt (TRL)"),
+        (["Frage", "Antwort", "Daumen"], "explicit prompt (TRL)"),
+    ],
+    ids=["answer", "output", "two-unknown", "all-unknown"],
+)
+def test_columns_without_a_near_name_are_named_as_pairs_or_as_thumbs(
+    columns: list[str], nearest: str
+) -> None:
+    with pytest.raises(UnknownFormatError) as caught:
+        check_columns(columns)
+    assert f"The nearest is {nearest!r}" in str(caught.value)
+    assert "chosen=...,rejected=... (pairs) or prompt=...,answer=...,label=... (thumbs)" in str(caught.value)
+
+
+def test_the_columns_of_the_advice_on_thumbs_are_read() -> None:
+    row = {"prompt": "Hi?", "answer": "Hello.", "label": "up"}
+    assert read_row(row).shape == "thumbs"
