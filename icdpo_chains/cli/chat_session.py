@@ -82,9 +82,12 @@ class ChatSession:
 
     def _record(self, thumb: Thumb | None, correction: str | None) -> str:
         from icdpo_chains.demonstrations.feedback import Feedback
+        from icdpo_chains.demonstrations.pairing import is_tie
 
         answer = self._last().content
         given = Feedback(self.turns[:-1], answer, thumb, correction)
         with self._open_store() as store:
             kept = given.record(store)
+        if is_tie(kept):
+            return "stored, but not shown to later answers: the answer has as many thumbs up as down"
         return f"stored as the demonstration {kept.id[:12]}: later answers may be shown it"

@@ -139,8 +139,18 @@ def changes_of(backend: Backend, values: Sequence[Any]) -> dict[str, Any]:
     given = {item.name: _typed(item, value) for item, value in zip(FIELDS, values, strict=True)}
     own = dict(zip((item.name for item in FIELDS), values_of(backend.settings), strict=True))
     changes: Mapping[str, Any] = {name: value for name, value in given.items() if value != own[name]}
-    backend.configured(changes)
+    try:
+        backend.configured(changes)
+    except InvalidInputError as error:
+        raise InvalidInputError(_labelled(str(error))) from None
     return dict(changes)
+
+
+def _labelled(fault: str) -> str:
+    """Returns a fault that begins with the name of a setting with the label of its field instead."""
+    name, _, rest = fault.partition(" ")
+    name = "max_tokens" if name == "max_new_tokens" else name  # the name in SamplingParams
+    return f"{next((item.label for item in FIELDS if item.name == name), name)} {rest}"
 
 
 def _typed(item: Field, value: Any) -> Any:

@@ -70,7 +70,7 @@ def _input(item: Field, value: Any) -> Any:
         return gr.Dropdown(list(item.choices), value=value, **shared)
     if item.optional:  # an empty gr.Number is a zero
         return gr.Textbox(str(_shown(value)), max_length=40, **shared)
-    return gr.Number(value, precision=0 if item.kind == "count" else None, **shared)
+    return gr.Number(value, **shared)  # a precision would round what `changes_of` refuses
 
 
 def _shown(value: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from icdpo_chains.demonstrations.feedback import Feedback
-from icdpo_chains.demonstrations.pairing import Thumb
+from icdpo_chains.demonstrations.pairing import Thumb, is_tie
 from icdpo_chains.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ def _record(backend: Backend, session: Session, feedback: Feedback, what: str) -
     with backend.writing() as store, session.changes.recording(store, what) as recorder:
         recorder.note([feedback.demonstration()])
         kept = feedback.record(store)
+    if is_tie(kept):
+        return (
+            "Stored, but the answer is not shown to the model: it has as many thumbs up as down. Undo, or "
+            "another thumb, decides."
+        )
     pair = "a pair" if kept.is_pair else "one answer"
     what_next = "Ask again, in the tab Teach, shows what it changes."
     return f"Stored as the demonstration {kept.id[:12]}, with {pair}. {what_next}"

@@ -42,6 +42,13 @@ def test_feedback_becomes_a_demonstration(
     assert [turn.content for turn in kept.messages] == ["Be brief.", "My dog is ill."]
 
 
+def test_a_thumb_that_makes_a_tie_says_that_the_answer_is_not_shown(session: ChatSession) -> None:
+    session.run("/good")
+    assert session.run("/bad") == (
+        "stored, but not shown to later answers: the answer has as many thumbs up as down"
+    )
+
+
 def test_the_better_answer_takes_the_place_of_the_last_one(session: ChatSession) -> None:
     session.run("/instead Oh no!")
     assert session.turns[-1] == Message("assistant", "Oh no!")

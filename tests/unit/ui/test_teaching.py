@@ -89,6 +89,21 @@ def test_thumbs_in_the_conversation(backend: Backend, taught: Session) -> None:
             thumb(backend, taught, turn, up=True)
 
 
+def test_a_thumb_that_makes_a_tie_says_that_the_answer_is_not_shown(
+    backend: Backend, taught: Session
+) -> None:
+    assert thumb(backend, taught, 1, up=True).startswith("Stored as the demonstration")
+    told = thumb(backend, taught, 1, up=False)
+    assert told.startswith(
+        "Stored, but the answer is not shown to the model: it has as many thumbs up as down."
+    )
+    shown = [found.demonstration.prompt for found in backend.icdpo.generate(EGG).demonstrations]
+    assert shown
+    assert EGG not in shown
+    undo(backend.store, taught.changes)
+    assert stored(backend) == [(texts(taught)[0], None)]
+
+
 async def test_a_thumb_on_a_growing_answer_is_early(backend: Backend, taught: Session) -> None:
     taught.running = asyncio.ensure_future(asyncio.sleep(0))
     with pytest.raises(InvalidInputError, match="not complete yet: wait"):
