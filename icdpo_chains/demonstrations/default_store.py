@@ -38,7 +38,7 @@ def open_default_store(*, read_only: bool = False, embedder: Embedder | None = N
     """
     import filelock
 
-    from icdpo_chains.demonstrations.chroma.index_state import DATABASE
+    from icdpo_chains.demonstrations.chroma.index_state import has_database
     from icdpo_chains.demonstrations.starter import starter_demonstrations
     from icdpo_chains.demonstrations.store import DemonstrationStore
     from icdpo_chains.errors import StoreUnavailableError
@@ -47,7 +47,7 @@ def open_default_store(*, read_only: bool = False, embedder: Embedder | None = N
     marker, begun = path / "starter-set-added", path / "starter-set-begun"
 
     def is_lacking() -> bool:
-        return not marker.exists() and (begun.exists() or not (path / DATABASE).exists())
+        return not marker.exists() and (begun.exists() or not has_database(path))
 
     if is_lacking():
         try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import zlib
@@ -19,9 +20,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 from icdpo_chains.demonstrations.chroma.records import CONTENT, REVISION
+from icdpo_chains.errors import StoreUnavailableError
 from icdpo_chains.foundation.atomic_file import atomic_file
 
-__all__ = ["DATABASE", "Checksums", "IndexState", "database_fault", "has_collections", "raw_records"]
+__all__ = [
+    "DATABASE",
+    "Checksums",
+    "IndexState",
+    "database_fault",
+    "has_collections",
+    "has_database",
+    "raw_records",
+]
 
 DATABASE = "chroma.sqlite3"
 _PERSISTED = "index_metadata.pickle"
@@ -75,6 +85,7 @@ class IndexState:
             The state; `None` if the database has no such collection.
 
         Raises:
+            StoreUnavailableError: something other than a file is in the place of the database.
             sqlite3.DatabaseError: the database is damaged.
             OSError: a file can't be read.
         """
@@ -195,6 +206,35 @@ class IndexState:
         return None
 
 
+def has_database(directory: Path) -> bool:
+    """Returns whether the directory has a database.
+
+    Raises:
+        StoreUnavailableError: something other than a file is in the place of the database or its journal.
+            SQLite would wait for a pipe, name a wrong reason, or create the target of a link.
+    """
+    database = directory / DATABASE
+    _check_kind(database, "restore the database from a copy")
+    for suffix in ("-journal", "-wal"):
+        _check_kind(directory / f"{DATABASE}{suffix}", "open the store again")
+    return database.exists()
+
+
+def _check_kind(file: Path, then: str) -> None:
+    if file.is_file():
+        return
+    if file.exists():
+        kind = "a directory" if file.is_dir() else "a pipe or a device"
+        raise StoreUnavailableError(
+            f"{str(file)!r} is {kind} instead of a file of the store: move it away, and {then}"
+        )
+    if file.is_symlink():
+        raise StoreUnavailableError(
+            f"{str(file)!r}, a file of the store, is a link that leads nowhere: restore its target "
+            f"{os.readlink(file)!r} (is its disk mounted?), or remove the link and {then}"
+        )
+
+
 def has_collections(directory: Path) -> bool:
     """Returns whether the database knows any collection."""
     with _database(directory) as database:
@@ -241,10 +281,10 @@ def raw_records(directory: Path, name: str) -> list[tuple[str, dict[str, str]]] 
 @contextlib.contextmanager
 def _database(directory: Path) -> Iterator[sqlite3.Connection | None]:
     """Opens the database if it exists and has tables; never creates it."""
-    file = directory / DATABASE
-    if not file.exists():
+    if not has_database(directory):
         yield None
         return
+    file = directory / DATABASE
     # Not read-only: the next opener rolls back the unfinished transaction of a killed writer.
     database = sqlite3.connect(f"file:{quote(str(file))}?mode=rw", uri=True, timeout=60)
     with contextlib.closing(database):

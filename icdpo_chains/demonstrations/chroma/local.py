@@ -11,13 +11,14 @@ rebuild is complete.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from icdpo_chains.demonstrations.chroma.directory import DamagedIndexError, LocalDirectory, Look
-from icdpo_chains.demonstrations.chroma.index_state import DATABASE, IndexState
+from icdpo_chains.demonstrations.chroma.index_state import IndexState, has_database
 from icdpo_chains.demonstrations.chroma.place import Place
 from icdpo_chains.errors import StoreError, StoreLockedError, StoreUnavailableError
 
@@ -139,6 +140,8 @@ class Directory(LocalDirectory):
                 "(DemonstrationStore.connect)"
             ) from None
         except OSError as error:
+            if error.errno in (errno.EISDIR, errno.ELOOP):  # the lock: `errors` has the remedy
+                raise
             raise StoreUnavailableError(
                 f"{self} can't be written ({error}): make it a writable directory, or give another one"
             ) from error
@@ -176,7 +179,7 @@ class ReadOnlyDirectory(LocalDirectory):
     @contextlib.contextmanager
     def _quiet(self, name: str) -> Iterator[bool]:
         """Waits until nobody writes; yields whether there is a store."""
-        if not (self.path / DATABASE).exists() and IndexState.noted(self.path, name) is None:
+        if not has_database(self.path) and IndexState.noted(self.path, name) is None:
             yield False
             return
         with self.errors(), self.alone():
@@ -192,9 +195,10 @@ class ReadOnlyDirectory(LocalDirectory):
         """Checks that there is a store.
 
         Raises:
-            StoreUnavailableError: there is none.
+            StoreUnavailableError: there is none, or something other than a file is in the place of its
+                database.
         """
-        if not (self.path / DATABASE).exists():
+        if not has_database(self.path):
             raise StoreUnavailableError(
                 f"there is no store in {self}: create one (`icdpo import --store {self.path} FILE`, or "
                 "DemonstrationStore(path).add(...)), or check the path"

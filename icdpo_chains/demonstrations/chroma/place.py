@@ -23,6 +23,7 @@ _SPACE = "free some space, and open the store again; acknowledged changes are ke
 _WRITABLE = "make it a writable directory, or copy it to one (Chroma writes even when it only reads)"
 _INDEX = "check the free space, then open the store again for writing, which repairs its index"
 _DAMAGED = "it seems to be damaged: restore it from a copy, or import the demonstrations into a new one"
+_KIND = "remove what the error names, which is no file of the store, and open the store again"
 # Messages of Chroma, its database and the operating system, and their remedies.
 _REMEDIES = {
     "disk is full": _SPACE,
@@ -32,6 +33,8 @@ _REMEDIES = {
     "read-only": _WRITABLE,
     "permission denied": _WRITABLE,
     "unable to open database": _WRITABLE,
+    "is a directory": _KIND,
+    "symbolic links": _KIND,
     "malformed": _DAMAGED,
     "not a database": _DAMAGED,
     "no such table": _DAMAGED,
