@@ -154,12 +154,13 @@ class DemonstrationStore(ReadableStore):
 
         Raises:
             StoreLockedError: another process has the directory open for writing.
+            StoreUnavailableError: the directory was removed meanwhile; a new one would lack what it had.
         """
         if not self._collection.place.read_only or self.path is None:
             yield self
             return
-        name = self._collection.name
-        with DemonstrationStore(self.path, embedder=self.embedder, collection=name) as store:
+        self._collection.place.check_exists()
+        with DemonstrationStore(self.path, embedder=self.embedder, collection=self._collection.name) as store:
             yield store
 
     @property

@@ -60,6 +60,7 @@ def chat_tab(backend: Backend, session: gr.State, tab: gr.Tab) -> None:
             )
             question = gr.Textbox(
                 label="Question",
+                placeholder="Shift+Enter asks",
                 lines=2,
                 max_lines=8,
                 max_length=backend.limits.max_characters,

@@ -10,6 +10,7 @@ from icdpo_chains.errors import (
     NoCandidateError,
     NoDemonstrationsError,
     StoreLockedError,
+    StoreUnavailableError,
 )
 from icdpo_chains.ui.form import CANDIDATES, LONGEST_ANSWER, SCORER
 from icdpo_chains.ui.session import NEW_CHAT
@@ -23,6 +24,10 @@ def error_text(error: Exception) -> str:
     """Returns an error in words, for a visitor of the page."""
     if isinstance(error, StoreLockedError):
         return "another process is writing to the demonstrations: try again in a moment"
+    if isinstance(error, StoreUnavailableError) and str(error).startswith("there is no store"):
+        fault = str(error).rpartition(": create one")[0]
+        remedy = "Whoever runs the server can put it back"
+        return f"{fault}: it was moved or removed since the server started. {remedy}"
     if isinstance(error, ContextOverflowError):
         fault = str(error).partition(": ")[0]
         remedies = f'lower "{LONGEST_ANSWER}" in the tab Settings, or press "{NEW_CHAT}"'

@@ -111,6 +111,9 @@ class Place(ABC):
             "error finding id" in str(error).lower()
         )  # another process removed it while Chroma was reading it
 
+    def check_exists(self) -> None:  # noqa: B027  # only a directory can be removed meanwhile
+        """Checks that what a read-only place reads is still there."""
+
     def current(self, collection: Any) -> tuple[Any, str]:
         """Returns the current collection, and a value that changes with changes missing in its metadata."""
         return collection, ""

@@ -20,6 +20,7 @@ from icdpo_chains.errors import (
     InvalidInputError,
     StoreError,
     StoreLockedError,
+    StoreUnavailableError,
     UnknownFormatError,
 )
 from icdpo_chains.messages import Message
@@ -187,6 +188,20 @@ def test_a_read_only_store_can_be_written_to_for_a_while(tmp_path: Path) -> None
         assert list(store) == [first, second]
         with opened(), pytest.raises(StoreLockedError), store.writable():
             pass
+
+
+def test_a_directory_that_was_removed_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    with DemonstrationStore(path, embedder=FakeEmbedder()) as store:
+        store.add(numbered(2))
+    with DemonstrationStore(path, embedder=FakeEmbedder(), read_only=True) as reader:
+        path.rename(tmp_path / "elsewhere")
+        with pytest.raises(StoreUnavailableError, match="there is no store in"), reader.writable():
+            pass
+        assert not path.exists()
+        (tmp_path / "elsewhere").rename(path)
+        with reader.writable() as writer:
+            assert writer.add(numbered(3)).added == 1
 
 
 def test_an_export_imports_back_to_the_same_store(store: DemonstrationStore, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from icdpo_chains.errors import (
     NoCandidateError,
     NoDemonstrationsError,
     StoreLockedError,
+    StoreUnavailableError,
 )
 from icdpo_chains.ui.backend import Backend
 from icdpo_chains.ui.error_text import error_text
@@ -28,6 +29,21 @@ def test_a_locked_store_is_no_matter_of_python(tmp_path: Path) -> None:
         reader.close()
     assert error_text(caught.value) == (
         "another process is writing to the demonstrations: try again in a moment"
+    )
+
+
+def test_a_directory_that_was_removed_is_no_matter_of_the_command_line(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    DemonstrationStore(path, embedder=FakeEmbedder()).close()
+    with DemonstrationStore(path, embedder=FakeEmbedder(), read_only=True) as reader:
+        path.rename(tmp_path / "elsewhere")
+        settings = ICDPOConfig()
+        backend = Backend(ICDPO.from_config(settings, policy=FakePolicy(), store=reader), reader, settings)
+        with pytest.raises(StoreUnavailableError) as caught, backend.writing():
+            pass
+    assert error_text(caught.value) == (
+        f"there is no store in the directory {str(path)!r}: it was moved or removed since the server started. "
+        "Whoever runs the server can put it back"
     )
 
 
