@@ -151,7 +151,7 @@ class FailingEmbedder(FakeEmbedder):
 @pytest.mark.parametrize(
     ("error", "after"),
     [
-        (KeyboardInterrupt(), 1_200),
+        pytest.param(KeyboardInterrupt(), 1_200, marks=pytest.mark.slow),
         (ValueError("no vectors"), 300),
         pytest.param(SystemExit(), 0, marks=pytest.mark.slow),
         pytest.param(OSError("x"), 1_200, marks=pytest.mark.slow),

@@ -84,6 +84,7 @@ def test_another_embedder_is_refused_by_name_and_by_dimension(port: int) -> None
         assert list(one) == [row(0)]
 
 
+@pytest.mark.slow
 def test_a_large_import_fits_into_the_server_s_requests(port: int) -> None:
     with connect(port, "large") as store:
         rows = [Demonstration(f"large {i}", "x" * 1_000_000, "y" * 400_000) for i in range(40)]
