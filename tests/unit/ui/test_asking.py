@@ -99,14 +99,14 @@ async def test_the_only_candidate_is_shown_as_it_grows(backend: Backend, session
 
 async def test_a_slow_reader_gets_the_latest_text(backend: Backend, session: Session) -> None:
     session.settings = {"n": 1}
-    own = replace(
-        backend,
-        icdpo=ICDPO.from_config(backend.settings, policy=FakePolicy(["Eight minutes."]), store=backend.store),
-    )
+    policy = StepByStep()
+    own = replace(backend, icdpo=ICDPO.from_config(backend.settings, policy=policy, store=backend.store))
     texts = []
     async with aclosing(answering(own, session, session.asked(EGG), bare=False)) as events:
         async for event in events:
             if isinstance(event, str) and event.startswith("Retrieved"):
+                # Only now may tokens come; all of them come before the reader takes the next event.
+                policy.may.release(100)
                 assert session.running is not None
                 await asyncio.wait({session.running})
             if isinstance(event, AnswerSoFar):
