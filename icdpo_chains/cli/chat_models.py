@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -22,13 +23,14 @@ def load_chat_model(spec: str) -> ChatModel:
 
     Args:
         spec: `provider:model`, as LangChain's `init_chat_model` takes it, such as `openai:gpt-5-mini` or
-            `ollama:llama3.1:8b`; or a Python object that is a chat model or a function that returns one:
-            `file.py:attribute`, or `module:attribute` of an installed module. An existing object takes
-            precedence. Modules of the working directory are never found by their name alone.
+            `ollama:llama3.1:8b`; or a Python object that is a chat model, or a function without arguments
+            that returns one: `file.py:attribute`, or `module:attribute` of an installed module. An existing
+            object takes precedence. Modules of the working directory are never found by their name alone.
 
     Raises:
-        ICDPOError: the model can't be loaded: no such object exists, LangChain or the provider's package is
-            missing, or the provider refuses (no API key).
+        ICDPOError: the model can't be loaded: no such object exists, a function needs an argument, LangChain
+            or the provider's package is missing, the provider refuses (no API key), or the model is a chain
+            that writes the conversation into a template.
     """
     if not all(spec.partition(":")):
         raise ICDPOError(
@@ -39,10 +41,42 @@ def load_chat_model(spec: str) -> ChatModel:
         found = _python_object(spec)
         model = _langchain_model(spec) if found is None else found
         if isinstance(model, type) or (callable(model) and not hasattr(model, "invoke")):
+            _check_needs_nothing(model, spec)
             model = model()
     if not callable(getattr(model, "invoke", None)):
         raise ICDPOError(f"{spec} is a {type(model).__name__}, not a chat model: it has no method `invoke`")
+    _check_begins_without_template(model, spec)
     return model  # type: ignore[no-any-return]
+
+
+def _check_needs_nothing(function: Callable[..., Any], spec: str) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions in C have none
+        return
+    try:
+        signature.bind()
+    except TypeError:
+        raise ICDPOError(
+            f"{spec} needs arguments {signature}: give a function without arguments that returns a chat "
+            "model. langchain_core's RunnableLambda makes a chat model of a function that takes the "
+            "conversation, a list of pairs (role, text)"
+        ) from None
+
+
+def _check_begins_without_template(model: Any, spec: str) -> None:
+    """LangChain fills a template's only variable with any input: the list of turns would become its text."""
+    first = getattr(model, "first", model)
+    variables = getattr(first, "input_variables", None) or ()
+    # `input_types` names the places of whole messages.
+    texts = sorted(set(variables) - set(getattr(first, "input_types", None) or ()))
+    if texts:
+        values = f"RunnableLambda(lambda turns: {{{texts[0]!r}: turns[-1][1]}})"
+        raise ICDPOError(
+            f"{spec} begins with a template of {{{texts[0]}}}, and is given a conversation, a list of pairs "
+            "(role, text): begin the chain with the chat model, with a MessagesPlaceholder, or with a "
+            f"function that makes the values, such as {values}"
+        )
 
 
 def _python_object(spec: str) -> Any:
@@ -50,7 +84,10 @@ def _python_object(spec: str) -> Any:
     if not attribute.isidentifier():
         return None
     if module.endswith(".py"):
-        return getattr(_module_of(Path(module)), attribute, None)
+        loaded = _module_of(Path(module))
+        if not hasattr(loaded, attribute):
+            raise ICDPOError(f"the file {module} has no {attribute!r}: define it, or name another")
+        return getattr(loaded, attribute)
     if not all(part.isidentifier() for part in module.split(".")):
         return None
     # A file of the working directory, `ollama.py` say, must not take the place of a provider.

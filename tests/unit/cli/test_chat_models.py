@@ -7,6 +7,7 @@ import pytest
 
 from icdpo_chains.cli.chat_models import load_chat_model
 from icdpo_chains.errors import ICDPOError
+from icdpo_chains.external_chat_model import reply
 
 MODULE = """
 class Model:
@@ -19,7 +20,23 @@ def factory():
     return Model()
 def broken():
     raise RuntimeError("no key")
+def answer(prompt: str) -> str:
+    return prompt
 number = 7
+"""
+
+CHAINS = """
+from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder, PromptTemplate
+from langchain_core.runnables import RunnableLambda
+
+answer = RunnableLambda(lambda prompt: prompt.to_messages()[-1].content)
+question = ChatPromptTemplate([("human", "{question}")])
+template = PromptTemplate.from_template("{question}") | answer
+chat_template = question | answer
+mixed = ChatPromptTemplate([("human", "{question}"), MessagesPlaceholder("messages")]) | answer
+placeholder = ChatPromptTemplate([("system", "Be brief."), MessagesPlaceholder("messages")]) | answer
+converted = RunnableLambda(lambda turns: {"question": turns[-1][1]}) | question | answer
+function = RunnableLambda(lambda turns: turns[-1][1])
 """
 
 
@@ -33,6 +50,13 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return name
 
 
+@pytest.fixture
+def chains(module: str) -> str:
+    name = module.replace("judges", "chains")
+    Path(f"{name}.py").write_text(CHAINS)
+    return name
+
+
 @pytest.mark.parametrize("attribute", ["instance", "factory", "Model"])
 def test_an_object_of_ones_own(module: str, attribute: str) -> None:
     assert load_chat_model(f"{module}.py:{attribute}").name == "mine"  # type: ignore[attr-defined]
@@ -43,11 +67,31 @@ def test_an_object_that_is_no_chat_model(module: str) -> None:
         load_chat_model(f"{module}.py:number")
 
 
+def test_a_file_without_the_attribute(module: str) -> None:
+    with pytest.raises(ICDPOError, match=r"judges_of_.*\.py has no 'nothing': define it"):
+        load_chat_model(f"{module}.py:nothing")
+
+
+def test_a_function_of_the_prompt_is_no_factory(module: str) -> None:
+    with pytest.raises(ICDPOError, match=r":answer needs arguments \(prompt.*without arguments"):
+        load_chat_model(f"{module}.py:answer")
+
+
+@pytest.mark.parametrize("attribute", ["template", "chat_template", "mixed"])
+def test_a_chain_that_writes_the_conversation_into_a_template(chains: str, attribute: str) -> None:
+    with pytest.raises(ICDPOError, match=r"begins with a template of \{question\}.*MessagesPlaceholder"):
+        load_chat_model(f"{chains}.py:{attribute}")
+
+
+@pytest.mark.parametrize("attribute", ["placeholder", "converted", "function"])
+def test_a_chain_that_understands_a_conversation(chains: str, attribute: str) -> None:
+    assert reply(load_chat_model(f"{chains}.py:{attribute}"), [("human", "What is tea?")]) == "What is tea?"
+
+
 @pytest.mark.parametrize(
     ("spec", "named"),
     [
         ("{}.py:broken", "RuntimeError: no key"),
-        ("{}.py:nothing", "neither as a Python object nor by LangChain"),
         ("broken_module_of_mine.py:x", "nothing_like_it"),
         ("no_such_provider:x", "neither as a Python object nor by LangChain"),
         ("no.such.package:x", "neither as a Python object nor by LangChain"),
