@@ -31,8 +31,7 @@ class ICDPO(Pipeline):
     """Answers a question with the candidate that the demonstrations made most likely.
 
     An ICDPO is as thread-safe as its policy and its retriever; those of this package are. The asynchronous
-    methods run in a thread, never block the event loop, and report progress on it. `Pipeline` documents the
-    arguments and has the stages as separate methods.
+    methods run in a thread, and report progress on the event loop. `Pipeline` documents the arguments.
     """
 
     @classmethod

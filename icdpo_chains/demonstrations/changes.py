@@ -65,7 +65,7 @@ class _Change:
 
 
 class Recorder:
-    """Remembers what a store contains for the prompts of a change, before it."""
+    """Remembers a store's demonstrations of the prompts of a change, before it."""
 
     def __init__(self, store: DemonstrationStore) -> None:
         self._store = store
@@ -115,10 +115,10 @@ class Changes:
 
     @contextmanager
     def recording(self, store: DemonstrationStore, what: str) -> Iterator[Recorder]:
-        """Records what a block changes, also if the block fails half-way.
+        """Records the changes of a block, also if the block fails half-way.
 
         Args:
-            store: the store. The block calls `note` or `noting` for what it is about to change.
+            store: the store. The block calls `note` or `noting` before each change.
             what: the change, in words.
         """
         recorder = Recorder(store)

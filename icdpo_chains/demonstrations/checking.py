@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from icdpo_chains.demonstrations.chroma.index_state import database_fault, raw_records
+from icdpo_chains.demonstrations.chroma.database import database_fault, raw_records
 from icdpo_chains.demonstrations.chroma.local import ReadOnlyDirectory
 from icdpo_chains.demonstrations.chroma.reading import read_record
 from icdpo_chains.errors import StoreError, StoreUnavailableError

@@ -38,7 +38,7 @@ def open_default_store(*, read_only: bool = False, embedder: Embedder | None = N
     """
     import filelock
 
-    from icdpo_chains.demonstrations.chroma.index_state import has_database
+    from icdpo_chains.demonstrations.chroma.database import has_database
     from icdpo_chains.demonstrations.starter import starter_demonstrations
     from icdpo_chains.demonstrations.store import DemonstrationStore
     from icdpo_chains.errors import StoreUnavailableError

@@ -154,7 +154,7 @@ class DemonstrationStore(ReadableStore):
 
         Raises:
             StoreLockedError: another process has the directory open for writing.
-            StoreUnavailableError: the directory was removed meanwhile; a new one would lack what it had.
+            StoreUnavailableError: the directory was removed meanwhile; a new one would be empty.
         """
         if not self._collection.place.read_only or self.path is None:
             yield self

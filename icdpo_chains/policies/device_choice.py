@@ -211,7 +211,7 @@ class DeviceTokenChooser:
             results.index_copy_(0, alike.places, own)
 
     def _arrange(self, batch: list[int]) -> None:
-        """Moves to the device what a batch needs in each of its steps."""
+        """Moves the arguments of all steps of a batch to the device."""
         before = getattr(self, "_batch", batch)
         if batch != before:
             places = [before.index(row) for row in batch]

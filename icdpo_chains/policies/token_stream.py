@@ -45,7 +45,7 @@ class RepeatedStream(TokenStream):
     differ. Nothing is forced here.
 
     Args:
-        stream: the stream of the first computation; it receives what follows its tokens.
+        stream: the stream of the first computation; it receives the tokens after its own.
     """
 
     def __init__(self, stream: TokenStream) -> None:

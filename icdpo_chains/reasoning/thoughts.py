@@ -201,8 +201,7 @@ class ThoughtReader:
         tags = (tag for each in self.tags for tag in (each.opening, each.closing))
         if any(tag.startswith(raw.lstrip()) for tag in tags):
             return ""
-        span = self._span(raw)
-        if span is not None and span.nested:
+        if (span := self._span(raw)) is not None and span.nested:
             return ""
         thought = self.split(token_ids, text, tokenizer)
         if thought.num_tokens and any(each.opening.startswith(thought.answer) for each in self.tags):

@@ -66,11 +66,11 @@ async def answering(
     """
     if session.running is not None:
         raise InvalidInputError("a question of this page is still being answered: wait for it, or stop it")
+    chat = session.chats
     backend.check_length(prompt)
     config = backend.configured(session.settings)
     icdpo = await asyncio.to_thread(backend.icdpo_of, config)
     loop = asyncio.get_running_loop()
-    chat = session.chats
     events: asyncio.Queue[str | AnswerSoFar] = asyncio.Queue()
 
     def told(event: str | AnswerSoFar) -> None:
@@ -84,9 +84,11 @@ async def answering(
         told("Answering without demonstrations ...")
         return Exchange(tuple(prompt), result, bare_answer(icdpo, prompt, result.seed))
 
-    yield "Waiting for the model, then looking for demonstrations ..."
+    if session.chats != chat:  # meanwhile, when there was nothing to stop
+        raise Stopped
     task = session.running = backend.queue.start(work)
     try:
+        yield "Waiting for the model, then looking for demonstrations ..."
         while not task.done():
             coming = asyncio.ensure_future(events.get())
             await asyncio.wait({coming, task}, return_when=asyncio.FIRST_COMPLETED)
@@ -142,7 +144,7 @@ def _answered(
 
 
 def stage_line(progress: Progress, n: int) -> str:
-    """Returns what a completed stage found, and which stage follows.
+    """Returns the finding of a completed stage, and the name of the next stage.
 
     Args:
         progress: The completed stage.

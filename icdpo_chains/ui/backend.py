@@ -1,4 +1,4 @@
-"""`Backend`: what all visitors of the page share: the ICDPO, its settings, its demonstrations, its queue."""
+"""`Backend`: the common parts of all pages: the ICDPO, its settings, its demonstrations, its queue."""
 
 from __future__ import annotations
 

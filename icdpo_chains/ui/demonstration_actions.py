@@ -1,4 +1,4 @@
-"""`save`, `remove` and `undo`: what the page does with one demonstration, and what it says then."""
+"""`save`, `remove` and `undo`: the page's actions on one demonstration, with their messages."""
 
 from __future__ import annotations
 

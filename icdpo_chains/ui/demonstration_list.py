@@ -28,7 +28,7 @@ class Page:
         ids: the demonstrations' ids, in the same order.
         number: the page's number, from 1.
         count: the number of pages, at least 1.
-        caption: what the page shows, in words.
+        caption: a line above the list that names its contents.
     """
 
     labels: tuple[str, ...]

@@ -26,7 +26,7 @@ def error_text(error: Exception) -> str:
         return "another process is writing to the demonstrations: try again in a moment"
     if isinstance(error, StoreUnavailableError) and str(error).startswith("there is no store"):
         fault = str(error).rpartition(": create one")[0]
-        remedy = "Whoever runs the server can put it back"
+        remedy = "The person who runs the server can put it back"
         return f"{fault}: it was moved or removed since the server started. {remedy}"
     if isinstance(error, ContextOverflowError):
         fault = str(error).partition(": ")[0]

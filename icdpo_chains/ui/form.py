@@ -49,7 +49,7 @@ FIELDS = (
     Field(
         "against",
         SCORER,
-        "What the score compares with: rejected answers, the bare model, or what the store has.",
+        "The other side of the score: rejected answers, the bare model, or the one that the store supports.",
         "choice",
         get_args(Against),
     ),

@@ -1,4 +1,4 @@
-"""`preview_file` says what a file has, as `icdpo import --dry-run` does, and `import_file` imports it."""
+"""`preview_file` shows a file as `icdpo import --dry-run` does, and `import_file` imports it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def import_section(backend: Backend, session: Any) -> Any:
     """Builds the section; returns the event after an import.
 
     Args:
-        backend: what all visitors share.
+        backend: the page's common parts.
         session: the `gr.State` of the visitor's `Session`, which remembers the import to undo it.
     """
 
@@ -69,7 +69,7 @@ def import_section(backend: Backend, session: Any) -> Any:
                 done = import_file(Path(path), options, opened, current.changes, count)
         except (ICDPOError, OSError, ValueError) as error:
             return {outcome: printable(error_text(error))}
-        Path(path).unlink(missing_ok=True)  # the upload: what it held is in the store
+        Path(path).unlink(missing_ok=True)  # the upload: its demonstrations are in the store
         return {
             outcome: done.text,
             file: None,
@@ -98,7 +98,7 @@ def import_section(backend: Backend, session: Any) -> Any:
         with gr.Column(min_width=320):
             outcome = gr.Textbox(
                 label="What the file contains",
-                placeholder="Choose a file: nothing is stored before you have seen what it holds.",
+                placeholder="Choose a file: nothing is stored before you have seen its demonstrations.",
                 lines=9,
                 max_lines=20,
                 interactive=False,

@@ -1,4 +1,4 @@
-"""`Session`: what the page knows about one visitor: a conversation, the last answer, settings, changes."""
+"""`Session`: the page's memory of one visitor: a conversation, the last answer, settings, changes."""
 
 from __future__ import annotations
 

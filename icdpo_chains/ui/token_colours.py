@@ -20,7 +20,7 @@ LEGEND = (
     ("up1", f"raised by {NOTABLE:g}"),
     ("up2", f"raised by {STRONG:g} or more"),
 )
-"""The classes of tokens in the order of their scores, and what they mean."""
+"""The classes of tokens in the order of their scores, with their meanings."""
 
 
 def colour_of(score: float) -> str:

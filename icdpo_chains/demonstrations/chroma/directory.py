@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from icdpo_chains.demonstrations.chroma.index_state import DATABASE, Checksums, IndexState, has_collections
+from icdpo_chains.demonstrations.chroma.database import DATABASE, has_collections
+from icdpo_chains.demonstrations.chroma.index_state import Checksums, IndexState
 from icdpo_chains.demonstrations.chroma.loading import loads
 from icdpo_chains.demonstrations.chroma.place import Place, own_runtime
 from icdpo_chains.errors import StoreError, StoreLockedError, StoreUnavailableError

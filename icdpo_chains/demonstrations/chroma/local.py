@@ -17,8 +17,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from icdpo_chains.demonstrations.chroma.database import has_database
 from icdpo_chains.demonstrations.chroma.directory import DamagedIndexError, LocalDirectory, Look
-from icdpo_chains.demonstrations.chroma.index_state import IndexState, has_database
+from icdpo_chains.demonstrations.chroma.index_state import IndexState
 from icdpo_chains.demonstrations.chroma.place import Place
 from icdpo_chains.errors import StoreError, StoreLockedError, StoreUnavailableError
 

@@ -23,7 +23,7 @@ _SPACE = "free some space, and open the store again; acknowledged changes are ke
 _WRITABLE = "make it a writable directory, or copy it to one (Chroma writes even when it only reads)"
 _INDEX = "check the free space, then open the store again for writing, which repairs its index"
 _DAMAGED = "it seems to be damaged: restore it from a copy, or import the demonstrations into a new one"
-_KIND = "remove what the error names, which is no file of the store, and open the store again"
+_KIND = "remove the directory or link that the error names, and open the store again"
 # Messages of Chroma, its database and the operating system, and their remedies.
 _REMEDIES = {
     "disk is full": _SPACE,
@@ -112,7 +112,7 @@ class Place(ABC):
         )  # another process removed it while Chroma was reading it
 
     def check_exists(self) -> None:  # noqa: B027  # only a directory can be removed meanwhile
-        """Checks that what a read-only place reads is still there."""
+        """Checks that the files of a read-only place are still there."""
 
     def current(self, collection: Any) -> tuple[Any, str]:
         """Returns the current collection, and a value that changes with changes missing in its metadata."""

@@ -47,7 +47,7 @@ class RowReader:
 
         Raises:
             UnknownFormatError: the columns of the first row fit no shape, or the whole file does not show
-                what its ratings or verdicts mean.
+                the meaning of its ratings or verdicts.
         """
         shape_known = False
         votes: list[tuple[int, Vote]] = []

@@ -1,4 +1,4 @@
-"""`verdict`: what a measurement of preference accuracy says about the default score, in words."""
+"""`verdict`: the meaning of a measured preference accuracy for the default score, in words."""
 
 from __future__ import annotations
 

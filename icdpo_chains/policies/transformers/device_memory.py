@@ -1,8 +1,9 @@
-"""The memory of a device: how much is free, which errors say that it is used up, and trying what may."""
+"""The memory of a device: how much is free, which errors say that it is used up, and trying a computation."""
 
 from __future__ import annotations
 
 import gc
+import logging
 import re
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,6 +13,8 @@ import torch
 __all__ = ["free_bytes", "is_out_of_memory", "release_unused", "tried"]
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 # Not every such error of torch is an OutOfMemoryError: MPS, the CPU, cuBLAS and the CUDA runtime have others.
 _USED_UP = re.compile(r"out of memory|can't allocate memory|not enough memory|ALLOC_FAILED")
@@ -51,13 +54,21 @@ def release_unused() -> None:
         torch.mps.empty_cache()
 
 
-def tried(compute: Callable[[], T]) -> T | None:
-    """Returns the result of a computation; `None` if the memory is used up, after it was released."""
+def tried(compute: Callable[[], T], release: Callable[[], None] | None = None) -> T | None:
+    """Returns the result of a computation; `None` if the memory is used up, after it was released.
+
+    Args:
+        compute: the computation.
+        release: drops memory that the computation does not need.
+    """
     try:
         return compute()
     except Exception as error:
         if not is_out_of_memory(error):
             raise
+        _log.debug("out of memory: %s", error)
     # Only here: the error's traceback held the tensors of the computation.
+    if release is not None:
+        release()
     release_unused()
     return None

@@ -1,4 +1,4 @@
-"""`MemoryEstimate`: how much memory requests take together, compared with what is free."""
+"""`MemoryEstimate`: how much memory requests take together, compared with the free memory."""
 
 from __future__ import annotations
 

@@ -7,13 +7,14 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from icdpo_chains.errors import PolicyMemoryError
 from icdpo_chains.policies.policy import ScoreRequest
 from icdpo_chains.policies.sampling import Sample, SampleRequest
 from icdpo_chains.policies.token_stream import OtherTokensError, RepeatedStream
-from icdpo_chains.policies.transformers.device_memory import is_out_of_memory, release_unused
+from icdpo_chains.policies.transformers.device_memory import tried
 from icdpo_chains.policies.transformers.memory_estimate import Load, Request, rows_of
 
 __all__ = ["Portions"]
@@ -45,7 +46,7 @@ class Portions:
     Args:
         name: the model's name, for messages.
         load: estimates the load of requests that are computed together.
-        release: drops what the model's owner holds and can compute again.
+        release: drops states of the model's owner that can be computed again.
     """
 
     def __init__(
@@ -161,9 +162,10 @@ class Portions:
                     halves = [portion[:count], portion[count:]]
                 waiting.extendleft(reversed(halves))
                 continue
-            found = self._tried(run, parts)
+            compute = partial(run, parts)
+            found = tried(compute, self._release)
             if found is None and not halves:
-                found = self._tried(run, parts)  # other computations may have released theirs
+                found = tried(compute, self._release)  # other computations may have released theirs
             if found is not None:
                 yield portion, list(found)
                 continue
@@ -177,19 +179,6 @@ class Portions:
             self._most = limits.least
             if not halves:
                 yield portion, [self._error(parts[0], load)]
-
-    def _tried(self, run: Callable[[Sequence[R]], list[T]], requests: Sequence[R]) -> list[T] | None:
-        """Returns the results; `None` if the memory is used up, after it was released."""
-        try:
-            return run(requests)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            _log.debug("out of memory: %s", error)
-        # Only here: the error's traceback held the tensors of the computation.
-        self._release()
-        release_unused()
-        return None
 
     def _fits(self, requests: Sequence[Request]) -> bool:
         return self._load(requests).share <= self._most
@@ -274,7 +263,7 @@ def _seeded(request: SampleRequest) -> SampleRequest:
 
 
 def _repeated(request: SampleRequest) -> SampleRequest:
-    """Returns the request for a new beginning: what was streamed is not streamed again."""
+    """Returns the request for a new beginning: its stream does not repeat text."""
     if request.stream is None or not request.stream.token_ids:
         return request
     return replace(request, stream=RepeatedStream(request.stream))

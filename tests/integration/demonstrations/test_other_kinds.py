@@ -92,10 +92,10 @@ def test_a_lock_that_is_no_file_is_named_with_its_remedy(
         lock.mkdir()
     else:
         lock.symlink_to(tmp_path / "target")
-    with pytest.raises(StoreUnavailableError, match=rf"{name}.*: remove what the error names"):
+    with pytest.raises(StoreUnavailableError, match=rf"{name}.*: remove the directory or link"):
         opened(path)
     if name == "icdpo-index.lock":
-        with pytest.raises(StoreUnavailableError, match=rf"{name}.*: remove what the error names"):
+        with pytest.raises(StoreUnavailableError, match=rf"{name}.*: remove the directory or link"):
             opened(path, read_only=True)
     if kind == "directory":
         lock.rmdir()

@@ -206,6 +206,21 @@ async def test_a_new_conversation_stops_the_question(slow: Backend, session: Ses
     end(slow)
 
 
+async def test_a_new_conversation_drops_a_question_that_was_not_started(
+    backend: Backend, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = Backend.icdpo_of
+
+    def built_slowly(self: Backend, config: ICDPOConfig) -> ICDPO:
+        session.begin_again()
+        return built(self, config)
+
+    monkeypatch.setattr(Backend, "icdpo_of", built_slowly)
+    with pytest.raises(Stopped):
+        await asked(backend, session)
+    assert (session.last, session.running) == (None, None)
+
+
 async def test_an_answer_to_an_earlier_conversation_is_dropped(backend: Backend, session: Session) -> None:
     """The question has been answered by the time the new conversation begins."""
 

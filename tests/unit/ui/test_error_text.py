@@ -43,7 +43,7 @@ def test_a_directory_that_was_removed_is_no_matter_of_the_command_line(tmp_path:
             pass
     assert error_text(caught.value) == (
         f"there is no store in the directory {str(path)!r}: it was moved or removed since the server started. "
-        "Whoever runs the server can put it back"
+        "The person who runs the server can put it back"
     )
 
 
