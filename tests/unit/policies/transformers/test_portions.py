@@ -18,7 +18,7 @@ from icdpo_chains.policies.fake import byte_tokenizer
 from icdpo_chains.policies.policy import ScoreRequest
 from icdpo_chains.policies.sampling import Sample, SampleRequest, SamplingParams
 from icdpo_chains.policies.token_stream import TokenStream
-from icdpo_chains.policies.transformers import memory_estimate, portions
+from icdpo_chains.policies.transformers import device_memory, memory_estimate, portions
 from icdpo_chains.policies.transformers.engine import Engine
 from icdpo_chains.policies.transformers.memory_estimate import Load, Request, rows_of
 from icdpo_chains.policies.transformers.policy import TransformersPolicy
@@ -51,7 +51,7 @@ SCORES = [
 @pytest.fixture(autouse=True)
 def without_the_garbage_collector(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes long in a large process, and the memory has to be free without it."""
-    monkeypatch.setattr(portions, "release_unused", lambda: None)
+    monkeypatch.setattr(device_memory, "release_unused", lambda: None)
 
 
 class Device:
