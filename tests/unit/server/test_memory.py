@@ -21,7 +21,7 @@ def asked(text: str, **options: Any) -> dict[str, Any]:
 
 @pytest.mark.slow
 async def test_the_queue_goes_on(monkeypatch: Any) -> None:
-    monkeypatch.setattr("icdpo_chains.policies.transformers.portions.release_unused", lambda: None)
+    monkeypatch.setattr("icdpo_chains.policies.transformers.device_memory.release_unused", lambda: None)
     tiny = tiny_policy("llama")
     policy = TransformersPolicy(tiny.model, tiny.tokenizer, prefix_cache=0)
     core = ICDPO(policy, FixedDemonstrations(DEMONSTRATIONS, k=1), n=3, sampling=SamplingParams())
