@@ -25,7 +25,7 @@ from icdpo_chains.packaged_models.manifest import is_intact, write_manifest
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["converted_gguf", "converted_tokenizer"]
+__all__ = ["cached_tokenizer", "converted_gguf", "converted_tokenizer"]
 
 _VERSION = 1  # raise the version when the conversion changes: the cache then converts each file again
 _HEADER = 64 << 20  # bytes; the tokenizer stands at a file's beginning, and 262,144 tokens take 10 MB
@@ -83,12 +83,30 @@ def converted_tokenizer(file: Path) -> Path | None:
         OSError: the file can't be read.
         ValueError, KeyError, ImportError: transformers can't load the tokenizer.
     """
+    directory, identity = _tokenizer_place(file)
+    made = _cached(file, directory, identity, lambda work: load_gguf_tokenizer(file).save_pretrained(work))
+    return directory if made else None
+
+
+def cached_tokenizer(file: Path) -> Path | None:
+    """Returns the directory of a tokenizer that is converted already, without an import of transformers.
+
+    Args:
+        file: the GGUF file.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    directory, identity = _tokenizer_place(file)
+    return directory if is_intact(directory, identity) else None
+
+
+def _tokenizer_place(file: Path) -> tuple[Path, dict[str, Any]]:
+    """Returns the directory of a GGUF file's tokenizer, and its identity."""
     with file.open("rb") as source:
         digest = hashlib.sha256(source.read(_HEADER)).hexdigest()
     identity = {"gguf_beginning": digest, "bytes": file.stat().st_size, "converter": _VERSION}
-    directory = cache_dir() / f"gguf-tokenizer-{digest[:32]}-{identity['bytes']}"
-    made = _cached(file, directory, identity, lambda work: load_gguf_tokenizer(file).save_pretrained(work))
-    return directory if made else None
+    return cache_dir() / f"gguf-tokenizer-{digest[:32]}-{identity['bytes']}", identity
 
 
 class _NoRoomError(Exception):

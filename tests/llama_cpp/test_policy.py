@@ -20,7 +20,9 @@ from icdpo_chains import (
 from icdpo_chains.errors import PolicyError, TokenizerMismatch
 from icdpo_chains.foundation.concurrency import cancellation
 from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, resolve
+from icdpo_chains.packaged_models.gguf_cache import cached_tokenizer, converted_tokenizer
 from icdpo_chains.policies.llama_cpp import LlamaCppPolicy
+from icdpo_chains.policies.llama_cpp.model import has_amx
 from icdpo_chains.policies.sampling import SampleRequest
 from icdpo_chains.reasoning.tags import THINK
 from icdpo_chains.reasoning.thoughts import ThoughtReader
@@ -228,6 +230,38 @@ def test_a_tokenizer_of_another_model(quantized_file: Path):
         LlamaCppPolicy.from_pretrained(quantized_file, tokenizer=byte_tokenizer())
 
 
+def test_a_given_tokenizer_is_left_as_it_is(quantized_file: Path):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(resolve(DEFAULT_MODEL))
+    tokenizer.chat_template = None
+    LlamaCppPolicy.from_pretrained(quantized_file, tokenizer=tokenizer).close()
+    assert tokenizer.chat_template is None
+
+
+def test_the_fault_of_a_broken_file_comes_before_that_of_its_tokenizer(tmp_path: Path):
+    broken = tmp_path / "model.gguf"
+    broken.write_bytes(b"GGUF" + bytes(1000))
+    with pytest.raises(PolicyError, match=r"llama\.cpp can't load"):
+        LlamaCppPolicy.from_pretrained(broken, tokenizer=tmp_path / "absent")
+
+
+def test_the_processor_is_that_of_torch():
+    import torch
+
+    assert has_amx() == torch.cpu._is_amx_tile_supported()
+
+
+def test_a_converted_tokenizer_is_found(
+    quantized_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("ICDPO_CACHE", str(tmp_path))
+    assert cached_tokenizer(quantized_file) is None
+    converted = converted_tokenizer(quantized_file)
+    assert converted is not None
+    assert cached_tokenizer(quantized_file) == converted
+
+
 def test_both_engines_are_policies(exact: LlamaCppPolicy, twin: TransformersPolicy):
     assert exact.eos_token_ids >= twin.eos_token_ids
     assert exact.max_context == 8192
@@ -237,12 +271,10 @@ def test_both_engines_are_policies(exact: LlamaCppPolicy, twin: TransformersPoli
 def test_a_tokenizer_of_the_cache_is_that_of_auto_tokenizer(quantized_file, packaged):
     from transformers import AutoTokenizer
 
-    from icdpo_chains.packaged_models.catalog import DEFAULT_MODEL, resolve
-    from icdpo_chains.packaged_models.gguf_cache import converted_tokenizer
     from icdpo_chains.policies.llama_cpp.tokenizer import load_tokenizer
 
     directory = resolve(DEFAULT_MODEL) if packaged else str(converted_tokenizer(quantized_file))
-    ours = load_tokenizer(directory if packaged else None, quantized_file, None)
+    ours = load_tokenizer(directory if packaged else None, quantized_file)
     auto = AutoTokenizer.from_pretrained(directory)
     for text in ("Two  bees,\n\n12 é 🐝", "<|im_start|>user\nHi<|im_end|>", "def f(x):\n    return x"):
         assert ours(text).input_ids == auto(text).input_ids

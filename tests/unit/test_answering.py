@@ -86,7 +86,7 @@ def test_a_question_that_fails_while_sampling_leaves_the_others_their_answers(
 def test_a_question_that_the_memory_can_not_hold_leaves_the_others_together(
     icdpo: ICDPO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("icdpo_chains.policies.transformers.portions.release_unused", lambda: None)
+    monkeypatch.setattr("icdpo_chains.policies.transformers.device_memory.release_unused", lambda: None)
     engine = icdpo.policy._engine  # type: ignore[attr-defined]
     broken = tuple(icdpo.sample(QUESTIONS[1], icdpo.retrieve(QUESTIONS[1]), seed=1).contexts.chosen)
     twins = icdpo.generate_batch(QUESTIONS * 2, seed=4)

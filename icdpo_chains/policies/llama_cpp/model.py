@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 from icdpo_chains.errors import PolicyError
 
-__all__ = ["GGUFModel", "llama_cpp_library"]
+__all__ = ["GGUFModel", "has_amx", "llama_cpp_library"]
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"GGUF"
@@ -61,6 +63,7 @@ class GGUFModel:
     Args:
         path: the file; for a model in several files, the first file.
         n_gpu_layers: the number of layers on the GPU; -1 for all. Has no effect without a GPU.
+        repack: let llama.cpp repack the weights for the processor; by default unless it has AMX.
 
     Attributes:
         path: the file.
@@ -82,7 +85,7 @@ class GGUFModel:
         _check_magic(path)
         params = library.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers if n_gpu_layers >= 0 else 2**31 - 1
-        params.use_extra_bufts = not _has_amx() if repack is None else repack
+        params.use_extra_bufts = not has_amx() if repack is None else repack
         _errors.clear()
         self.handle = library.llama_model_load_from_file(str(path).encode(), params)
         if not self.handle:
@@ -120,7 +123,11 @@ class GGUFModel:
         return frozenset(token for token in range(self.n_vocab) if is_end(self._vocab, token))
 
 
-def _has_amx() -> bool:
+def has_amx() -> bool:
+    """Returns whether the processor has Intel's AMX instructions."""
+    if sys.platform == "linux":  # torch may not be imported yet, and the weights need not wait for that
+        with contextlib.suppress(OSError):
+            return "amx_tile" in Path("/proc/cpuinfo").read_text("ascii", "replace").split()
     import torch
 
     probe = getattr(torch.cpu, "_is_amx_tile_supported", None)

@@ -150,6 +150,7 @@ class LlamaCppPolicy(ProcessLocal):
             WeightsError: a packaged model can't be fetched.
         """
         from icdpo_chains.packaged_models.catalog import PACKAGED_MODELS, default_model, is_cached, resolve
+        from icdpo_chains.packaged_models.gguf_cache import cached_tokenizer
         from icdpo_chains.policies.llama_cpp.files import find_gguf
         from icdpo_chains.policies.llama_cpp.model import GGUFModel, llama_cpp_library
         from icdpo_chains.policies.llama_cpp.tokenizer import load_tokenizer
@@ -161,25 +162,34 @@ class LlamaCppPolicy(ProcessLocal):
         if packaged and not is_cached(name):
             resolve(name)  # converts by transformers, which two threads must not import at the same time
 
-        def load() -> tuple[GGUFModel, str | None]:
-            path = find_gguf(name, gguf_file, revision=revision, token=token)
-            directory = resolve(name) if packaged else None
-            return GGUFModel(path, n_gpu_layers, repack), directory
+        def find_tokenizer() -> Any:
+            if tokenizer is not None:
+                return tokenizer
+            return resolve(name) if packaged else cached_tokenizer(finding.result())
 
         # The hashes of the cached files are compared, and the model is loaded, during the import of torch and
         # transformers, which takes two to three seconds.
-        with paused_garbage_collection(), ThreadPoolExecutor(1) as aside:
-            loading = aside.submit(load)
-            import torch  # noqa: F401
-            from transformers import PreTrainedTokenizerFast  # noqa: F401
+        with paused_garbage_collection(), ThreadPoolExecutor(2) as aside:
+            finding = aside.submit(find_gguf, name, gguf_file, revision=revision, token=token)
+            loading = aside.submit(lambda: GGUFModel(finding.result(), n_gpu_layers, repack))
+            checking = aside.submit(find_tokenizer)
+            try:
+                import torch  # noqa: F401
+                from transformers import PreTrainedTokenizerFast  # noqa: F401
 
-            import icdpo_chains.policies.llama_cpp.engine  # noqa: F401
-        model, directory = loading.result()
+                import icdpo_chains.policies.llama_cpp.engine  # noqa: F401
+
+                found = checking.result()
+                given = not (found is None or isinstance(found, (str, Path)))
+                own = found if given else load_tokenizer(found, finding.result())
+            except BaseException:
+                loading.result().close()  # the fault of a broken file comes before that of its tokenizer
+                raise
+            model = loading.result()
         try:
-            tokenizer = directory if tokenizer is None else tokenizer
-            if tokenizer is None or isinstance(tokenizer, (str, Path)):
-                tokenizer = load_tokenizer(tokenizer, model.path, model.chat_template)
-            return cls(model, tokenizer, **{"name": name, **options})
+            if not given and own.chat_template is None:
+                own.chat_template = model.chat_template
+            return cls(model, own, **{"name": name, **options})
         except BaseException:
             model.close()
             raise

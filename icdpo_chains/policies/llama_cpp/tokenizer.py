@@ -10,13 +10,12 @@ from icdpo_chains.errors import PolicyError
 __all__ = ["load_tokenizer"]
 
 
-def load_tokenizer(given: str | Path | None, file: Path, chat_template: str | None) -> Any:
+def load_tokenizer(given: str | Path | None, file: Path) -> Any:
     """Returns a tokenizer by its name, or builds it from a GGUF file's metadata by transformers.
 
     Args:
         given: a hub name or a directory.
         file: the GGUF file.
-        chat_template: the template of the metadata, for a tokenizer without a template.
 
     Raises:
         PolicyError: the tokenizer can't be loaded or built.
@@ -45,6 +44,4 @@ def load_tokenizer(given: str | Path | None, file: Path, chat_template: str | No
             f"the tokenizer of {given or file} can't be loaded: {str(error).rstrip('.')}. Give the model's "
             "own as tokenizer (a hub name or a directory)"
         ) from error
-    if tokenizer.chat_template is None:
-        tokenizer.chat_template = chat_template
     return tokenizer
