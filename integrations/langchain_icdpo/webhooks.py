@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.files.shapes.thumbs import thumb_of
+from icdpo_chains.demonstrations.files.shapes.opinions import thumb_of
 from icdpo_chains.demonstrations.pairing import Thumb
 from icdpo_chains.demonstrations.store import DemonstrationStore
 from icdpo_chains.errors import DemonstrationError, InvalidInputError

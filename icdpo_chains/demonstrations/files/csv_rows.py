@@ -38,6 +38,12 @@ def csv_rows(source: ByteSource, delimiter: str = ",") -> Iterator[tuple[int, An
         UnknownFormatError: the header can't be read, or names a column twice.
     """
     lines = TextLines(source)
+    head = source.peek(_HEAD)
+    if b"\r" in head and b"\n" not in head:
+        raise UnknownFormatError(
+            "the lines end with a carriage return alone, as in files of old Macintosh programs: save the "
+            "table as CSV UTF-8, or convert its line ends"
+        )
     first, delimiter = _delimiter(source.peek(_HEAD), delimiter)
     if first:
         next(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from icdpo_chains.demonstrations.files.shapes import fitting, recognized
+from icdpo_chains.demonstrations.files.shapes import asks, fitting, recognized
 from icdpo_chains.demonstrations.files.shapes.values import is_message_list
 
 __all__ = ["rows_of_document"]
@@ -41,6 +41,8 @@ def _by_column(document: Mapping[str, Any]) -> list[Any] | None:
         indices = [list(value) for value in document.values()]
         if all(index == indices[0] for index in indices) and all(str(i).isdigit() for i in indices[0]):
             return [{name: value[i] for name, value in document.items()} for i in indices[0]]
+    if asks(document):
+        return None  # a row with lists
     lists = {name: value for name, value in document.items() if isinstance(value, list)}
     lengths = {len(value) for value in lists.values()}
     # A single row may contain lists of messages; a column of prompts contains texts, or lists of messages.

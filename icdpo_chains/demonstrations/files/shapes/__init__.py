@@ -17,6 +17,7 @@ and null are left out. If both have the same name, `metadata` wins.
 from icdpo_chains.demonstrations.files.shapes.reading import (
     SHAPES,
     Reading,
+    asks,
     check_columns,
     fitting,
     prompt_row,
@@ -24,4 +25,4 @@ from icdpo_chains.demonstrations.files.shapes.reading import (
     recognized,
 )
 
-__all__ = ["SHAPES", "Reading", "check_columns", "fitting", "prompt_row", "read_row", "recognized"]
+__all__ = ["SHAPES", "Reading", "asks", "check_columns", "fitting", "prompt_row", "read_row", "recognized"]

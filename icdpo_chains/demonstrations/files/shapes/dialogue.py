@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
+from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message
 
 __all__ = [
+    "check_marks",
     "dialogue_of",
     "text_of_html",
     "unescaped",
@@ -53,6 +55,10 @@ _BEGIN = re.compile(
     r"\A\s*(?:<\|begin_of_text\|>|<s>|<bos>|<\|endoftext\|>|<｜begin▁of▁sentence｜>|<BOS_TOKEN>)?\s*"
 )
 _SYSTEM = re.compile(r"\A\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
+_CONTROL = re.compile(
+    r"\s*(<[|｜][^\s<>|｜]{0,40}[|｜]>\s{0,9}(?:system|developer|user|human|assistant|model|bot)\b"
+    r"|<[|｜][^\s<>|｜]{0,40}(?:system|user|human|assistant)[^\s<>|｜]{0,40}[|｜]>|<\|channel\|>)"
+)
 _LONGEST, _DEEPEST = 1 << 20, 50
 
 
@@ -73,6 +79,8 @@ _STYLES = (
     _Style(re.compile(r"(?:\A|\n)(Human|Assistant):"), alone=False),
     _Style(re.compile(r"(?:\A|\n\n?)(User|Assistant|System):"), alone=False),
     _Style(re.compile(r"(?:\A|\s)(USER|ASSISTANT|SYSTEM):"), alone=False),
+    _Style(re.compile(r"(?:\A|\s)(Human|User|Assistant|System):"), alone=False),
+    _Style(re.compile(r"<extra_id_[01]>(System|User|Assistant)\n?")),  # HelpSteer
     _Style(re.compile(r"<\|im_start\|>(system|user|assistant|tool)\n?")),
     _Style(re.compile(r"<\|start_header_id\|>(system|user|assistant|tool)<\|end_header_id\|>")),
     _Style(re.compile(r"<\|header_start\|>(system|user|assistant|tool)<\|header_end\|>")),
@@ -98,12 +106,14 @@ def dialogue_of(text: str) -> tuple[Message, ...] | None:
     White space around a turn and the strings that end it are removed.
     """
     body = _PREFACE.sub("", _BEGIN.sub("", text, count=1), count=1)
+    if "<extra_id_1>" in body and not body.startswith("<extra_id_"):
+        body = f"<extra_id_1>User\n{body}"  # HelpSteer leaves out the first mark
     for style in _STYLES:
         if not style.mark.match(body):
             continue
         _, *parts = style.mark.split(body)
         roles = [_ROLES[role.lower()] for role in parts[::2]]
-        if not style.alone and "assistant" not in roles:
+        if not style.alone and "assistant" not in roles and not text.startswith("\n\nHuman:"):
             continue
         turns: list[Message] = []
         for role, turn in zip(roles, parts[1::2], strict=True):
@@ -119,6 +129,20 @@ def dialogue_of(text: str) -> tuple[Message, ...] | None:
             turns.append(Message(role, said))  # type: ignore[arg-type]
         return tuple(turns)
     return None
+
+
+def check_marks(text: str, what: str) -> None:
+    """Refuses a text that begins with a control string of an unknown chat format.
+
+    Raises:
+        DemonstrationError: it does; its roles would become part of the prompt or the answer.
+    """
+    found = _CONTROL.match(text)
+    if found:
+        raise DemonstrationError(
+            f"the {what} begins with {found[1]!r}, a mark of an unknown chat format: give messages with "
+            "'role' and 'content', or the text without marks"
+        )
 
 
 def without_end(text: str) -> str:

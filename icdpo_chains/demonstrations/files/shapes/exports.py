@@ -5,20 +5,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from icdpo_chains.demonstrations.files.shapes.chat_logs import gradio_chat, nova, open_webui
 from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
+from icdpo_chains.demonstrations.files.shapes.feedback import together
 from icdpo_chains.demonstrations.files.shapes.row import Row, normal
-from icdpo_chains.demonstrations.files.shapes.values import is_message_list
+from icdpo_chains.demonstrations.files.shapes.traces import TRACES, phoenix
 from icdpo_chains.demonstrations.files.shapes.verdicts import has_two_answers
 from icdpo_chains.errors import UnknownFormatError
 
 __all__ = ["EXPORTS", "unwrapped"]
 
 Flat = dict[str, Any]
+
+_CONTROLS = ("selected", "choices", "rating")
+_VERDICTS = ("preference", "preferred", "choice", "chosen", "choose_best", "label", "winner", "better")
+_QUESTIONS = (*_VERDICTS, "ranking", "rating", "score", "correction")
+"""Argilla's questions whose names tell their meaning."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,7 @@ def _label_studio(row: Row) -> Flat | None:
     data, annotations = row.peek("data"), row.peek("annotations")
     if not isinstance(data, Mapping) or not isinstance(annotations, list):
         return None
-    votes: list[Any] = []
-    rating: list[Any] = []
+    given: dict[str, list[Any]] = {}
     for annotation in annotations:
         if not isinstance(annotation, Mapping) or annotation.get("was_cancelled"):
             continue
@@ -58,22 +63,34 @@ def _label_studio(row: Row) -> Flat | None:
             value = result.get("value") if isinstance(result, Mapping) else None
             if not isinstance(value, Mapping):
                 continue
-            if value.get("selected") is not None:
-                votes.append(value["selected"])
-            elif value.get("choices"):
-                votes.append(value["choices"][0])
-            elif value.get("rating") is not None:
-                rating.append(value["rating"])
+            found = next((value[key] for key in _CONTROLS if value.get(key) is not None), None)
+            if found is not None and found != []:
+                kind = "selected" if value.get("selected") is not None else str(result.get("from_name"))
+                given.setdefault(kind, []).append(found[0] if isinstance(found, list) else found)
+    two = has_two_answers(data)
+    values = given["selected"] if two and "selected" in given else _only(given)
     flat = dict(data)
-    if votes:
-        flat["preference" if has_two_answers(data) else "label"] = _majority(votes)
-    elif rating:
-        flat["rating"] = sum(rating) / len(rating)
-    elif not has_two_answers(data):
-        flat.setdefault("label", None)
+    if not values:
+        flat |= {"preference": "none"} if two else {"label": data.get("label")}
     else:
-        flat["preference"] = "none"
+        opinion = together(values)
+        rated = isinstance(opinion, (int, float))
+        flat["preference" if two else "rating" if rated else "label"] = opinion
     return flat
+
+
+def _only(given: Mapping[str, list[Any]]) -> list[Any]:
+    """The values of the only control or question.
+
+    Raises:
+        UnknownFormatError: there are several.
+    """
+    if len(given) > 1:
+        raise UnknownFormatError(
+            f"the annotations answer several questions, {', '.join(map(repr, given))}: export a table (CSV "
+            "or JSON-MIN), and name the columns by --columns prompt=...,completion=...,label=..."
+        )
+    return next(iter(given.values()), [])
 
 
 def _argilla(row: Row) -> Flat | None:
@@ -95,31 +112,57 @@ def _argilla(row: Row) -> Flat | None:
                     given.setdefault(question, []).append(_value(answer))
             elif "value" in response:
                 given.setdefault(str(response.get("question_name", "label")), []).append(_value(response))
-    flat = dict(fields)
-    for question, answers in given.items():
-        answers = [answer for answer in answers if answer is not None]
-        if answers:
-            flat[question] = _majority(answers)
     two = has_two_answers(fields)
-    known = (
-        "preference",
-        "preferred",
-        "choice",
-        "chosen",
-        "label",
-        "rating",
-        "score",
-        "ranking",
-        "correction",
-    )
-    for question in given:
-        if question in flat and normal(question) not in known:
-            flat["preference" if two else "label"] = flat.pop(question)
-    if two and "preference" not in flat:
-        for question in ("ranking", "rating"):
-            if question in flat:
-                flat["preference"] = flat.pop(question)
-    return flat
+    return {**fields, **_opinion({name: _filled(answers) for name, answers in given.items()}, two)}
+
+
+def _opinion(given: Mapping[str, list[Any]], two: bool) -> Flat:
+    """The answers to questions as columns: the opinion under a known name, the others under their own."""
+    flat = {name: together(values) for name, values in given.items() if values}
+    if any(normal(name) in _QUESTIONS for name in flat):
+        if two and not any(normal(name) in _VERDICTS for name in flat):
+            name = next(name for name in flat if normal(name) in _QUESTIONS)
+            flat["preference"] = flat.pop(name)
+        return flat
+    if not flat:
+        return flat
+    values = _only({name: values for name, values in given.items() if values})
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    return {"preference" if two else "rating" if numbers else "label": together(values)}
+
+
+def _filled(answers: list[Any]) -> list[Any]:
+    return [answer for answer in answers if answer is not None]
+
+
+def _argilla_table(row: Row) -> Flat | None:
+    """Argilla's data set as a table: columns `NAME.responses`, or lists of answers with their users."""
+    given: dict[str, list[Any]] = {}
+    used: set[str] = set()
+    for column, value in row.values.items():
+        name = str(column)
+        question = name.removesuffix(".responses")
+        value = value_of(value) if isinstance(value, str) and value[:1] == "[" else value
+        if question != name and f"{name}.users" in row.values and isinstance(value, list | None):
+            status = row.values.get(f"{name}.status") or []
+            status = (value_of(status) if isinstance(status, str) else status) or []
+            pairs = zip(value or [], [*status, *["submitted"] * len(value or [])], strict=False)
+            given[question] = [_value(answer) for answer, state in pairs if state == "submitted"]
+            used |= {key for key in map(str, row.values) if key.startswith((f"{name}", f"{question}.sugg"))}
+        elif (
+            isinstance(value, list)
+            and value
+            and all(isinstance(item, Mapping) and {"user_id", "value"} <= item.keys() for item in value)
+        ):
+            given[name] = [_value(item) for item in value if item.get("status", "submitted") == "submitted"]
+            used.add(name)
+    if not given:
+        return None
+    rest = {name: value for name, value in row.values.items() if name not in used}
+    return {
+        **rest,
+        **_opinion({name: _filled(v) for name, v in given.items()}, has_two_answers(map(str, rest))),
+    }
 
 
 def _value(answer: Any) -> Any:
@@ -134,46 +177,6 @@ def _value(answer: Any) -> Any:
         first = [item.get("value") for item in value if item["rank"] == best]
         return first[0] if len(first) == 1 else "tie"
     return value
-
-
-def _langsmith(row: Row) -> Flat | None:
-    if row.peek("inputs") is None or row.peek("outputs") is None:
-        return None
-    feedback = row.peek("feedback_stats") or row.peek("feedback")
-    if feedback is None and not row.has("feedback_stats", "feedback"):
-        return None
-    flat = {"prompt": _plain(row.peek("inputs")), "response": _plain(row.peek("outputs"))}
-    return _with_scores(flat, feedback, row, ("inputs", "outputs", "feedback_stats", "feedback"))
-
-
-def _langfuse(row: Row) -> Flat | None:
-    if row.peek("input") is None or row.peek("output") is None or not row.has("scores"):
-        return None
-    flat = {"prompt": _plain(row.peek("input")), "response": _plain(row.peek("output"))}
-    return _with_scores(flat, row.peek("scores"), row, ("input", "output", "scores"))
-
-
-def _phoenix(row: Row) -> Flat | None:
-    attributes = row.peek("attributes")
-    values: dict[str, Any] = {}
-    for side in ("input", "output"):
-        value = row.peek(f"attributes_{side}_value")
-        if value is None and isinstance(attributes, Mapping):
-            inner = attributes.get(side)
-            value = inner.get("value") if isinstance(inner, Mapping) else attributes.get(f"{side}.value")
-        if value is None:
-            value = row.peek(side)
-        values[side] = value
-    notes = row.first("annotations", "span_annotations", "evaluations")
-    if None in values.values() or (notes is None and not row.has("attributes", "attributes_input_value")):
-        return None
-    flat = {"prompt": _plain(values["input"]), "response": _plain(values["output"])}
-    feedback: Any = row.peek(notes) if notes else None
-    if feedback is None:
-        found = [n for n in row.names if n.endswith(("_score", "_label")) and row.peek(n) is not None]
-        feedback = {name: row.peek(name) for name in sorted(found, key=lambda n: ("user" not in n, n))}
-    used = ("attributes", "attributes_input_value", "attributes_output_value", "input", "output", notes or "")
-    return _with_scores(flat, feedback, row, used)
 
 
 def _summaries(row: Row) -> Flat | None:
@@ -192,88 +195,15 @@ def _viewer(row: Row) -> Flat | None:
     return dict(inner) if isinstance(inner, Mapping) and row.has("row_idx") else None
 
 
-_OF_USERS = ("user", "human", "feedback", "thumb")
-_INNER = (
-    *("messages", "output", "input", "question", "answer"),
-    *("generations", "choices", "message", "text"),
-)
-
-
-def _plain(value: Any) -> Any:
-    """Returns an input or an output: parses JSON in a string, and opens objects of one level."""
-    if isinstance(value, str):
-        parsed = value_of(value)
-        value = parsed if isinstance(parsed, (Mapping, list)) else value
-    for _ in range(6):
-        if isinstance(value, list) and len(value) == 1 and isinstance(value[0], (list, Mapping)):
-            # A batch of one; a single message stays a list of messages.
-            if is_message_list(value) or is_message_list(value[0]):
-                break
-            value = value[0]
-            continue
-        if not isinstance(value, Mapping) or "role" in value or "content" in value or is_message_list(value):
-            break
-        inner = [value[k] for k in _INNER if value.get(k)]
-        if not inner and len(value) == 1:
-            inner = list(value.values())
-        if not inner:
-            break
-        value = inner[0]
-    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):  # a batch of one
-        value = value[0]
-    return value
-
-
-def _with_scores(flat: Flat, feedback: Any, row: Row, used: tuple[str, ...]) -> Flat:
-    """Adds the first score, and the columns outside the shape."""
-    named: list[tuple[str, Any]] = []
-    items: list[tuple[str, Any]] = []
-    if isinstance(feedback, str):
-        feedback = value_of(feedback) or feedback
-    if isinstance(feedback, Mapping):
-        items = [(str(name), value) for name, value in feedback.items()]
-    elif isinstance(feedback, list):
-        items = [(str(f.get("name") or f.get("key") or ""), f) for f in feedback if isinstance(f, Mapping)]
-    elif feedback is not None:
-        items = [("", feedback)]
-    for name, value in items:
-        if isinstance(value, Mapping):
-            result = value.get("result")
-            inner: Mapping[str, Any] = result if isinstance(result, Mapping) else value
-            keys = ("score", "avg", "value", "stringValue", "label", "string_value")
-            value = next((inner[key] for key in keys if inner.get(key) is not None), None)
-        if value is not None and not isinstance(value, (list, Mapping)):
-            named.append((name, value))
-    by_users = [pair for pair in named if any(word in pair[0].lower() for word in _OF_USERS)]
-    if len({name for name, _ in named}) > 1 and not by_users:
-        raise UnknownFormatError(
-            f"the feedback has several names, {', '.join(repr(name) for name, _ in named[:5])}, and none is "
-            "a user's: name the columns, such as --columns prompt=...,completion=...,rating=scores.N"
-        )
-    named = by_users or named
-    flat |= {name: row.values[name] for name in row.values if normal(str(name)) not in used}
-    if named:
-        value = named[0][1]
-        flat["label" if isinstance(value, (bool, str)) else "score"] = value
-    else:
-        flat.setdefault("label", None)
-    return flat
-
-
-def _majority(values: list[Any]) -> Any:
-    """Returns the majority's value, or a tie."""
-    counts = Counter(map(str, values)).most_common()
-    if len(counts) > 1 and counts[0][1] == counts[1][1]:
-        return "tie"
-    return next(value for value in values if str(value) == counts[0][0])
-
-
 EXPORTS = (
     Export("Label Studio", "data (prompt, answer1, answer2); annotations", _label_studio),
     Export("Argilla", "fields; responses", _argilla),
-    Export("LangSmith", "inputs; outputs; feedback_stats or feedback", _langsmith),
-    Export("Langfuse", "input; output; scores", _langfuse),
-    Export("Phoenix", "attributes.input.value; attributes.output.value; annotations", _phoenix),
+    Export("Argilla table", "columns; NAME.responses, or lists of user_id and value", _argilla_table),
+    *(Export(trace.name, trace.columns, trace.flat) for trace in TRACES),
+    Export("Phoenix", "attributes.input.value; attributes.output.value; annotations", phoenix),
+    Export("Open WebUI", "data (rating); meta (message_id); snapshot (chat)", open_webui),
+    Export("Gradio chat", "conversation; index; value; flag", gradio_chat),
+    Export("Amazon Nova", "messages that end with candidates; preferenceLabel", nova),
     Export("summarize_from_feedback", "info (post); summaries; choice", _summaries),
     Export("data set viewer", "row_idx; row", _viewer),
 )

@@ -9,9 +9,22 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes.outcome import Outcome
 from icdpo_chains.demonstrations.files.shapes.pointers import ANSWER_WORDS, pointed_at
-from icdpo_chains.demonstrations.files.shapes.prompts import TURNS, has_prompt, prompt_of, with_system
+from icdpo_chains.demonstrations.files.shapes.prompts import (
+    PROMPT,
+    TURNS,
+    context_of,
+    has_prompt,
+    prompt_of,
+    with_system,
+)
 from icdpo_chains.demonstrations.files.shapes.row import Row
-from icdpo_chains.demonstrations.files.shapes.values import Turns, answer_from, joined, prompt_from
+from icdpo_chains.demonstrations.files.shapes.values import (
+    Turns,
+    answer_from,
+    is_message_list,
+    joined,
+    prompt_from,
+)
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 __all__ = ["PAIRS", "Pair"]
@@ -64,6 +77,8 @@ class Pair:
             return chosen is not None and rejected is not None
         if self.whole and (None in (chosen, rejected) or _blank(row.peek(chosen or ""))):
             return False
+        if row.first(*PROMPT, *TURNS) is None and _is_dialogue(row.peek(chosen or "")):
+            return False  # a context beside whole dialogues
         return (chosen is not None or rejected is not None) and has_prompt(row, filled=True)
 
     def halved(self, row: Row) -> bool:
@@ -102,7 +117,7 @@ class Pair:
                 before[side], texts[side] = answer_from(value, side, marked=marked)
         whole = joined(prompt, before)
         if prompt is None:
-            whole = with_system(whole, row)
+            whole = with_system(whole, row, context_of(row))
         first, second = texts.get("chosen"), texts.get("rejected")
         if first is not None and second is not None and first.strip() == second.strip() != "":
             raise DemonstrationError(
@@ -139,7 +154,7 @@ PAIRS = (
         "correction",
         "prompt, answer, correction",
         chosen=("correction", "corrected", *_names(("corrected", "edited"))[2:]),
-        rejected=("answer", "response", "output", "completion", "original"),
+        rejected=("answer", "response", "output", "completion", *_names(("original",))),
         whole=True,
     ),
     Pair(
@@ -217,6 +232,10 @@ def _alternatives(value: Any) -> list[Any]:
 
 def _blank(value: Any) -> bool:
     return isinstance(value, str) and not value.strip()
+
+
+def _is_dialogue(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 1 and is_message_list(value)
 
 
 def _ends_with_answer(row: Row) -> bool:

@@ -9,7 +9,7 @@ from icdpo_chains.demonstrations.files.shapes.row import Row
 from icdpo_chains.demonstrations.files.shapes.values import Prompt, is_message_list, prompt_from
 from icdpo_chains.messages import Message, Role, as_conversation
 
-__all__ = ["PROMPT", "TURNS", "has_prompt", "prompt_of", "with_system"]
+__all__ = ["AROUND", "PROMPT", "TURNS", "context_of", "has_prompt", "prompt_of", "with_system"]
 
 PROMPT = (
     *("prompt", "question", "query", "instruction", "user_prompt", "user_message", "user_input"),
@@ -49,6 +49,9 @@ _SYSTEM = (
     *("system_instructions", "sys", "sys_prompt"),
 )
 
+AROUND = (*_HISTORY, *_CONTEXT, *_SYSTEM)
+"""Columns of the turns, the context and the system text around a question."""
+
 
 def has_prompt(row: Row, *, filled: bool = False) -> bool:
     """Whether a row has a prompt column; with `filled`, one that is not null."""
@@ -82,7 +85,7 @@ def prompt_of(row: Row) -> tuple[Prompt | None, bool]:
             turns, _ = prompt_from(row.take("context"), "context")
             before += as_conversation(turns) if isinstance(turns, str) else turns
         else:
-            context = _taken(row, _CONTEXT)
+            context = context_of(row)
     if before:
         prompt = (*before, *as_conversation(prompt))
     return with_system(prompt, row, context), marked
@@ -97,6 +100,11 @@ def with_system(prompt: Prompt, row: Row, context: str | None = None) -> Prompt:
     if not parts or (has_system and not context):
         return prompt
     return (Message("system", "\n\n".join(parts)), *(turns[1:] if has_system else turns))
+
+
+def context_of(row: Row) -> str | None:
+    """Takes the text of a row's context."""
+    return _taken(row, _CONTEXT)
 
 
 def _taken(row: Row, names: tuple[str, ...]) -> str | None:

@@ -19,11 +19,12 @@ from icdpo_chains.demonstrations.files.shapes.pairs import PAIRS, Pair
 from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of
 from icdpo_chains.demonstrations.files.shapes.row import Row, normal
 from icdpo_chains.demonstrations.files.shapes.thumbs import THUMBS, Thumbs
+from icdpo_chains.demonstrations.files.shapes.traces import TRACES
 from icdpo_chains.demonstrations.files.shapes.tree import TREE, TREE_MESSAGES, Tree, TreeMessages
-from icdpo_chains.demonstrations.files.shapes.verdicts import VERDICTS, Verdict
+from icdpo_chains.demonstrations.files.shapes.verdicts import VERDICTS, Verdict, has_two_answers
 from icdpo_chains.errors import DemonstrationError, InvalidInputError, UnknownFormatError
 
-__all__ = ["SHAPES", "Reading", "check_columns", "fitting", "prompt_row", "read_row", "recognized"]
+__all__ = ["SHAPES", "Reading", "asks", "check_columns", "fitting", "prompt_row", "read_row", "recognized"]
 
 Shape = Pair | Verdict | AnswerList | Tree | TreeMessages | Thumbs
 
@@ -134,12 +135,28 @@ def fitting(columns: Iterable[str]) -> bool:
         return True
     nested = ({"data", "annotations"}, {"fields", "responses"}, {"inputs", "outputs"}, {"row_idx", "row"})
     more = ({"info", "summaries"}, {"input", "output", "scores"}, {"attributes"}, {"attributes_input_value"})
-    return any(wanted <= names for wanted in (*nested, *more))
+    logs = ({"data", "meta", "snapshot"}, {"conversation", "index", "value", "flag"})
+    traces = ({trace.asked, trace.said, path.split(".")[0]} for trace in TRACES for path in trace.feedback)
+    if any(wanted <= names for wanted in (*nested, *more, *logs, *traces)):
+        return True
+    table = any(f"{name}_users" in names for name in names if name.endswith("_responses"))  # Argilla's
+    return table or ("ranking" in names and has_two_answers(names))
 
 
 def recognized(row: Mapping[str, Any]) -> bool:
     """Whether an object is a row: it has known columns or is a tree of messages."""
-    return fitting(map(str, row)) or TREE.complete(Row(row))
+    if fitting(map(str, row)) or TREE.complete(Row(row)):
+        return True
+    try:
+        return unwrapped(Row(row))[0] is not None
+    except (DemonstrationError, UnknownFormatError):  # a tool's row with an invalid value
+        return True
+
+
+def asks(row: Mapping[str, Any]) -> bool:
+    """Whether a row has its question as a text."""
+    texts = {str(name): value for name, value in row.items() if isinstance(value, str)}
+    return has_prompt(Row(texts))
 
 
 def check_columns(columns: Iterable[str]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from icdpo_chains.demonstrations.files.shapes.opinions import stars_of, thumb_of
 from icdpo_chains.demonstrations.files.shapes.outcome import Outcome, Skipped, Vote
-from icdpo_chains.demonstrations.files.shapes.prompts import PROMPT, TURNS, prompt_of
+from icdpo_chains.demonstrations.files.shapes.prompts import PROMPT, TURNS, context_of, prompt_of, with_system
 from icdpo_chains.demonstrations.files.shapes.row import Row
 from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined
 from icdpo_chains.errors import DemonstrationError
@@ -22,7 +23,7 @@ _ANSWER = (
 )
 _LABEL = (
     *("label", "thumbs", "thumb", "feedback", "user_feedback", "vote", "reaction", "liked", "kto_tag"),
-    *("is_liked", "human_label", "user_label", "thumb_rating"),
+    *("is_liked", "human_label", "user_label", "thumb_rating", "user_response", "flag", "like_dislike"),
     *("is_good", "good", "helpful", "is_helpful", "is_positive", "sentiment", "upvoted", "accepted"),
     *("is_correct", "desirable", "is_desirable", "thumbs_up", "thumb_up", "verdict", "annotation"),
 )
@@ -31,33 +32,6 @@ _RATING = (
     *("overall_rating", "overall_score", "helpfulness", "quality", "grade", "reward"),
 )
 _COUNTS = (("thumbs_up", "thumbs_down"), ("upvotes", "downvotes"), ("likes", "dislikes"), ("up", "down"))
-_UP = frozenset(
-    (
-        *("up", "thumbs_up", "thumbsup", "thumb_up", "positive", "good", "like", "liked"),
-        *("yes", "true", "desirable", "accepted", "accept", "helpful", "correct", "upvote"),
-        *("upvoted", "pass", "great", "chosen", "satisfied", "1", "y", "pos", "win", "preferred"),
-    )
-)
-_DOWN = frozenset(
-    (
-        *("down", "thumbs_down", "thumbsdown", "thumb_down", "negative", "bad", "dislike", "disliked"),
-        *("no", "false", "undesirable", "rejected", "reject", "unhelpful", "not_helpful", "incorrect"),
-        *("downvote", "downvoted", "fail", "poor", "wrong", "unsatisfied", "0", "n", "neg", "lose", "loss"),
-    )
-)
-_NEUTRAL = frozenset((*("neutral", "none", "unsure", "mixed", "skip", "skipped", "unknown", "no_feedback"),))
-_SIGNS = {
-    "👍": True,
-    "👎": False,
-    "+1": True,
-    "-1": False,
-    "❤": True,
-    "✅": True,
-    "❌": False,
-    "+": True,
-    "-": False,
-}
-_INNER = ("score", "value", "rating", "label", "thumb", "thumbs", "vote", "type", "avg")
 
 
 @dataclass(frozen=True)
@@ -100,8 +74,8 @@ class Thumbs:
         if value is None:
             return [Skipped("no feedback, or neutral feedback")]
         if self.dialogue:
-            prompt, (before, answer) = None, answer_from(row.take(row.first(*TURNS) or ""), "messages")
-            whole = joined(prompt, {"answer": before})
+            before, answer = answer_from(row.take(row.first(*TURNS) or ""), "messages")
+            whole = with_system(joined(None, {"answer": before}), row, context_of(row))
         else:
             prompt, marked = prompt_of(row)
             name = row.first(*_ANSWER) or ""
@@ -117,7 +91,41 @@ class Thumbs:
         column = row.first(*self.label)
         if column is None:
             return None, ""
-        return thumb_of(row.take(column), column), column
+        value = thumb_of(row.take(column), column)
+        self._check(row, column, value)
+        return value, column if stars_of(row.peek(column)) is None else "stars"
+
+    def _check(self, row: Row, column: str, value: bool | float | None) -> None:
+        """Refuses a row whose labels contradict each other, and a flag that says only that there is one."""
+        if column == "flag" and row.peek(column) in (
+            True,
+            1,
+            "True",
+            "true",
+            "1",
+            "yes",
+            0,
+            False,
+            "False",
+            "0",
+        ):
+            raise DemonstrationError(
+                f"the flag {row.peek(column)!r} does not say whether the answer is good: rename the column"
+            )
+        if self.label is not _LABEL or value not in (True, False):
+            return
+        for other in self.label:
+            if other == column or row.peek(other) is None:
+                continue
+            try:
+                stated = thumb_of(row.peek(other), other)
+            except DemonstrationError:
+                continue
+            if stated in (True, False) and bool(stated) != bool(value):
+                raise DemonstrationError(
+                    f"the columns {column!r} and {other!r} contradict each other: name the one that "
+                    "counts by --columns prompt=...,completion=...,label=..."
+                )
 
     def _states(self, row: Row) -> bool:
         """Whether the label is a thumb."""
@@ -129,51 +137,6 @@ class Thumbs:
 
     def _label(self, row: Row, has: Any) -> bool:
         return bool(has(*self.label))
-
-
-def thumb_of(value: Any, column: str) -> bool | float | None:
-    """Returns a thumb, a rating, or `None` for neutral feedback.
-
-    Raises:
-        DemonstrationError: the value is none of them.
-    """
-    if isinstance(value, list):
-        value = next((item for item in value if item is not None), None)
-    if isinstance(value, Mapping):
-        inner = next((value[name] for name in _INNER if value.get(name) is not None), None)
-        return None if inner is None else thumb_of(inner, column)
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, (int, float)):
-        return _finite(value, column)
-    if isinstance(value, str):
-        text = value.strip().strip(":").strip()  # ":+1:" is a chat's name of a sign
-        sign = text.rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff\ufe0f")
-        if sign in _SIGNS:
-            return _SIGNS[sign]
-        word = text.lower().replace("-", "_").replace(" ", "_")
-        try:
-            return _finite(float(text), column)  # pandas writes "nan" for an empty cell
-        except ValueError:
-            pass
-        if word in _UP or word in _DOWN:
-            return word in _UP
-        if not word or word in _NEUTRAL:
-            return None
-    raise DemonstrationError(
-        f"{value!r:.40} in the column {column!r} is neither up nor down: use true and false, 'up' and "
-        "'down', or a number"
-    )
-
-
-def _finite(value: float, column: str) -> float | None:
-    """Returns a number; `None` for one that is not finite."""
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # a whole number of more than 308 digits
-        raise DemonstrationError(
-            f"{str(value)[:20]}... in the column {column!r} is too large for a number"
-        ) from None
 
 
 def _amount(value: Any, column: str) -> float:
@@ -229,7 +192,7 @@ class Scale:
             return cls(4.0, 2.0) if high > 4 else cls(3.0, 1.0)
         if rated and whole and low >= 0 and 7 < high <= 10:  # 7 is also the end of a scale
             return cls(7.0, 4.0)
-        if rated and whole and low >= 0 and 70 <= high <= 100:
+        if values == {0.0, 100.0} or (rated and whole and low >= 0 and 70 <= high <= 100):
             return cls(70.0, 40.0)
         raise DemonstrationError(
             f"the numbers in the column {column!r} go from {low:g} to {high:g}, and it is unknown which are "

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from icdpo_chains.demonstrations.files.shapes.dialogue import (
+    check_marks,
     dialogue_of,
     value_of,
     without_control_end,
@@ -21,6 +22,7 @@ Turns: TypeAlias = tuple[Message, ...]
 Prompt: TypeAlias = "str | Turns"
 
 _ROLES = {
+    "developer": "system",
     "human": "user",
     "prompter": "user",
     "gpt": "assistant",
@@ -73,10 +75,13 @@ def prompt_from(value: Any, name: str) -> tuple[Prompt, bool]:
             return _turns(parsed, name), False
         turns = dialogue_of(value)
         if turns is None:
+            check_marks(value, name)
             return value, False
         if turns[-1].role == "assistant" and not turns[-1].content.strip() and len(turns) > 1:
             turns = turns[:-1]
         return (turns[0].content if len(turns) == 1 and turns[0].role == "user" else turns), True
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], str):
+        return prompt_from(value[0], name)
     if isinstance(value, Mapping) and not _holds_messages(value):
         return prompt_from(_only_text(value, name), name)
     return _turns(value, name), False
@@ -102,6 +107,7 @@ def answer_from(value: Any, name: str, *, marked: bool = False) -> tuple[Turns, 
             return answer_from(parsed, name)
         turns = dialogue_of(value)
         if turns is None:
+            check_marks(value, f"{name} answer")
             return (), without_end(value).strip() if marked else without_control_end(value)
     elif isinstance(value, Mapping) and isinstance(value.get("choices"), list) and value["choices"]:
         choice = value["choices"][0]  # a response of OpenAI's protocol
@@ -112,7 +118,7 @@ def answer_from(value: Any, name: str, *, marked: bool = False) -> tuple[Turns, 
     else:
         turns = _turns(value, name)
     if turns[-1].role != "assistant":
-        what = "dialogue ends with" if len(turns) > 1 else "answer is"
+        what = "dialogue ends with" if len(turns) > 1 or isinstance(value, str) else "answer is"
         raise DemonstrationError(f"the {name} {what} a {turns[-1].role} turn: it must be the assistant's")
     return turns[:-1], turns[-1].content
 

@@ -11,7 +11,7 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
 from icdpo_chains.demonstrations.files.shapes.outcome import Ballot, Outcome, Skipped
-from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of, with_system
+from icdpo_chains.demonstrations.files.shapes.prompts import context_of, has_prompt, prompt_of, with_system
 from icdpo_chains.demonstrations.files.shapes.row import Row
 from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined
 from icdpo_chains.errors import DemonstrationError
@@ -33,19 +33,31 @@ _COLUMNS = (
     *("winner", "verdict", "preference", "preferred", "better", "better_response_id", "better_response"),
     *("preferred_response", "preferred_answer", "overall_preference", "human_preference", "choice"),
     *("chosen", "best", "best_response", "selected", "vote", "label", "labels", "judgement", "judgment"),
-    *("choose_best", "safer_response_id", "annotation", "pw", "pairwise"),
+    *("choose_best", "which_is_better", "better_answer", "safer_response_id", "annotation", "pw", "pairwise"),
 )
 _TIES = frozenset(
     (
         *("tie", "draw", "both", "neither", "equal", "same", "none", "no_preference"),
-        *("both_good", "both_bad", "bothbad", "tie_bothbad", "tied"),
+        *(
+            "both_equal",
+            "equally_good",
+            "about_the_same",
+            "both_good",
+            "both_bad",
+            "bothbad",
+            "tie_bothbad",
+            "tied",
+        ),
     )
 )
+_ORDER = re.compile(r"\[*([a-z]|\d)\s*(>{1,3}|<{1,3}|=)\s*([a-z]|\d)\]*\Z", re.IGNORECASE)
+"""A verdict such as `A>B`."""
 _SIDES = {"left": 0, "first": 0, "right": 1, "second": 1}
 _NAMED = re.compile(
     r"(?:(?:response|answer|output|completion|candidate|conversation|generation|reply|text|option|human_ref|ref"
     r"|summary|model|model_output|assistant|message|result|chatbot|bot|agent|side|system|chosen|winner)_?)?"
-    r"([a-z]|\d|left|right|first|second)(?:_(?:response|answer|output|option|model|side))?\Z"
+    r"([a-z]|\d|left|right|first|second)(?:_(?:response|answer|output|option|model|side))?"
+    r"(?:_(?:is|wins?)(?:_(?:much|far|clearly|significantly|slightly|somewhat|a_bit|a_little))?(?:_better)?)?\Z"
 )
 """A verdict that names an answer: `model_a`, `Response 1`, `left`; not "better than b"."""
 
@@ -113,7 +125,7 @@ class Verdict:
         read = {side: answer_from(value, side, marked=marked) for side, value in sides.items()}
         whole = joined(prompt, {side: turns for side, (turns, _) in read.items()})
         if prompt is None:
-            whole = with_system(whole, row)
+            whole = with_system(whole, row, context_of(row))
         chosen, rejected = read["chosen"][1], read["rejected"][1]
         if chosen.strip() == rejected.strip():
             return [Skipped("the two answers are the same")]
@@ -151,6 +163,9 @@ def _by_name(row: Row, column: str, answers: tuple[str, str]) -> int | str | Non
         model = row.peek(f"model_{end}")
         if isinstance(value, str) and isinstance(model, str) and value == model:
             return position
+    if text is not None and (found := _ORDER.match(text)) and {found[1].lower(), found[3].lower()} == {*ends}:
+        better = found[1] if found[2][0] == ">" else found[3]
+        return None if found[2] == "=" else ends.index(better.lower())
     if text is not None and re.fullmatch(r"-?\d+(?:\.\d+)?", text):
         return text
     if text is not None:
@@ -185,9 +200,10 @@ def _ends(answers: tuple[str, str]) -> tuple[str, str]:
 def _shp(row: Row, column: str, answers: tuple[str, str]) -> int | None:
     """SHP's `labels`: 1 means that the first answer is preferred."""
     value = row.peek(column)
-    if value not in (0, 1):
+    text = _verdict_text(value)
+    if text not in ("0", "1"):
         raise DemonstrationError(f"the verdict {value!r:.40} in the column {column!r} is neither 0 nor 1")
-    return 1 - int(value)
+    return 1 - int(text)
 
 
 def _signed(row: Row, column: str, answers: tuple[str, str]) -> int | None:

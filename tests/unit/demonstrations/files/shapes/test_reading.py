@@ -186,7 +186,7 @@ def test_metadata_that_is_no_object_is_kept_under_its_name() -> None:
         ({"prompt": [{"from": "king", "value": HI}], "chosen": GOOD}, "'king' is unknown"),
         ({"prompt": [{"role": "user"}], "chosen": GOOD}, "message 1 of prompt needs"),
         ({"prompt": [{"role": "user", "content": None}], "chosen": GOOD}, "'content' (NoneType)"),
-        ({"prompt": ["x"], "chosen": GOOD}, "message 1 of prompt must be an object, not str"),
+        ({"prompt": ["x", "y"], "chosen": GOOD}, "message 1 of prompt must be an object, not str"),
         ({"prompt": HI, "chosen": "\ud800"}, "lone surrogate"),
         ({"prompt": HI, "chosen": GOOD, "source": "\udfff"}, "metadata"),
         ({"prompt": HI, "chosen": GOOD, "metadata": {"raw": b""}}, "metadata"),

@@ -1,0 +1,98 @@
+"""`thumb_of`: a value as a thumb or a rating."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from icdpo_chains.errors import DemonstrationError
+
+__all__ = ["stars_of", "thumb_of"]
+
+_UP = frozenset(
+    (
+        *("up", "thumbs_up", "thumbsup", "thumb_up", "positive", "good", "like", "liked"),
+        *("yes", "true", "desirable", "accepted", "accept", "helpful", "correct", "upvote"),
+        *("upvoted", "pass", "great", "chosen", "satisfied", "1", "y", "pos", "win", "preferred"),
+    )
+)
+_DOWN = frozenset(
+    (
+        *("down", "thumbs_down", "thumbsdown", "thumb_down", "negative", "bad", "dislike", "disliked"),
+        *("no", "false", "undesirable", "rejected", "reject", "unhelpful", "not_helpful", "incorrect"),
+        *("downvote", "downvoted", "fail", "poor", "wrong", "unsatisfied", "0", "n", "neg", "lose", "loss"),
+    )
+)
+_NEUTRAL = frozenset(
+    (*("neutral", "none", "unsure", "mixed", "tie", "skip", "skipped", "unknown", "no_feedback"),)
+)
+_SIGNS: Mapping[str, bool | None] = {
+    **dict.fromkeys(("👍", "+1", "❤", "✅", "+", "😀", "😃", "😄", "🙂", "😊"), True),
+    **dict.fromkeys(("👎", "-1", "❌", "-", "🙁", "☹", "😞", "😠", "😡"), False),
+    **dict.fromkeys(("😐", "--"), None),
+}
+_STARS = re.compile(r"([★⭐])+[☆ ]*\Z")
+_OUT_OF = re.compile(r"(\d(?:\.\d+)?) ?(?:/ ?5|(?:out )?of 5|stars?|(?:/|out of) 5 stars)\Z", re.IGNORECASE)
+"""A rating of five stars as text; a rating of another scale stays unknown."""
+_INNER = ("score", "value", "rating", "label", "thumb", "thumbs", "vote", "type", "avg")
+
+
+def thumb_of(value: Any, column: str) -> bool | float | None:
+    """Returns a thumb, a rating, or `None` for neutral feedback.
+
+    Raises:
+        DemonstrationError: the value is none of them.
+    """
+    if isinstance(value, list):
+        value = next((item for item in value if item is not None), None)
+    if isinstance(value, Mapping):
+        inner = next((value[name] for name in _INNER if value.get(name) is not None), None)
+        return None if inner is None else thumb_of(inner, column)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, (int, float)):
+        return _finite(value, column)
+    if isinstance(value, str):
+        text = value.strip().strip(":").strip()  # ":+1:" is a chat's name of a sign
+        sign = text.rstrip("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff\ufe0f")
+        if sign in _SIGNS:
+            return _SIGNS[sign]
+        if (stars := stars_of(text)) is not None:
+            return stars
+        word = text.lower().replace("-", "_").replace(" ", "_")
+        try:
+            return _finite(float(text), column)  # pandas writes "nan" for an empty cell
+        except ValueError:
+            pass
+        if word in _UP or word in _DOWN:
+            return word in _UP
+        if not word or word in _NEUTRAL:
+            return None
+    raise DemonstrationError(
+        f"{value!r:.40} in the column {column!r} is neither up nor down: use true and false, 'up' and "
+        "'down', or a number"
+    )
+
+
+def stars_of(value: Any) -> float | None:
+    """Returns the number of stars in a text such as `★★★★☆`, `4/5` or `4 stars`; `None` for other values."""
+    if not isinstance(value, str):
+        return None
+    text = value.strip().replace("\ufe0f", "")
+    if _STARS.match(text):
+        count = text.count("★") + text.count("⭐")
+        return float(count) if count <= 5 else None
+    found = _OUT_OF.match(text)
+    return float(found[1]) if found and float(found[1]) <= 5 else None
+
+
+def _finite(value: float, column: str) -> float | None:
+    """Returns a number; `None` for one that is not finite."""
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number of more than 308 digits
+        raise DemonstrationError(
+            f"{str(value)[:20]}... in the column {column!r} is too large for a number"
+        ) from None

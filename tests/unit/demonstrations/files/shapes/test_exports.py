@@ -1,0 +1,422 @@
+"""Exports of tools: the opinion of people counts, and the whole conversation before the answer is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files import read_demonstrations
+from icdpo_chains.demonstrations.files.shapes.exports import EXPORTS, unwrapped
+from icdpo_chains.demonstrations.files.shapes.row import Row
+from icdpo_chains.errors import UnknownFormatError
+
+ASK, GOOD, BAD = "Where is my parcel?", "On its way: it left on Monday.", "Dunno."
+SYSTEM, EARLIER = ("system", "Be brief."), (("user", "Hi"), ("assistant", "Hello"))
+
+
+def message(role: str, content: Any) -> dict[str, Any]:
+    return {"role": role, "content": content}
+
+
+def chat(*turns: tuple[str, str]) -> list[dict[str, Any]]:
+    return [message(role, content) for role, content in turns]
+
+
+def completion(text: str) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "message": message("assistant", text)}]}
+
+
+def emoji(up: bool) -> dict[str, Any]:
+    return {"feedback_type": "wandb.reaction.1", "payload": {"emoji": "👍" if up else "👎"}}
+
+
+def assessment(up: bool, kind: str = "HUMAN", name: str = "rating") -> dict[str, Any]:
+    return {"assessment_name": name, "source": {"source_type": kind}, "feedback": {"value": up}}
+
+
+def web_ui(answer: str, up: bool, *, as_list: bool = False) -> dict[str, Any]:
+    turns = chat(*EARLIER, ("user", ASK), ("assistant", answer), ("user", "Thanks!"), ("assistant", "Bye."))
+    messages: Any = [{**turn, "id": str(i)} for i, turn in enumerate(turns)]
+    if not as_list:
+        messages = {
+            m["id"]: {**m, "parentId": str(int(m["id"]) - 1) if m["id"] != "0" else None} for m in messages
+        }
+    return {
+        "type": "rating",
+        "data": {"rating": 1 if up else -1, "model_id": "m", "reason": "accurate", "details": {"rating": 9}},
+        "meta": {"message_id": "3", "arena": False},
+        "snapshot": {"chat": {"title": "t", "chat": {"history": {"messages": messages, "currentId": "5"}}}},
+    }
+
+
+def gradio(answer: str, up: bool) -> dict[str, Any]:
+    turns = chat(*EARLIER, ("user", ASK), ("assistant", answer), ("user", "Thanks!"))
+    flag = "Like" if up else "Dislike"
+    return {"conversation": json.dumps(turns), "index": "3", "value": answer, "flag": flag, "username": ""}
+
+
+def trace(answer: str, up: bool, **inputs: Any) -> dict[str, Any]:
+    return {"inputs": inputs, "outputs": {"answer": answer}, "feedback_stats": {"user": {"avg": float(up)}}}
+
+
+# By name: how a tool writes an answer and its thumb, and the turns before the question.
+THUMBS: dict[str, tuple[Any, tuple[tuple[str, str], ...]]] = {
+    "langsmith, history": (
+        lambda a, up: trace(a, up, question=ASK, chat_history=chat(*EARLIER)),
+        EARLIER,
+    ),
+    "langsmith, context": (lambda a, up: trace(a, up, context="Be brief.", question=ASK), (SYSTEM,)),
+    "langsmith, system": (
+        lambda a, up: trace(a, up, system="Be brief.", messages=chat(("user", ASK))),
+        (SYSTEM,),
+    ),
+    "langsmith, messages before a question": (
+        lambda a, up: trace(a, up, messages=chat(*EARLIER), question=ASK),
+        EARLIER,
+    ),
+    "langsmith, messages with the question": (
+        lambda a, up: trace(a, up, messages=chat(*EARLIER, ("user", ASK)), question=ASK),
+        EARLIER,
+    ),
+    "langfuse, category": (
+        lambda a, up: {
+            "input": ASK,
+            "output": a,
+            "scores": [{"name": "user", "value": 0, "stringValue": "good" if up else "bad"}],
+        },
+        (),
+    ),
+    "langfuse, lists": (
+        lambda a, up: {"input": ASK, "output": a, "scores": json.dumps({"user": [int(up)]})},
+        (),
+    ),
+    "langfuse, arguments": (
+        lambda a, up: {
+            "input": {"args": [], "kwargs": {"question": ASK}},
+            "output": a,
+            "scores": [{"name": "x", "value": int(up)}],
+        },
+        (),
+    ),
+    "several users": (
+        lambda a, up: {
+            "input": ASK,
+            "output": a,
+            "scores": [{"name": "user", "value": v} for v in ((1, 1, 0) if up else (0, 1, 0))],
+        },
+        (),
+    ),
+    "a comment beside the score": (
+        lambda a, up: {"input": ASK, "output": a, "scores": {"user_note": "Well!", "user_score": int(up)}},
+        (),
+    ),
+    "opik": (
+        lambda a, up: {
+            "input": {"question": ASK},
+            "output": {"answer": a},
+            "feedback_scores": [{"name": "user_feedback", "value": float(up)}],
+        },
+        (),
+    ),
+    "mlflow": (
+        lambda a, up: {
+            "request": json.dumps({"messages": chat(SYSTEM, ("user", ASK))}),
+            "response": json.dumps(completion(a)),
+            "assessments": [assessment(not up, "LLM_JUDGE", "safe"), assessment(up)],
+        },
+        (SYSTEM,),
+    ),
+    "weave": (
+        lambda a, up: {
+            "inputs": {"model": "m", "messages": chat(SYSTEM, ("user", ASK))},
+            "output": completion(a),
+            "summary": {"weave": {"feedback": [emoji(up)]}},
+        },
+        (SYSTEM,),
+    ),
+    "helicone": (
+        lambda a, up: {
+            "request_body": {"messages": chat(SYSTEM, ("user", ASK))},
+            "response_body": completion(a),
+            "feedback_rating": up,
+        },
+        (SYSTEM,),
+    ),
+    "phoenix, columns": (
+        lambda a, up: {
+            "attributes.input.value": ASK,
+            "attributes.output.value": a,
+            "annotation_name": "thumbs",
+            "result.label": "thumbs-up" if up else "thumbs-down",
+            "result.score": str(int(up)),
+        },
+        (),
+    ),
+    "phoenix, a judge beside a person": (
+        lambda a, up: {
+            "attributes": {"input": {"value": ASK}, "output": {"value": a}},
+            "annotations": [
+                {"name": "toxic", "annotator_kind": "LLM", "result": {"score": 0.0}},
+                {"name": "quality", "annotator_kind": "HUMAN", "result": {"label": "good" if up else "bad"}},
+            ],
+        },
+        (),
+    ),
+    "open webui": (web_ui, EARLIER),
+    "open webui, list": (lambda a, up: web_ui(a, up, as_list=True), EARLIER),
+    "gradio chat": (gradio, EARLIER),
+    "gradio pairs": (
+        lambda a, up: {
+            "conversation": [["Hi", "Hello"], [ASK, a]],
+            "index": [1, 1],
+            "value": a,
+            "flag": "Like" if up else "Dislike",
+        },
+        EARLIER,
+    ),
+    "gradio": (lambda a, up: {"Prompt": ASK, "Output": a, "flag": "👍" if up else "👎"}, ()),
+    "argilla, rating": (
+        lambda a, up: {
+            "fields": {"prompt": ASK, "response": a},
+            "responses": {"quality": [{"value": 5 if up else 1, "status": "submitted"}]},
+        },
+        (),
+    ),
+    "argilla table, rating": (
+        lambda a, up: {
+            "prompt": ASK,
+            "response": a,
+            "rating.responses": [5 if up else 1, 3],
+            "rating.responses.users": ["1", "2"],
+            "rating.responses.status": ["submitted", "discarded"],
+            "rating.suggestion": None,
+        },
+        (),
+    ),
+    "label studio, rating": (
+        lambda a, up: {
+            "data": {"prompt": ASK, "response": a},
+            "annotations": [{"result": [{"from_name": "r", "value": {"rating": 5 if up else 1}}]}],
+        },
+        (),
+    ),
+    "system beside a conversation": (
+        lambda a, up: {
+            "conversations": chat(("user", ASK), ("assistant", a)),
+            "label": up,
+            "system": "Be brief.",
+        },
+        (SYSTEM,),
+    ),
+    "stars": (lambda a, up: {"question": ASK, "answer": a, "stars": "★★★★★" if up else "★☆☆☆☆"}, ()),
+    "emoji stars": (lambda a, up: {"question": ASK, "answer": a, "rating": "⭐⭐⭐⭐" if up else "⭐"}, ()),
+    "out of five": (lambda a, up: {"question": ASK, "answer": a, "rating": "5/5" if up else "1/5"}, ()),
+    "words of stars": (
+        lambda a, up: {"question": ASK, "answer": a, "rating": "4 stars" if up else "1 star"},
+        (),
+    ),
+    "faces": (
+        lambda a, up: {
+            "question": ASK,
+            "answer": a,
+            "feedback": {"type": "faces", "score": "😀" if up else "🙁"},
+        },
+        (),
+    ),
+    "0 and 100": (lambda a, up: {"prompt": ASK, "response": a, "score": 100 if up else 0}, ()),
+    "helpsteer's marks": (
+        lambda a, up: {
+            "prompt": f"Hi\n<extra_id_1>Assistant\nHello\n<extra_id_1>User\n{ASK}",
+            "response": a,
+            "label": up,
+        },
+        EARLIER,
+    ),
+}
+
+
+def read(path: Path, rows: list[dict[str, Any]]) -> tuple[list[Demonstration], list[Any]]:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    refused: list[Any] = []
+    return list(read_demonstrations(path, on_refused=refused.append)), refused
+
+
+def turns(item: Demonstration) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in item.messages]
+
+
+@pytest.mark.parametrize("name", THUMBS)
+def test_thumbs_of_a_tool_are_a_pair_with_the_turns_before_it(tmp_path: Path, name: str) -> None:
+    row, before = THUMBS[name]
+    found, refused = read(tmp_path / "x.jsonl", [row(GOOD, True), row(BAD, False)])
+    assert refused == []
+    assert [(d.chosen, d.rejected) for d in found] == [(GOOD, BAD)]
+    assert turns(found[0]) == [*before, ("user", ASK)]
+
+
+PAIRS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
+    "argilla table": (
+        {
+            "prompt": ASK,
+            "response_a": BAD,
+            "response_b": GOOD,
+            "preference.responses": ["response_a", "response_b"],
+            "preference.responses.users": ["1", "2"],
+            "preference.responses.status": ["draft", "submitted"],
+        },
+        (),
+    ),
+    "argilla table, ranking": (
+        {
+            "prompt": ASK,
+            "response-1": BAD,
+            "response-2": GOOD,
+            "ranking": [
+                {
+                    "user_id": "1",
+                    "value": [{"rank": 2, "value": "response-1"}, {"rank": 1, "value": "response-2"}],
+                }
+            ],
+        },
+        (),
+    ),
+    "label studio, a topic beside the verdict": (
+        {
+            "data": {"prompt": ASK, "answer1": BAD, "answer2": GOOD},
+            "annotations": [
+                {
+                    "result": [
+                        {"from_name": "topic", "value": {"choices": ["Parcels"]}},
+                        {"from_name": "pw", "value": {"selected": "right"}},
+                    ]
+                }
+            ],
+        },
+        (),
+    ),
+    "amazon nova": (
+        {
+            "system": [{"text": "Be brief."}],
+            "messages": [
+                message("user", [{"text": ASK}]),
+                {
+                    "role": "assistant",
+                    "candidates": [
+                        {"content": [{"text": BAD}], "preferenceLabel": "non-preferred"},
+                        {"content": [{"text": GOOD}], "preferenceLabel": "preferred"},
+                    ],
+                },
+            ],
+        },
+        (SYSTEM,),
+    ),
+    "judgement": ({"question": ASK, "response_A": BAD, "response_B": GOOD, "label": "B>A"}, ()),
+    "judgement, other way": (
+        {"question": ASK, "response_A": BAD, "response_B": GOOD, "label": "[[A<<B]]"},
+        (),
+    ),
+    "a sentence": ({"prompt": ASK, "answer_a": GOOD, "answer_b": BAD, "winner": "A is much better"}, ()),
+    "a question": ({"prompt": ASK, "Response A": GOOD, "Response B": BAD, "Which is better?": "A"}, ()),
+    "shp as text": ({"history": ASK, "human_ref_A": BAD, "human_ref_B": GOOD, "labels": "0"}, ()),
+    "edited": ({"context": chat(("user", ASK)), "original_response": BAD, "edited_response": GOOD}, ()),
+    "developer": (
+        {"prompt": chat(("developer", "Be brief."), ("user", ASK)), "chosen": GOOD, "rejected": BAD},
+        (SYSTEM,),
+    ),
+    "texts in lists": ({"prompt": [ASK], "chosen": [GOOD], "rejected": [BAD]}, ()),
+    "lone marks": (
+        {
+            "prompt": f"\n\nHuman: {ASK}",
+            "chosen": f"\n\nAssistant: {GOOD}",
+            "rejected": f"\n\nAssistant: {BAD}",
+        },
+        (),
+    ),
+    "marks on one line": (
+        {"prompt": f"Human: {ASK} Assistant:", "chosen": f" {GOOD}", "rejected": f" {BAD}"},
+        (),
+    ),
+    "context beside dialogues": (
+        {
+            "context": "Be brief.",
+            "chosen": chat(("user", ASK), ("assistant", GOOD)),
+            "rejected": chat(("user", ASK), ("assistant", BAD)),
+        },
+        (SYSTEM,),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_row_is_the_pair_with_the_turns_before_it(tmp_path: Path, name: str) -> None:
+    row, before = PAIRS[name]
+    found, refused = read(tmp_path / "x.jsonl", [row])
+    assert refused == []
+    assert [(turns(d), d.chosen, d.rejected) for d in found] == [([*before, ("user", ASK)], GOOD, BAD)]
+
+
+UNCLEAR: dict[str, tuple[dict[str, Any], str]] = {
+    "two questions": (
+        {
+            "fields": {"prompt": ASK, "response": GOOD},
+            "responses": {"kind": [{"value": "yes"}], "short": [{"value": "no"}]},
+        },
+        "'kind', 'short'",
+    ),
+    "two controls": (
+        {
+            "data": {"prompt": ASK, "response": GOOD},
+            "annotations": [
+                {
+                    "result": [
+                        {"from_name": "spelling", "value": {"choices": ["good"]}},
+                        {"from_name": "quality", "value": {"rating": 1}},
+                    ]
+                }
+            ],
+        },
+        "'spelling', 'quality'",
+    ),
+    "two scores of users": (
+        {"input": ASK, "output": GOOD, "scores": {"user_kind": 1, "user_short": 0}},
+        "'user_kind', 'user_short'",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_one_of_several_opinions_is_not_picked(tmp_path: Path, name: str) -> None:
+    row, names = UNCLEAR[name]
+    with pytest.raises(UnknownFormatError, match=names):
+        read(tmp_path / "x.jsonl", [row])
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"prompt": ASK, "response": GOOD, "label": True, "thumbs": "down"}, "contradict each other"),
+        ({"prompt": ASK, "response": GOOD, "flag": "true"}, "does not say whether"),
+        ({"prompt": ASK, "response": GOOD, "rating": "4/7"}, "neither up nor down"),
+        ({"prompt": f"<|start|>user<|message|>{ASK}", "chosen": GOOD}, "unknown chat format"),
+        ({"prompt": ASK, "chosen": f"<|channel|>final<|message|>{GOOD}"}, "unknown chat format"),
+        ({**web_ui(GOOD, True), "meta": {"message_id": "9"}}, "lacks the rated message '9'"),
+        ({**gradio(GOOD, True), "index": 9}, "no message at the position"),
+        ({**gradio(GOOD, True), "index": 1}, "is not the one at the position"),
+        ({"prompt": ASK, "answer_a": GOOD, "answer_b": BAD, "winner": "A is worse"}, "names neither"),
+    ],
+)
+def test_what_is_not_understood_costs_the_row(tmp_path: Path, row: dict[str, Any], reason: str) -> None:
+    found, refused = read(tmp_path / "x.jsonl", [row])
+    assert found == []
+    assert [reason in one.reason for one in refused] == [True]
+
+
+def test_each_tool_is_reached_by_a_row() -> None:
+    rows = [row(GOOD, True) for row, _ in THUMBS.values()] + [row for row, _ in PAIRS.values()]
+    rows += [{"row_idx": 0, "row": {}}, {"info": {"post": ASK}, "summaries": []}]
+    reached = {unwrapped(Row(row))[0] for row in rows}
+    assert [export.name for export in EXPORTS if export.name not in reached] == []
