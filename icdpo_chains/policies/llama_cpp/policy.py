@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from icdpo_chains.errors import PolicyError
-from icdpo_chains.foundation.concurrency import Owner, check_cancelled
+from icdpo_chains.foundation.concurrency import LOADING, Owner, check_cancelled
 from icdpo_chains.foundation.garbage_collection import paused_garbage_collection
 from icdpo_chains.foundation.process_local import ProcessLocal
-from icdpo_chains.foundation.validation import check_count
+from icdpo_chains.foundation.validation import check_count, check_method
 from icdpo_chains.policies.micro_batches import MicroBatches
 from icdpo_chains.policies.policy import check_fits
 from icdpo_chains.policies.sampling import (
@@ -83,13 +84,14 @@ class LlamaCppPolicy(ProcessLocal):
 
         options = CellsOptions(
             n_batch=check_count(n_batch, "n_batch", 65_536),
-            n_threads=check_count(n_threads or torch.get_num_threads(), "n_threads", 1024),
+            n_threads=check_count(
+                torch.get_num_threads() if n_threads is None else n_threads, "n_threads", 1024
+            ),
             flash_attn=flash_attn,
             type_k=type_k,
             type_v=type_v,
         )
-        if prefix_cache < 0 or prefix_cache > MAX_SEQUENCES // 4:
-            raise ValueError(f"prefix_cache is {prefix_cache}, and must be from 0 to {MAX_SEQUENCES // 4}")
+        check_count(prefix_cache, "prefix_cache", MAX_SEQUENCES // 4, 0)
         longest = min(model.n_ctx_train, _DEFAULT_CONTEXT)
         self.model = model
         self.tokenizer = tokenizer
@@ -149,42 +151,54 @@ class LlamaCppPolicy(ProcessLocal):
             TokenizerMismatch: its tokenizer can't be rebuilt exactly.
             WeightsError: a packaged model can't be fetched.
         """
-        from icdpo_chains.packaged_models.catalog import PACKAGED_MODELS, default_model, is_cached, resolve
+        from icdpo_chains.packaged_models import catalog
         from icdpo_chains.packaged_models.gguf_cache import cached_tokenizer
         from icdpo_chains.policies.llama_cpp.files import find_gguf
         from icdpo_chains.policies.llama_cpp.model import GGUFModel, llama_cpp_library
         from icdpo_chains.policies.llama_cpp.tokenizer import load_tokenizer
 
         llama_cpp_library()  # before anything is downloaded
-        name = str(name_or_path or default_model())
-
-        packaged = tokenizer is None and name.lower() in PACKAGED_MODELS
-        if packaged and not is_cached(name):
-            resolve(name)  # converts by transformers, which two threads must not import at the same time
+        check_count(n_gpu_layers, "n_gpu_layers", 1_000_000, -1)
+        if repack not in (None, True, False):
+            raise TypeError(f"repack must be True, False or None, not {repack!r}")
+        given = not (tokenizer is None or isinstance(tokenizer, (str, os.PathLike)))
+        if given:
+            check_method(
+                tokenizer, "tokenizer", "apply_chat_template", "a Hugging Face tokenizer, or its name"
+            )
+        name = str(name_or_path or catalog.default_model())
+        packaged = name.lower() in catalog.PACKAGED_MODELS
 
         def find_tokenizer() -> Any:
             if tokenizer is not None:
                 return tokenizer
-            return resolve(name) if packaged else cached_tokenizer(finding.result())
+            return catalog.resolve(name) if packaged else cached_tokenizer(file or find_file())
 
-        # The hashes of the cached files are compared, and the model is loaded, during the import of torch and
-        # transformers, which takes two to three seconds.
-        with paused_garbage_collection(), ThreadPoolExecutor(2) as aside:
-            finding = aside.submit(find_gguf, name, gguf_file, revision=revision, token=token)
-            loading = aside.submit(lambda: GGUFModel(finding.result(), n_gpu_layers, repack))
-            checking = aside.submit(find_tokenizer)
-            try:
-                import torch  # noqa: F401
-                from transformers import PreTrainedTokenizerFast  # noqa: F401
+        def find_file() -> Path:
+            return find_gguf(name, gguf_file, revision=revision, token=token)
 
-                import icdpo_chains.policies.llama_cpp.engine  # noqa: F401
+        with LOADING, paused_garbage_collection():
+            # Downloads and conversions come first, in this thread: Ctrl-C ends them, and two threads must not
+            # import transformers or huggingface_hub at the same time.
+            file = None if packaged and catalog.is_cached(name, gguf=True) else find_file()
+            if packaged and tokenizer is None and not catalog.is_cached(name):
+                catalog.resolve(name)
+            # The hashes of the cached files are compared, and the model is loaded, during the import of torch
+            # and transformers, which takes two to three seconds.
+            with ThreadPoolExecutor(2) as aside:
+                loading = aside.submit(lambda: GGUFModel(file or find_file(), n_gpu_layers, repack))
+                checking = aside.submit(find_tokenizer)
+                try:
+                    import torch  # noqa: F401
+                    from transformers import PreTrainedTokenizerFast  # noqa: F401
 
-                found = checking.result()
-                given = not (found is None or isinstance(found, (str, Path)))
-                own = found if given else load_tokenizer(found, finding.result())
-            except BaseException:
-                loading.result().close()  # the fault of a broken file comes before that of its tokenizer
-                raise
+                    import icdpo_chains.policies.llama_cpp.engine  # noqa: F401
+
+                    found = checking.result()
+                    own = found if given else load_tokenizer(found, file or find_file())
+                except Exception:
+                    loading.result().close()  # the fault of a broken file comes before that of its tokenizer
+                    raise
             model = loading.result()
         try:
             if not given and own.chat_template is None:
@@ -250,7 +264,9 @@ class LlamaCppPolicy(ProcessLocal):
             return self._engine.logprobs(context, continuations)
 
     def close(self) -> None:
-        """Frees the model's memory; the policy can't be used afterwards."""
+        """Frees the model's memory; the policy can't be used afterwards. Does nothing in a forked process."""
+        if self._owner.is_elsewhere:
+            return
         with self._lock:
             self._engine.close()
             self.model.close()

@@ -76,6 +76,9 @@ class Prompts:
         for prompt in used:
             if self._most_kept:
                 self._cells.cut(prompt.sequence, len(prompt.ids))
+            for sequence in [other for other, ids in self._kept.items() if prompt.ids[: len(ids)] == ids]:
+                del self._kept[sequence]  # the longer context serves in its place
+                self.give(sequence)
             self._kept[prompt.sequence] = prompt.ids
         self._forget_down_to(self._most_kept)
 
@@ -102,8 +105,10 @@ class Prompts:
             self._forget_down_to(len(self._kept) - 1)
         kept = self._most_kept * max(map(len, contexts))  # room for the contexts to keep
         if own > self._cells.cells or max(rows, len(contexts)) > self._cells.sequences:
-            self._cells.reserve(own + min(kept, own), max(rows, len(contexts)))
-            self.forget()
+            try:
+                self._cells.reserve(own + min(kept, own), max(rows, len(contexts)))
+            finally:
+                self.forget()  # the sequences are gone, also after an error
 
     def _forget_down_to(self, count: int) -> None:
         while len(self._kept) > count:

@@ -24,8 +24,8 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pull(models: Path, name: str, digest: str = f"sha256:{DIGEST}") -> Path:
-    manifest = models / "manifests" / "a.registry" / name
+def pull(models: Path, name: str, digest: str = f"sha256:{DIGEST}", host: str = "registry.ollama.ai") -> Path:
+    manifest = models / "manifests" / host / name
     manifest.parent.mkdir(parents=True)
     layers = [
         {"mediaType": "application/vnd.ollama.image.template", "digest": f"sha256:{'b' * 64}"},
@@ -38,6 +38,33 @@ def pull(models: Path, name: str, digest: str = f"sha256:{DIGEST}") -> Path:
 @pytest.mark.parametrize("name", ["qwen2.5:7b", "library/qwen2.5:7b", "phi3", "phi3:latest", "somebody/own"])
 def test_a_name_finds_its_file(models: Path, name: str):
     assert ollama_gguf(name) == models / "blobs" / f"sha256-{DIGEST}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["hf.co/somebody/own-GGUF:Q4_K_M", "registry.ollama.ai/library/phi3", "registry.ollama.ai/somebody/own"],
+)
+def test_a_name_with_its_host(models: Path, name: str):
+    pull(models, "somebody/own-GGUF/Q4_K_M", host="hf.co")
+    assert ollama_gguf(name) == models / "blobs" / f"sha256-{DIGEST}"
+
+
+def test_two_hosts_have_a_model_of_one_name(models: Path):
+    pull(models, "somebody/own/latest", f"sha256:{'c' * 64}", host="hf.co")
+    assert ollama_gguf("somebody/own").name == f"sha256-{DIGEST}"
+    with pytest.raises(PolicyError, match=r"weights of hf\.co/somebody/own are missing"):
+        ollama_gguf("hf.co/somebody/own")
+
+
+def test_an_adapter_is_not_left_out_silently(models: Path):
+    manifest = pull(models, "somebody/tuned/latest")
+    content = json.loads(manifest.read_text())
+    content["layers"].append(
+        {"mediaType": "application/vnd.ollama.image.adapter", "digest": f"sha256:{'d' * 64}"}
+    )
+    manifest.write_text(json.dumps(content))
+    with pytest.raises(PolicyError, match=r"somebody/tuned .* has a LoRA adapter.*merge"):
+        ollama_gguf("somebody/tuned")
 
 
 @pytest.mark.parametrize("name", ["qwen2.5", "llama3", "", "../../etc/passwd", "own"])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from icdpo_chains.errors import PolicyMemoryError
 from icdpo_chains.policies.llama_cpp.branches import LlamaBranches
 from icdpo_chains.policies.llama_cpp.prompts import Prompts
 
@@ -123,3 +124,33 @@ def test_a_longer_context_makes_the_cells_anew(cells: FakeCells):
     read(prompts, CONTEXT * 20)
     assert cells.made == 2
     assert cells.cells >= 2000
+
+
+def test_a_longer_context_takes_the_place_of_its_beginning(cells: FakeCells):
+    prompts = Prompts(cells, True, 2)  # type: ignore[arg-type]
+    read(prompts, [9] * 100, rows=20)  # makes more cells than all contexts take
+    other = [7, *CONTEXT]
+    read(prompts, other)
+    for length in (50, 80, 80, 100, 100):
+        read(prompts, CONTEXT[:length])
+    before = cells.read_tokens
+    read(prompts, other)
+    assert cells.read_tokens == before + 1
+
+
+def test_memory_that_could_not_be_made_is_not_used(cells: FakeCells, monkeypatch: pytest.MonkeyPatch):
+    prompts = Prompts(cells, True, 2)  # type: ignore[arg-type]
+    read(prompts, CONTEXT)
+
+    def fail(count: int, sequences: int) -> bool:
+        cells.cells = cells.sequences = 0
+        cells.held = {}
+        raise PolicyMemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cells, "reserve", fail)
+        with pytest.raises(PolicyMemoryError):
+            read(prompts, CONTEXT * 20)
+    before = cells.read_tokens
+    read(prompts, CONTEXT)
+    assert cells.read_tokens == before + 100
