@@ -196,11 +196,25 @@ def _renamed(row: Any, columns: Mapping[str, str]) -> Any:
     return {**renamed, "metadata": {**others, **(given if isinstance(given, Mapping) else {})}}
 
 
+def _by_name(items: list[Any]) -> dict[str, Any]:
+    """Items of a list by their position and by their name."""
+    named = {
+        str(item[key]): item
+        for item in items
+        if isinstance(item, Mapping)
+        for key in ("assessment_name", "key", "name")
+        if item.get(key)
+    }
+    return {**{str(i): item for i, item in enumerate(items)}, **named}
+
+
 def _value(row: Mapping[str, Any], column: str) -> Any:
     if column in row:
         return row[column]
     value: Any = row
     for part in column.split("."):
+        if isinstance(value, list):
+            value = _by_name(value)
         if not isinstance(value, Mapping) or part not in value:
             raise UnknownFormatError(
                 f"there is no column {column!r}: the row has {', '.join(map(repr, list(row)[:20]))}"

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 import html
+import io
 import json
 import re
+import tokenize
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
@@ -52,13 +54,15 @@ _CONTROL_END = re.compile(
     r"(?:<\|(?:im_end|eot_id|endoftext|end_of_text)\|>|<end_of_turn>|<｜end▁of▁sentence｜>)\s*\Z"
 )
 _BEGIN = re.compile(
-    r"\A\s*(?:<\|begin_of_text\|>|<s>|<bos>|<\|endoftext\|>|<｜begin▁of▁sentence｜>|<BOS_TOKEN>)?\s*"
+    r"\A\s*(?:<\|begin_of_text\|>|<s>|<bos>|<\|endoftext\|>|<｜begin▁of▁sentence｜>|<BOS_TOKEN>|\[gMASK\]<sop>)?\s*"
 )
 _SYSTEM = re.compile(r"\A\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
+_SYSTEM_PROMPT = re.compile(r"\A\[SYSTEM_PROMPT\](.*?)\[/SYSTEM_PROMPT\]\s*\[INST\]", re.DOTALL)
 _CONTROL = re.compile(
     r"\s*(<[|｜][^\s<>|｜]{0,40}[|｜]>\s{0,9}(?:system|developer|user|human|assistant|model|bot)\b"
     r"|<[|｜][^\s<>|｜]{0,40}(?:system|user|human|assistant)[^\s<>|｜]{0,40}[|｜]>|<\|channel\|>)"
 )
+_ADJACENT = re.compile(r"""['"\d.]\s+['"\d]""")
 _LONGEST, _DEEPEST = 1 << 20, 50
 
 
@@ -80,8 +84,11 @@ _STYLES = (
     _Style(re.compile(r"(?:\A|\n\n?)(User|Assistant|System):"), alone=False),
     _Style(re.compile(r"(?:\A|\s)(USER|ASSISTANT|SYSTEM):"), alone=False),
     _Style(re.compile(r"(?:\A|\s)(Human|User|Assistant|System):"), alone=False),
+    _Style(re.compile(r"(?:\A|\s)### ?(Human|User|Assistant|System):"), alone=False),
+    _Style(re.compile(r"(?:\A|\n)<(human|bot)>:")),
+    _Style(re.compile(r"(?:\A|<\|end_of_turn\|>)GPT4 Correct (User|Assistant):")),
     _Style(re.compile(r"<extra_id_[01]>(System|User|Assistant)\n?")),  # HelpSteer
-    _Style(re.compile(r"<\|im_start\|>(system|user|assistant|tool)\n?")),
+    _Style(re.compile(r"<\|im_start\|>(system|user|assistant|tool)(?:\n|<\|im_sep\|>)?")),
     _Style(re.compile(r"<\|start_header_id\|>(system|user|assistant|tool)<\|end_header_id\|>")),
     _Style(re.compile(r"<\|header_start\|>(system|user|assistant|tool)<\|header_end\|>")),
     _Style(re.compile(r"<\|start_of_role\|>(system|user|assistant|tool)<\|end_of_role\|>")),
@@ -108,12 +115,14 @@ def dialogue_of(text: str) -> tuple[Message, ...] | None:
     body = _PREFACE.sub("", _BEGIN.sub("", text, count=1), count=1)
     if "<extra_id_1>" in body and not body.startswith("<extra_id_"):
         body = f"<extra_id_1>User\n{body}"  # HelpSteer leaves out the first mark
+    body = _SYSTEM_PROMPT.sub(r"[INST]<<SYS>>\1<</SYS>>", body, count=1)
     for style in _STYLES:
         if not style.mark.match(body):
             continue
         _, *parts = style.mark.split(body)
         roles = [_ROLES[role.lower()] for role in parts[::2]]
-        if not style.alone and "assistant" not in roles and not text.startswith("\n\nHuman:"):
+        marked = "assistant" in roles or {"system", "user"} <= {*roles} or text.startswith("\n\nHuman:")
+        if not style.alone and not marked:
             continue
         turns: list[Message] = []
         for role, turn in zip(roles, parts[1::2], strict=True):
@@ -171,12 +180,30 @@ def value_of(text: str) -> Any:
         pass
     if len(body) > _LONGEST or not _shallow(body):
         return None
-    for source in (body, re.sub(r"\}\s*\n\s*\{", "}, {", body)):
+    for source in (_separated(body), re.sub(r"\}\s*\n\s*\{", "}, {", body)):
         try:
             return ast.literal_eval(source)
         except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             continue
     return None
+
+
+def _separated(text: str) -> str:
+    """Puts commas between texts and between numbers, which NumPy prints without them."""
+    if not _ADJACENT.search(text):
+        return text
+    parts: list[str] = []
+    before = None
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type in (tokenize.NL, tokenize.NEWLINE, tokenize.ENDMARKER):
+                continue
+            single = token.type in (tokenize.STRING, tokenize.NUMBER)
+            parts.append(f", {token.string}" if single and before == token.type else token.string)
+            before = token.type if single else None
+    except (tokenize.TokenError, SyntaxError):
+        return text
+    return " ".join(parts)
 
 
 def unescaped(text: str) -> str:

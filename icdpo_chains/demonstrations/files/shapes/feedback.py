@@ -16,6 +16,10 @@ __all__ = ["opinion_of", "together"]
 _OF_USERS = ("user", "human", "feedback", "thumb")
 _PEOPLE = ("HUMAN", "ANNOTATION")
 _MACHINES = ("LLM", "CODE", "EVAL", "LLM_JUDGE", "AI_JUDGE")
+_MEASURES = (
+    *("latency", "duration", "cost", "token", "length", "perplexity", "error"),
+    *("toxic", "hallucinat", "bias", "harm"),  # the higher, the worse
+)
 _VALUES = ("stringValue", "string_value", "score", "avg", "value", "emoji", "label", "rating", "thumb")
 """Langfuse writes `value: 0` beside the `stringValue` of a category."""
 
@@ -39,7 +43,15 @@ def opinion_of(feedback: Any) -> Any:
     """
     if isinstance(feedback, str):
         feedback = value_of(feedback) or feedback
-    scores = _scores(feedback)
+    given = _scores(feedback)
+    scores = [score for score in given if not any(word in score.name.lower() for word in _MEASURES)]
+    scores = [score for score in scores if score.human is not False] or ([] if given else scores)
+    if given and not scores:
+        names = ", ".join(repr(name) for name in dict.fromkeys(score.name for score in given[:5]))
+        raise UnknownFormatError(
+            f"the feedback has measurements of programs alone, {names}: name the columns if one is an "
+            "opinion, such as --columns prompt=...,completion=...,rating=scores.NAME"
+        )
     people = [score for score in scores if score.human]
     people = people or [s for s in scores if s.human is None and _names_users(s.name)]
     pool = people or scores
@@ -49,7 +61,7 @@ def opinion_of(feedback: Any) -> Any:
         names = ", ".join(repr(name) for name in dict.fromkeys(score.name for score in pool[:5]))
         raise UnknownFormatError(
             f"the feedback has several names, {names}, and none is a user's, or several are: name the "
-            "columns, such as --columns prompt=...,completion=...,rating=scores.N"
+            "columns, such as --columns prompt=...,completion=...,rating=scores.NAME"
         )
     return together([score.value for score in pool])
 

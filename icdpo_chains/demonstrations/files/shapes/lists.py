@@ -74,7 +74,7 @@ class AnswerList:
         name = self._list(row) or ""
         items = row.take(name)
         prompt, marked = prompt_of(row)
-        worth = _worth(row, items)
+        worth = _worth(row, name, items)
         texts = [_item_text(item) for item in items]
         if _are_html(prompt, texts):  # Stack Exchange
             prompt = text_of_html(prompt) if isinstance(prompt, str) else prompt
@@ -123,7 +123,7 @@ class AnswerList:
         return None
 
 
-def _worth(row: Row, items: list[Any]) -> list[float] | None:
+def _worth(row: Row, column: str, items: list[Any]) -> list[float] | None:
     """Returns the worth of each answer (higher is better) from ranks or scores; `None` without them."""
     beside: tuple[tuple[tuple[str, ...], float], ...] = ((_PARALLEL_LOW, -1.0), (_PARALLEL_HIGH, 1.0))
     inside: tuple[tuple[tuple[str, ...], float], ...] = ((_LOW, -1.0), (_HIGH, 1.0))
@@ -137,6 +137,8 @@ def _worth(row: Row, items: list[Any]) -> list[float] | None:
         return [mean for mean in means if mean is not None]
     for names, sign in beside:
         for name in names:
+            if (column, name) == ("completions", "labels"):
+                continue  # the steps of one answer (TRL's stepwise supervision)
             values = row.peek(name)
             if isinstance(values, list) and len(values) == len(items) and all(map(_is_number, values)):
                 row.take(name)

@@ -36,7 +36,20 @@ _SIGNS: Mapping[str, bool | None] = {
 _STARS = re.compile(r"([★⭐])+[☆ ]*\Z")
 _OUT_OF = re.compile(r"(\d(?:\.\d+)?) ?(?:/ ?5|(?:out )?of 5|stars?|(?:/|out of) 5 stars)\Z", re.IGNORECASE)
 """A rating of five stars as text; a rating of another scale stays unknown."""
-_INNER = ("score", "value", "rating", "label", "thumb", "thumbs", "vote", "type", "avg")
+_INNER = (
+    "score",
+    "value",
+    "rating",
+    "label",
+    "thumb",
+    "thumbs",
+    "vote",
+    "thumbs_up",
+    "liked",
+    "emoji",
+    "avg",
+    "type",
+)
 
 
 def thumb_of(value: Any, column: str) -> bool | float | None:
@@ -46,9 +59,14 @@ def thumb_of(value: Any, column: str) -> bool | float | None:
         DemonstrationError: the value is none of them.
     """
     if isinstance(value, list):
-        value = next((item for item in value if item is not None), None)
+        return _common([item for item in value if item is not None], column)
     if isinstance(value, Mapping):
         inner = next((value[name] for name in _INNER if value.get(name) is not None), None)
+        if inner is None and any(isinstance(item, (bool, int, float)) for item in value.values()):
+            raise DemonstrationError(
+                f"the object in the column {column!r} has no known name of an opinion: it has "
+                + ", ".join(map(repr, value))
+            )
         return None if inner is None else thumb_of(inner, column)
     if value is None or isinstance(value, bool):
         return value
@@ -74,6 +92,14 @@ def thumb_of(value: Any, column: str) -> bool | float | None:
         f"{value!r:.40} in the column {column!r} is neither up nor down: use true and false, 'up' and "
         "'down', or a number"
     )
+
+
+def _common(values: list[Any], column: str) -> bool | float | None:
+    """The opinion of a list in which nobody contradicts."""
+    thumbs = [thumb for value in values if (thumb := thumb_of(value, column)) is not None]
+    if len(set(thumbs)) > 1:
+        raise DemonstrationError(f"the opinions in the column {column!r} contradict each other")
+    return next(iter(thumbs), None)
 
 
 def stars_of(value: Any) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
+from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
 from icdpo_chains.demonstrations.files.shapes.outcome import Outcome
 from icdpo_chains.demonstrations.files.shapes.pointers import ANSWER_WORDS, pointed_at
 from icdpo_chains.demonstrations.files.shapes.prompts import (
@@ -94,6 +95,11 @@ class Pair:
         """
         names = {"chosen": row.first(*self.chosen), "rejected": row.first(*self.rejected)}
         values = {side: None if name is None else row.take(name) for side, name in names.items()}
+        if names["rejected"] in _MANY and isinstance(values["rejected"], str):
+            raise DemonstrationError(
+                f"the column {names['rejected']!r} has a text in place of a list: give one answer "
+                "in 'rejected'"
+            )
         values = pointed_at(row, values)
         if self.prompt == "inside":
             _check_dialogues(values)
@@ -101,7 +107,7 @@ class Pair:
         if self.prompt == "answered" and prompt is not None:
             prompt, values["chosen"] = _split(prompt)
         elif isinstance(prompt, tuple) and prompt[-1].role == "assistant":
-            prompt = _without_answer(prompt, values["chosen"])
+            prompt = _without_answer(prompt, values)
         values = _without_prompt(prompt, values)
         chosen = _alternatives(values["chosen"])
         rejected = [value for value in _alternatives(values["rejected"]) if not _blank(value)]
@@ -133,7 +139,10 @@ def _names(stems: tuple[str, ...]) -> tuple[str, ...]:
     return (*stems, *words, *(f"{word}_{stem}" for stem in stems for word in ANSWER_WORDS[:-2]))
 
 
-_CHOSEN, _REJECTED = _names(("chosen",)), _names(("rejected",))
+_MANY = ("incorrect_answers", "rejected_responses", "rejected_answers", "rejected_completions")
+"""Lists of answers; a text in them may join several."""
+
+_CHOSEN, _REJECTED = _names(("chosen",)), (*_names(("rejected",)), *_MANY[1:])
 
 # Words of several shapes: a file may write "accepted" beside "rejected".
 _ANY_CHOSEN = _names(
@@ -142,12 +151,11 @@ _ANY_CHOSEN = _names(
         *("positive", "pos", "accepted", "liked", "correct", "safe"),
     )
 )
-_ANY_REJECTED = _names(
-    (
-        *("rejected", "dispreferred", "non_preferred", "unpreferred", "loser", "losing", "worse", "worst"),
-        *("bad", "negative", "neg", "disliked", "incorrect", "unsafe", "incorrect_answers"),
-    )
+_BAD_WORDS = (
+    *("rejected", "dispreferred", "non_preferred", "unpreferred", "loser", "losing", "worse", "worst"),
+    *("bad", "negative", "neg", "disliked", "incorrect", "unsafe", "best_incorrect"),
 )
+_ANY_REJECTED = (*_names(_BAD_WORDS), *_MANY)
 
 PAIRS = (
     Pair(
@@ -240,6 +248,7 @@ def _is_dialogue(value: Any) -> bool:
 
 def _ends_with_answer(row: Row) -> bool:
     messages = row.peek(row.first(*TURNS) or "")
+    messages = value_of(messages) if isinstance(messages, str) else messages
     last = messages[-1] if isinstance(messages, list) and messages else None
     role = (last.get("role") or last.get("from")) if isinstance(last, Mapping) else None
     return role in ("assistant", "gpt", "model")
@@ -265,10 +274,11 @@ def _without_prompt(prompt: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     return {side: text[len(prompt) :].strip() for side, text in values.items()}
 
 
-def _without_answer(prompt: Turns, chosen: Any) -> Turns:
-    """Returns messages without a last message that repeats the chosen answer."""
-    repeated = chosen is not None and answer_from(chosen, "chosen")[1].strip() == prompt[-1].content.strip()
-    return prompt[:-1] if repeated else prompt
+def _without_answer(prompt: Turns, values: Mapping[str, Any]) -> Turns:
+    """Returns messages without a last message that repeats one of the answers."""
+    last = prompt[-1].content.strip()
+    given = [value for side in values.values() for value in _alternatives(side)]
+    return prompt[:-1] if any(answer_from(v, "last")[1].strip() == last for v in given) else prompt
 
 
 def _check_dialogues(values: Mapping[str, Any]) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from icdpo_chains.demonstrations.files.shapes.row import Row
 from icdpo_chains.demonstrations.files.shapes.values import Prompt, is_message_list, prompt_from
+from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message, Role, as_conversation
 
 __all__ = ["AROUND", "PROMPT", "TURNS", "context_of", "has_prompt", "prompt_of", "with_system"]
 
 PROMPT = (
     *("prompt", "question", "query", "instruction", "user_prompt", "user_message", "user_input"),
-    *("user_query", "input", "inputs", "request", "user", "prompt_text", "input_text", "full_prompt"),
-    *("human", "human_message", "task", "problem"),
+    *("user_query", "input", "inputs", "request", "prompt_text", "input_text", "full_prompt", "message"),
+    *("human_message", "problem", "user", "human", "task"),
 )
 TURNS = (
     *("messages", "conversations", "conversation", "dialogue", "dialog", "prompt_messages", "turns"),
@@ -31,6 +33,7 @@ _CONTEXT = (
 _LAST = ("context", *_HISTORY, "post")
 """Next to another column, the context or the history of the question; alone, the question."""
 _TEXTS = ("text", "content", "page_content", "body", "passage", "value")
+_PLACE = re.compile(r"\{\{?\s?([A-Za-z_]\w{0,40})\s?\}")
 _TURN: tuple[Role, Role] = ("user", "assistant")
 _EXCHANGES: Mapping[frozenset[str], tuple[str, str]] = {
     frozenset(keys): keys
@@ -46,7 +49,7 @@ _EXCHANGES: Mapping[frozenset[str], tuple[str, str]] = {
 """A question and its answer in one object of a history."""
 _SYSTEM = (
     *("system", "system_prompt", "system_message", "system_text", "system_instruction"),
-    *("system_instructions", "sys", "sys_prompt"),
+    *("system_instructions", "instructions", "sys", "sys_prompt"),
 )
 
 AROUND = (*_HISTORY, *_CONTEXT, *_SYSTEM)
@@ -72,6 +75,11 @@ def prompt_of(row: Row) -> tuple[Prompt | None, bool]:
     if name is None:
         return None, False
     prompt, marked = prompt_from(row.take(name), name)
+    if isinstance(prompt, str):
+        _check(prompt, name, row)
+    if name in ("question", "query") and isinstance(prompt, str):
+        asked = row.take_text("instruction")
+        prompt = f"{asked}\n\n{prompt}" if asked and asked not in prompt else prompt
     if name == "instruction" and isinstance(prompt, str):
         more = row.take_text("input")
         prompt = f"{prompt}\n\n{more}" if more else prompt
@@ -89,6 +97,21 @@ def prompt_of(row: Row) -> tuple[Prompt | None, bool]:
     if before:
         prompt = (*before, *as_conversation(prompt))
     return with_system(prompt, row, context), marked
+
+
+def _check(prompt: str, name: str, row: Row) -> None:
+    """Refuses a name in place of a question, and a template whose values are in other columns."""
+    if name in ("user", "human", "task") and prompt.isascii() and not any(map(str.isspace, prompt)):
+        raise DemonstrationError(
+            f"{prompt!r:.40} in the column {name!r} looks like a name, not like a question: name the "
+            "column of the question by --columns prompt=..."
+        )
+    blank = next((found[1] for found in _PLACE.finditer(prompt) if row.has(found[1].lower())), None)
+    if blank is not None:
+        raise DemonstrationError(
+            f"the column {name!r} has a template with the place {blank!r}, which is a column: give the "
+            "filled prompt"
+        )
 
 
 def with_system(prompt: Prompt, row: Row, context: str | None = None) -> Prompt:

@@ -54,7 +54,17 @@ _NESTED = frozenset(
             "pw",
             "history",
         ),
-        *("info", "context", "choose_best", "contexts", "documents", "passages", "system", "chat_history"),
+        *(
+            "info",
+            "context",
+            "incorrect_answers",
+            "choose_best",
+            "contexts",
+            "documents",
+            "passages",
+            "system",
+            "chat_history",
+        ),
         *("conversation_history", "message_history", "previous_turns", "previous_messages"),
     )
 )

@@ -23,7 +23,17 @@ _ANSWER = (
 )
 _LABEL = (
     *("label", "thumbs", "thumb", "feedback", "user_feedback", "vote", "reaction", "liked", "kto_tag"),
-    *("is_liked", "human_label", "user_label", "thumb_rating", "user_response", "flag", "like_dislike"),
+    *(
+        "is_liked",
+        "human_label",
+        "user_label",
+        "thumb_rating",
+        "user_response",
+        "flag",
+        "like_dislike",
+        "is_chosen",
+        "is_preferred",
+    ),
     *("is_good", "good", "helpful", "is_helpful", "is_positive", "sentiment", "upvoted", "accepted"),
     *("is_correct", "desirable", "is_desirable", "thumbs_up", "thumb_up", "verdict", "annotation"),
 )
@@ -80,6 +90,11 @@ class Thumbs:
             prompt, marked = prompt_of(row)
             name = row.first(*_ANSWER) or ""
             before, answer = answer_from(row.take(name), name, marked=marked)
+            if name == "result" and answer.isascii() and answer.isalpha():
+                raise DemonstrationError(
+                    f"{answer!r:.40} in the column 'result' looks like a status, not like an answer: name "
+                    "the column of the answer by --columns completion=..."
+                )
             whole = joined(prompt, {"answer": before})
         return [Vote(whole, answer, value, column, row.metadata(answer))]
 
@@ -88,7 +103,7 @@ class Thumbs:
             if up in self.label and row.has(up) and row.has(down):
                 ups, downs = (_amount(row.take(name), name) for name in (up, down))
                 return (None if ups == downs else ups > downs), up
-        column = row.first(*self.label)
+        column = self._column(row)
         if column is None:
             return None, ""
         value = thumb_of(row.take(column), column)
@@ -115,12 +130,9 @@ class Thumbs:
         if self.label is not _LABEL or value not in (True, False):
             return
         for other in self.label:
-            if other == column or row.peek(other) is None:
+            if other in (column, "sentiment") or row.peek(other) is None:  # sentiment may be the question's
                 continue
-            try:
-                stated = thumb_of(row.peek(other), other)
-            except DemonstrationError:
-                continue
+            stated = thumb_of(row.peek(other), other) if _states(row.peek(other), other) else None
             if stated in (True, False) and bool(stated) != bool(value):
                 raise DemonstrationError(
                     f"the columns {column!r} and {other!r} contradict each other: name the one that "
@@ -128,15 +140,23 @@ class Thumbs:
                 )
 
     def _states(self, row: Row) -> bool:
-        """Whether the label is a thumb."""
-        column = row.first(*self.label)
-        try:
-            return column is not None and thumb_of(row.peek(column), column) is not None
-        except DemonstrationError:
-            return False
+        """Whether a label is a thumb."""
+        return any(_states(row.peek(name), name) for name in self.label)
+
+    def _column(self, row: Row) -> str | None:
+        """The first label that is a thumb; a topic may stand in another one."""
+        stated = next((name for name in self.label if _states(row.peek(name), name)), None)
+        return stated or row.first(*self.label)
 
     def _label(self, row: Row, has: Any) -> bool:
         return bool(has(*self.label))
+
+
+def _states(value: Any, column: str) -> bool:
+    try:
+        return thumb_of(value, column) is not None
+    except DemonstrationError:
+        return False
 
 
 def _amount(value: Any, column: str) -> float:

@@ -228,6 +228,26 @@ THUMBS: dict[str, tuple[Any, tuple[tuple[str, str], ...]]] = {
         (),
     ),
     "0 and 100": (lambda a, up: {"prompt": ASK, "response": a, "score": 100 if up else 0}, ()),
+    "a topic as the label": (
+        lambda a, up: {"prompt": ASK, "response": a, "label": "parcels", "thumbs": "up" if up else "down"},
+        (),
+    ),
+    "the question's sentiment": (
+        lambda a, up: {"prompt": ASK, "response": a, "sentiment": "negative", "liked": up},
+        (),
+    ),
+    "an object of a boolean": (
+        lambda a, up: {"user": "u-17", "message": ASK, "response": a, "feedback": {"thumbs_up": up}},
+        (),
+    ),
+    "an instruction beside the question": (
+        lambda a, up: {
+            "request_body": {"instructions": "Be brief.", "input": ASK},
+            "response_body": {"output": [message("assistant", a)]},
+            "feedback": {"rating": up},
+        },
+        (SYSTEM,),
+    ),
     "helpsteer's marks": (
         lambda a, up: {
             "prompt": f"Hi\n<extra_id_1>Assistant\nHello\n<extra_id_1>User\n{ASK}",
@@ -340,6 +360,40 @@ PAIRS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         {"prompt": f"Human: {ASK} Assistant:", "chosen": f" {GOOD}", "rejected": f" {BAD}"},
         (),
     ),
+    **{
+        name: ({"prompt": prompt, "chosen": GOOD, "rejected": BAD}, before)
+        for name, prompt, before in (
+            ("guanaco", f"### Human: {ASK}\n### Assistant:", ()),
+            ("openchat", f"GPT4 Correct User: {ASK}<|end_of_turn|>GPT4 Correct Assistant:", ()),
+            ("phi 4", f"<|im_start|>user<|im_sep|>{ASK}<|im_end|><|im_start|>assistant<|im_sep|>", ()),
+            ("glm", f"[gMASK]<sop><|user|>\n{ASK}<|assistant|>", ()),
+            ("mistral 7", f"<s>[SYSTEM_PROMPT]Be brief.[/SYSTEM_PROMPT][INST]{ASK}[/INST]", (SYSTEM,)),
+            ("system and user", f"System: Be brief.\nUser: {ASK}", (SYSTEM,)),
+            ("openchatkit", f"<human>: {ASK}\n<bot>:", ()),
+        )
+    },
+    "messages that end with the rejected answer": (
+        {"messages": chat(("user", ASK), ("assistant", BAD)), "chosen": GOOD, "rejected": BAD},
+        (),
+    ),
+    "messages as text": (
+        {"messages": json.dumps(chat(("user", ASK), ("assistant", GOOD))), "rejected_response": BAD},
+        (),
+    ),
+    "answers in a list": ({"prompt": ASK, "response": GOOD, "rejected_responses": [BAD]}, ()),
+    "the best of the incorrect answers": (
+        {
+            "Question": ASK,
+            "Best Answer": GOOD,
+            "Best Incorrect Answer": BAD,
+            "Incorrect Answers": f"{BAD}; No.",
+        },
+        (),
+    ),
+    "texts as NumPy prints them": (
+        {"prompt": ASK, "responses": f"[{BAD!r}\n {GOOD!r}]", "scores": "[0.1 0.9]"},
+        (),
+    ),
     "context beside dialogues": (
         {
             "context": "Be brief.",
@@ -381,6 +435,11 @@ UNCLEAR: dict[str, tuple[dict[str, Any], str]] = {
         },
         "'spelling', 'quality'",
     ),
+    "the latency": ({"input": ASK, "output": GOOD, "scores": {"latency": 0.9}}, "'latency'"),
+    "a program's score": (
+        {"input": ASK, "output": GOOD, "scores": [{"name": "fits", "value": 1, "source": "EVAL"}]},
+        "'fits'",
+    ),
     "two scores of users": (
         {"input": ASK, "output": GOOD, "scores": {"user_kind": 1, "user_short": 0}},
         "'user_kind', 'user_short'",
@@ -399,6 +458,22 @@ def test_one_of_several_opinions_is_not_picked(tmp_path: Path, name: str) -> Non
     ("row", "reason"),
     [
         ({"prompt": ASK, "response": GOOD, "label": True, "thumbs": "down"}, "contradict each other"),
+        (
+            {"prompt": ASK, "response": GOOD, "feedback": [{"score": 1}, {"score": 0}]},
+            "contradict each other",
+        ),
+        (
+            {"prompt": ASK, "response": GOOD, "feedback": {"kind": True}},
+            "no known name of an opinion: it has",
+        ),
+        ({"user": "u-17", "response": GOOD, "label": True}, "looks like a name"),
+        ({"question": ASK, "result": "ok", "label": True}, "looks like a status"),
+        (
+            {"prompt": "Say: {question}", "question": ASK, "chosen": GOOD},
+            "a template with the place 'question'",
+        ),
+        ({"question": ASK, "best_answer": GOOD, "incorrect_answers": "No.; Never."}, "in place of a list"),
+        ({"prompt": ASK, "completions": ["First.", "Then."], "labels": [1, 0]}, "no ranks and no scores"),
         ({"prompt": ASK, "response": GOOD, "flag": "true"}, "does not say whether"),
         ({"prompt": ASK, "response": GOOD, "rating": "4/7"}, "neither up nor down"),
         ({"prompt": f"<|start|>user<|message|>{ASK}", "chosen": GOOD}, "unknown chat format"),
@@ -413,6 +488,19 @@ def test_what_is_not_understood_costs_the_row(tmp_path: Path, row: dict[str, Any
     found, refused = read(tmp_path / "x.jsonl", [row])
     assert found == []
     assert [reason in one.reason for one in refused] == [True]
+
+
+def test_columns_name_a_score_of_a_list_by_its_name_or_position(tmp_path: Path) -> None:
+    rows = [
+        {"q": ASK, "a": answer, "scores": [{"name": "fits", "value": int(up), "source": "EVAL"}]}
+        for answer, up in ((GOOD, True), (BAD, False))
+    ]
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    for part in ("fits", "0"):
+        columns = {"prompt": "q", "completion": "a", "label": f"scores.{part}"}
+        found = list(read_demonstrations(path, columns=columns))
+        assert [(d.prompt, d.chosen, d.rejected) for d in found] == [(ASK, GOOD, BAD)]
 
 
 def test_each_tool_is_reached_by_a_row() -> None:
