@@ -84,7 +84,7 @@ _STYLES = (
     _Style(re.compile(r"(?:\A|\n\n?)(User|Assistant|System):"), alone=False),
     _Style(re.compile(r"(?:\A|\s)(USER|ASSISTANT|SYSTEM):"), alone=False),
     _Style(re.compile(r"(?:\A|\s)(Human|User|Assistant|System):"), alone=False),
-    _Style(re.compile(r"(?:\A|\s)### ?(Human|User|Assistant|System):"), alone=False),
+    _Style(re.compile(r"### ?(Human|User|Assistant|System):"), alone=False),
     _Style(re.compile(r"(?:\A|\n)<(human|bot)>:")),
     _Style(re.compile(r"(?:\A|<\|end_of_turn\|>)GPT4 Correct (User|Assistant):")),
     _Style(re.compile(r"<extra_id_[01]>(System|User|Assistant)\n?")),  # HelpSteer
@@ -201,7 +201,7 @@ def _separated(text: str) -> str:
             single = token.type in (tokenize.STRING, tokenize.NUMBER)
             parts.append(f", {token.string}" if single and before == token.type else token.string)
             before = token.type if single else None
-    except (tokenize.TokenError, SyntaxError):
+    except (tokenize.TokenError, SyntaxError, ValueError):
         return text
     return " ".join(parts)
 

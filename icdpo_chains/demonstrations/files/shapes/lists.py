@@ -11,6 +11,7 @@ from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes.dialogue import text_of_html
+from icdpo_chains.demonstrations.files.shapes.opinions import thumb_of
 from icdpo_chains.demonstrations.files.shapes.outcome import Outcome, Pointed, Skipped
 from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of
 from icdpo_chains.demonstrations.files.shapes.row import Row, normal
@@ -35,6 +36,7 @@ _POINTER = (
     *("best", "best_index", "chosen", "chosen_index", "choice", "selected", "label", "preferred"),
     *("best_response", "best_answer", "preferred_index", "winner", "winner_index"),
 )
+_OPINIONS = ("label", "thumb", "thumbs", "feedback", "is_accepted", "accepted", "is_chosen", "chosen")
 _FRAGMENT = re.compile(r"\s*<(?:p|pre|div|ul|ol|blockquote|h[1-6]|code|a|br|hr|table)\b[^>]*>", re.IGNORECASE)
 
 
@@ -132,6 +134,10 @@ def _worth(row: Row, column: str, items: list[Any]) -> list[float] | None:
             values = [_key(item, name) for item in items]
             if all(_is_number(value) for value in values):
                 return [sign * float(value) for value in values]
+    for name in _OPINIONS:
+        thumbs = _thumbs([_key(item, name) for item in items])
+        if thumbs is not None:
+            return thumbs
     means = [_mean_rating(_key(item, "annotations")) for item in items]
     if None not in means:
         return [mean for mean in means if mean is not None]
@@ -143,7 +149,23 @@ def _worth(row: Row, column: str, items: list[Any]) -> list[float] | None:
             if isinstance(values, list) and len(values) == len(items) and all(map(_is_number, values)):
                 row.take(name)
                 return [sign * float(value) for value in values]
+    labels = row.peek("labels")
+    thumbs = _thumbs(labels) if isinstance(labels, list) and len(labels) == len(items) else None
+    if thumbs is not None and column != "completions":
+        row.take("labels")
+        return thumbs
     return None
+
+
+def _thumbs(values: list[Any]) -> list[float] | None:
+    """Returns 1 for each thumb up and 0 for each thumb down; `None` if a value is neither."""
+    if any(value is None or not isinstance(value, (bool, str)) for value in values):
+        return None
+    try:
+        thumbs = [thumb_of(value, "labels") for value in values]
+    except DemonstrationError:
+        return None
+    return [float(thumb) for thumb in thumbs] if all(isinstance(t, bool) for t in thumbs) else None  # type: ignore[arg-type]
 
 
 def _position(row: Row, items: list[Any]) -> tuple[int, bool]:
@@ -158,9 +180,9 @@ def _position(row: Row, items: list[Any]) -> tuple[int, bool]:
     if isinstance(best, str) and texts.count(best) == 1:
         row.take(pointer)
         return texts.index(best), True
-    if isinstance(best, int) and _points(best) and best <= len(items):
+    if _points(best) and int(best) <= len(items):
         row.take(pointer)
-        return best, False
+        return int(best), False
     raise DemonstrationError(
         f"the list of {len(items)} answers has no ranks and no scores: each needs a number 'rank' or 'score'"
     )
@@ -188,6 +210,8 @@ def _are_html(prompt: Any, texts: list[Any]) -> bool:
 
 
 def _points(value: Any) -> bool:
+    if isinstance(value, str):  # a cell of a table
+        return len(value) < 5 and value.isascii() and value.isdigit()
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

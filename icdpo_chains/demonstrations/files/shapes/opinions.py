@@ -16,6 +16,7 @@ _UP = frozenset(
         *("up", "thumbs_up", "thumbsup", "thumb_up", "positive", "good", "like", "liked"),
         *("yes", "true", "desirable", "accepted", "accept", "helpful", "correct", "upvote"),
         *("upvoted", "pass", "great", "chosen", "satisfied", "1", "y", "pos", "win", "preferred"),
+        *("excellent", "very_good", "very_helpful", "very_satisfied", "perfect", "amazing"),
     )
 )
 _DOWN = frozenset(
@@ -23,14 +24,18 @@ _DOWN = frozenset(
         *("down", "thumbs_down", "thumbsdown", "thumb_down", "negative", "bad", "dislike", "disliked"),
         *("no", "false", "undesirable", "rejected", "reject", "unhelpful", "not_helpful", "incorrect"),
         *("downvote", "downvoted", "fail", "poor", "wrong", "unsatisfied", "0", "n", "neg", "lose", "loss"),
+        *("terrible", "awful", "very_poor", "very_bad", "dissatisfied", "very_dissatisfied"),
     )
 )
 _NEUTRAL = frozenset(
-    (*("neutral", "none", "unsure", "mixed", "tie", "skip", "skipped", "unknown", "no_feedback"),)
+    (
+        *("neutral", "none", "unsure", "mixed", "tie", "skip", "skipped", "unknown", "no_feedback"),
+        *("average", "fair", "na", "n_a"),
+    )
 )
 _SIGNS: Mapping[str, bool | None] = {
-    **dict.fromkeys(("👍", "+1", "❤", "✅", "+", "😀", "😃", "😄", "🙂", "😊"), True),
-    **dict.fromkeys(("👎", "-1", "❌", "-", "🙁", "☹", "😞", "😠", "😡"), False),
+    **dict.fromkeys(("👍", "+1", "❤", "✅", "✓", "✔", "+", "😀", "😃", "😄", "🙂", "😊"), True),
+    **dict.fromkeys(("👎", "-1", "❌", "✗", "✘", "-", "🙁", "☹", "😞", "😠", "😡"), False),
     **dict.fromkeys(("😐", "--"), None),
 }
 _STARS = re.compile(r"([★⭐])+[☆ ]*\Z")
@@ -79,14 +84,14 @@ def thumb_of(value: Any, column: str) -> bool | float | None:
             return _SIGNS[sign]
         if (stars := stars_of(text)) is not None:
             return stars
-        word = text.lower().replace("-", "_").replace(" ", "_")
+        word = re.sub(r"[^\w]+", "_", text).strip("_").lower()  # "Thumbs Up 👍"
         try:
             return _finite(float(text), column)  # pandas writes "nan" for an empty cell
         except ValueError:
             pass
         if word in _UP or word in _DOWN:
             return word in _UP
-        if not word or word in _NEUTRAL:
+        if not text or word in _NEUTRAL:
             return None
     raise DemonstrationError(
         f"{value!r:.40} in the column {column!r} is neither up nor down: use true and false, 'up' and "

@@ -9,7 +9,12 @@ from typing import Any
 from icdpo_chains.demonstrations.demonstration import Demonstration
 from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
 from icdpo_chains.demonstrations.files.shapes.outcome import Outcome
-from icdpo_chains.demonstrations.files.shapes.pointers import ANSWER_WORDS, pointed_at
+from icdpo_chains.demonstrations.files.shapes.pointers import (
+    ANSWER_WORDS,
+    alternatives,
+    check_names,
+    pointed_at,
+)
 from icdpo_chains.demonstrations.files.shapes.prompts import (
     PROMPT,
     TURNS,
@@ -72,6 +77,8 @@ class Pair:
     def complete(self, row: Row) -> bool:
         """Whether the columns are not null."""
         chosen, rejected = row.first(*self.chosen), row.first(*self.rejected)
+        if any(isinstance(row.peek(name or ""), bool) for name in (chosen, rejected)):
+            return False  # a flag of one answer
         if self.prompt == "answered":
             return rejected is not None and _ends_with_answer(row)
         if self.prompt == "inside":
@@ -109,8 +116,9 @@ class Pair:
         elif isinstance(prompt, tuple) and prompt[-1].role == "assistant":
             prompt = _without_answer(prompt, values)
         values = _without_prompt(prompt, values)
-        chosen = _alternatives(values["chosen"])
-        rejected = [value for value in _alternatives(values["rejected"]) if not _blank(value)]
+        check_names(prompt, values, strict=names["chosen"] == "winner")
+        chosen = alternatives(values["chosen"])
+        rejected = [value for value in alternatives(values["rejected"]) if not _blank(value)]
         sides = [(one, other) for one in chosen[:1] or [None] for other in rejected or [None]]
         sides += [(one, other) for one in chosen[1:] for other in rejected[:1] or [None]]
         return [self._one(row, prompt, marked, one, other) for one, other in sides]
@@ -229,15 +237,6 @@ PAIRS = (
 )
 
 
-def _alternatives(value: Any) -> list[Any]:
-    """Returns the answers in a value: usually one; for a list of texts, each text."""
-    if value is None:
-        return []
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return value
-    return [value]
-
-
 def _blank(value: Any) -> bool:
     return isinstance(value, str) and not value.strip()
 
@@ -277,7 +276,7 @@ def _without_prompt(prompt: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 def _without_answer(prompt: Turns, values: Mapping[str, Any]) -> Turns:
     """Returns messages without a last message that repeats one of the answers."""
     last = prompt[-1].content.strip()
-    given = [value for side in values.values() for value in _alternatives(side)]
+    given = [value for side in values.values() for value in alternatives(side)]
     return prompt[:-1] if any(answer_from(v, "last")[1].strip() == last for v in given) else prompt
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from icdpo_chains.demonstrations.files.shapes.row import Row, normal
 from icdpo_chains.errors import DemonstrationError
 
-__all__ = ["ANSWER_WORDS", "pointed_at"]
+__all__ = ["ANSWER_WORDS", "alternatives", "check_names", "pointed_at"]
 
 ANSWER_WORDS = ("response", "answer", "output", "completion", "text", "messages", "message", "reply")
 _LISTS = ("answers", "responses", "completions", "outputs", "candidates", "generations", "options")
@@ -34,6 +35,33 @@ def pointed_at(row: Row, values: Mapping[str, Any]) -> dict[str, Any]:
             f"the row names its answers by {', '.join(map(repr, given.values()))}, and no column has them"
         )
     return dict(values)
+
+
+def alternatives(value: Any) -> list[Any]:
+    """Returns the answers in a value: usually one; for a list of texts, each text."""
+    if value is None:
+        return []
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return value
+    return [value]
+
+
+def check_names(prompt: Any, values: Mapping[str, Any], *, strict: bool) -> None:
+    """Refuses two answers that look like the names of answers: A and B, or with `strict` any two words.
+
+    The letters of a question with options, such as `A) ...`, are answers.
+
+    Raises:
+        DemonstrationError: the answers look like names.
+    """
+    given = [value.strip() if isinstance(value, str) else "" for value in values.values()]
+    asked = prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt or ())
+    letters = {*given} == {"A", "B"} and not all(re.search(rf"\b{name}[).:\]]", asked) for name in given)
+    if letters or (strict and all(text and text.isascii() and _is_name(text) for text in given)):
+        raise DemonstrationError(
+            f"{' and '.join(map(repr, given))} look like names of answers, and no column has these: give the "
+            "texts in columns 'chosen' and 'rejected'"
+        )
 
 
 def _is_name(value: Any) -> bool:
@@ -69,6 +97,9 @@ def _named(row: Row, value: Any) -> tuple[str, Any] | None:
                 ):
                     return name, item
     wanted = normal(str(value))
+    models = [name for name in row.names if name.startswith("model_") and row.peek(name) == value]
+    if len(models) == 1:
+        wanted = models[0].removeprefix("model_")  # `model_a` beside `response_a`
     columns = [
         wanted,
         *(f"{word}_{wanted}" for word in ANSWER_WORDS),

@@ -106,7 +106,9 @@ def _check(prompt: str, name: str, row: Row) -> None:
             f"{prompt!r:.40} in the column {name!r} looks like a name, not like a question: name the "
             "column of the question by --columns prompt=..."
         )
-    blank = next((found[1] for found in _PLACE.finditer(prompt) if row.has(found[1].lower())), None)
+    others = {*PROMPT, *TURNS, *AROUND} - {name}
+    places = [found[1] for found in _PLACE.finditer(prompt)]
+    blank = next((place for place in places if place.lower() in others and row.has(place.lower())), None)
     if blank is not None:
         raise DemonstrationError(
             f"the column {name!r} has a template with the place {blank!r}, which is a column: give the "

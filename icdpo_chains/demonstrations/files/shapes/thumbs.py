@@ -23,19 +23,10 @@ _ANSWER = (
 )
 _LABEL = (
     *("label", "thumbs", "thumb", "feedback", "user_feedback", "vote", "reaction", "liked", "kto_tag"),
-    *(
-        "is_liked",
-        "human_label",
-        "user_label",
-        "thumb_rating",
-        "user_response",
-        "flag",
-        "like_dislike",
-        "is_chosen",
-        "is_preferred",
-    ),
-    *("is_good", "good", "helpful", "is_helpful", "is_positive", "sentiment", "upvoted", "accepted"),
-    *("is_correct", "desirable", "is_desirable", "thumbs_up", "thumb_up", "verdict", "annotation"),
+    *("is_liked", "human_label", "user_label", "thumb_rating", "user_response", "flag", "like_dislike"),
+    *("satisfaction", "was_this_helpful", "thumbs_up_down", "is_chosen", "is_preferred", "is_good"),
+    *("good", "helpful", "is_helpful", "is_positive", "sentiment", "upvoted", "accepted", "is_correct"),
+    *("desirable", "is_desirable", "thumbs_up", "thumb_up", "verdict", "annotation"),
 )
 _RATING = (
     *("rating", "stars", "score", "user_score", "user_rating", "feedback_score", "feedback_rating"),

@@ -16,7 +16,7 @@ from icdpo_chains.errors import DemonstrationError
 from icdpo_chains.messages import Message, as_conversation
 from icdpo_chains.tool_calls.tool_call import as_tool_calls
 
-__all__ = ["Prompt", "Turns", "answer_from", "is_message_list", "joined", "prompt_from"]
+__all__ = ["Prompt", "Turns", "answer_from", "is_message_list", "joined", "prompt_from", "single_text"]
 
 Turns: TypeAlias = tuple[Message, ...]
 Prompt: TypeAlias = "str | Turns"
@@ -162,6 +162,18 @@ def joined(prompt: Prompt | None, before: Mapping[str, Turns]) -> Prompt:
             "message, or the prompt's own messages and then one"
         )
     return turns
+
+
+def single_text(value: Any) -> Any:
+    """Returns the text in a list of one text; the list may be written as JSON (LMSYS)."""
+    parsed = value_of(value) if isinstance(value, str) else value
+    if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], str):
+        return parsed[0]
+    if isinstance(parsed, list) and parsed and all(isinstance(text, str) for text in parsed):
+        raise DemonstrationError(
+            f"the row has {len(parsed)} turns in lists of texts: only a single turn can be read"
+        )
+    return value
 
 
 def _holds_messages(value: Any) -> bool:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from icdpo_chains.demonstrations.demonstration import Demonstration
-from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
 from icdpo_chains.demonstrations.files.shapes.outcome import Ballot, Outcome, Skipped
 from icdpo_chains.demonstrations.files.shapes.prompts import context_of, has_prompt, prompt_of, with_system
 from icdpo_chains.demonstrations.files.shapes.row import Row
-from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined
+from icdpo_chains.demonstrations.files.shapes.values import answer_from, joined, single_text
 from icdpo_chains.errors import DemonstrationError
 
 __all__ = ["VERDICTS", "Verdict", "has_two_answers"]
@@ -23,17 +22,14 @@ _STEMS = (
     *("text", "option", "human_ref", "summary", "model_output", "assistant", "message", "result"),
 )
 _ENDS = (("a", "b"), ("0", "1"), ("1", "2"), ("left", "right"), ("first", "second"), ("x", "y"))
-_ANSWERS = tuple(
-    (f"{stem}{link}{one}", f"{stem}{link}{other}")
-    for one, other in _ENDS
-    for stem in _STEMS
-    for link in ("_", "")
-)
+_STEMMED = tuple(f"{stem}{link}" for stem in _STEMS for link in ("_", ""))
+_ANSWERS = (*((stem + one, stem + other) for one, other in _ENDS for stem in _STEMMED), ("left", "right"))
 _COLUMNS = (
     *("winner", "verdict", "preference", "preferred", "better", "better_response_id", "better_response"),
     *("preferred_response", "preferred_answer", "overall_preference", "human_preference", "choice"),
     *("chosen", "best", "best_response", "selected", "vote", "label", "labels", "judgement", "judgment"),
-    *("choose_best", "which_is_better", "better_answer", "safer_response_id", "annotation", "pw", "pairwise"),
+    *("choose_best", "which_is_better", "better_answer", "selected_response", "selected_option"),
+    *("safer_response_id", "annotation", "pw", "pairwise"),
 )
 _TIES = frozenset(
     (
@@ -117,10 +113,10 @@ class Verdict:
             return [Skipped("a tie")]
         row.take(column)
         best = decided if isinstance(decided, int) else 0
-        values = [_single(row.take(name)) for name in answers]
+        values = [single_text(row.take(name)) for name in answers]
         prompt, marked = prompt_of(row) if has_prompt(row, filled=True) else (None, False)
         if isinstance(prompt, str):
-            prompt = _single(prompt)
+            prompt = single_text(prompt)
         sides = {"chosen": values[best], "rejected": values[1 - best]}
         read = {side: answer_from(value, side, marked=marked) for side, value in sides.items()}
         whole = joined(prompt, {side: turns for side, (turns, _) in read.items()})
@@ -214,9 +210,14 @@ def _signed(row: Row, column: str, answers: tuple[str, str]) -> int | None:
 
 def _scores(row: Row, column: str, answers: tuple[str, str]) -> int | None:
     """A score for each answer: the higher one is better."""
-    first, second = (name for pair in _SCORES if column in pair for name in pair)
-    scores = [_number(row.take(name), name) for name in (first, second)]
-    return None if scores[0] == scores[1] else int(scores[1] > scores[0])
+    word = next(word for word in _WORTH if column.startswith(f"{word}_"))
+    names = [f"{word}_{end}" for end in _ends(answers)]
+    if any(row.peek(name) is None for name in names):
+        raise DemonstrationError(
+            f"the answers {answers[0]!r} and {answers[1]!r} need {names[0]!r} and {names[1]!r}"
+        )
+    scores = [_number(row.take(name), name) for name in names]
+    return None if scores[0] == scores[1] else int((scores[1] > scores[0]) != (word == "rank"))
 
 
 def _flags(row: Row, column: str, answers: tuple[str, str]) -> int | None:
@@ -236,23 +237,7 @@ def _number(value: Any, column: str) -> float:
     return number
 
 
-def _single(value: Any) -> Any:
-    """Returns the text in a list of one text; the list may be written as JSON (LMSYS)."""
-    parsed = value_of(value) if isinstance(value, str) else value
-    if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], str):
-        return parsed[0]
-    if isinstance(parsed, list) and parsed and all(isinstance(text, str) for text in parsed):
-        raise DemonstrationError(
-            f"the row has {len(parsed)} turns in lists of texts: only a single turn can be read"
-        )
-    return value
-
-
-_SCORES = tuple(
-    (f"{word}_{one}", f"{word}_{other}")
-    for word in ("score", "rating", "votes", "upvotes", "reward", "overall_score")
-    for one, other in _ENDS
-)
+_WORTH = ("score", "rating", "votes", "upvotes", "reward", "overall_score", "rank")
 
 VERDICTS = (
     Verdict(
@@ -283,7 +268,7 @@ VERDICTS = (
     Verdict(
         "two answers and two scores",
         "prompt; answer_0; answer_1; score_0; score_1 (WebGPT)",
-        verdict=tuple(first for first, _ in _SCORES),
+        verdict=tuple(f"{word}_{one}" for word in _WORTH for one, _ in _ENDS),
         decide=_scores,
     ),
 )

@@ -248,6 +248,19 @@ THUMBS: dict[str, tuple[Any, tuple[tuple[str, str], ...]]] = {
         },
         (SYSTEM,),
     ),
+    "two flags": (lambda a, up: {"prompt": ASK, "response": a, "accepted": up, "rejected": not up}, ()),
+    "a word and its sign": (
+        lambda a, up: {
+            "Question": ASK,
+            "Answer": a,
+            "Thumbs Up/Down": "Thumbs Up 👍" if up else "Thumbs Down 👎",
+        },
+        (),
+    ),
+    "words of a scale": (
+        lambda a, up: {"question": ASK, "answer": a, "satisfaction": "Excellent" if up else "Very poor"},
+        (),
+    ),
     "helpsteer's marks": (
         lambda a, up: {
             "prompt": f"Hi\n<extra_id_1>Assistant\nHello\n<extra_id_1>User\n{ASK}",
@@ -364,6 +377,7 @@ PAIRS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         name: ({"prompt": prompt, "chosen": GOOD, "rejected": BAD}, before)
         for name, prompt, before in (
             ("guanaco", f"### Human: {ASK}\n### Assistant:", ()),
+            ("guanaco, without a line break", f"### Human: {ASK}### Assistant:", ()),
             ("openchat", f"GPT4 Correct User: {ASK}<|end_of_turn|>GPT4 Correct Assistant:", ()),
             ("phi 4", f"<|im_start|>user<|im_sep|>{ASK}<|im_end|><|im_start|>assistant<|im_sep|>", ()),
             ("glm", f"[gMASK]<sop><|user|>\n{ASK}<|assistant|>", ()),
@@ -374,6 +388,29 @@ PAIRS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     },
     "messages that end with the rejected answer": (
         {"messages": chat(("user", ASK), ("assistant", BAD)), "chosen": GOOD, "rejected": BAD},
+        (),
+    ),
+    "models and their names": (
+        {
+            "prompt": ASK,
+            "response_a": GOOD,
+            "response_b": BAD,
+            "model_a": "x-1",
+            "model_b": "y-2",
+            "winner": "x-1",
+            "loser": "y-2",
+        },
+        (),
+    ),
+    "scores 1 and 2": ({"prompt": ASK, "answer_1": BAD, "answer_2": GOOD, "score_1": 2, "score_2": 5}, ()),
+    "scores 0 and 1": ({"prompt": ASK, "answer_0": BAD, "answer_1": GOOD, "score_0": 2, "score_1": 5}, ()),
+    "ranks 1 and 2": ({"prompt": ASK, "answer_1": BAD, "answer_2": GOOD, "rank_1": 2, "rank_2": 1}, ()),
+    "left and right": ({"prompt": ASK, "left": BAD, "right": GOOD, "winner": "right"}, ()),
+    "a position as text": ({"prompt": ASK, "responses": [BAD, GOOD], "best": "1"}, ()),
+    "labels in a list": ({"prompt": ASK, "responses": [BAD, GOOD], "labels": ["rejected", "chosen"]}, ()),
+    "flags in a list": ({"prompt": ASK, "responses": [BAD, GOOD], "labels": [False, True]}, ()),
+    "flags in the answers": (
+        {"prompt": ASK, "answers": [{"text": BAD, "accepted": False}, {"text": GOOD, "accepted": True}]},
         (),
     ),
     "messages as text": (
@@ -466,6 +503,12 @@ def test_one_of_several_opinions_is_not_picked(tmp_path: Path, name: str) -> Non
             {"prompt": ASK, "response": GOOD, "feedback": {"kind": True}},
             "no known name of an opinion: it has",
         ),
+        (
+            {"prompt": ASK, "answer_1": GOOD, "answer_2": BAD, "score_0": 1, "score_1": 2},
+            "need 'score_1' and 'score_2'",
+        ),
+        ({"prompt": ASK, "winner": "x-1", "loser": "y-2"}, "look like names of answers"),
+        ({"prompt": ASK, "chosen": "A", "rejected": "B"}, "look like names of answers"),
         ({"user": "u-17", "response": GOOD, "label": True}, "looks like a name"),
         ({"question": ASK, "result": "ok", "label": True}, "looks like a status"),
         (
@@ -488,6 +531,12 @@ def test_what_is_not_understood_costs_the_row(tmp_path: Path, row: dict[str, Any
     found, refused = read(tmp_path / "x.jsonl", [row])
     assert found == []
     assert [reason in one.reason for one in refused] == [True]
+
+
+def test_letters_of_options_are_answers(tmp_path: Path) -> None:
+    row = {"prompt": "Which is a fish?\nA) cod\nB) cow", "chosen": "A", "rejected": "B"}
+    found, refused = read(tmp_path / "x.jsonl", [row])
+    assert [(d.chosen, d.rejected, refused) for d in found] == [("A", "B", [])]
 
 
 def test_columns_name_a_score_of_a_list_by_its_name_or_position(tmp_path: Path) -> None:
