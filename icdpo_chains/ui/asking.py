@@ -77,7 +77,7 @@ async def answering(
         loop.call_soon_threadsafe(events.put_nowait, event)
 
     def work() -> Exchange:
-        result = _answered(icdpo, prompt, seed, told)
+        result = _answered(icdpo, prompt, seed, told, lambda: backend.queue.taken - 1)
         backend.on_answer(result)
         if not bare:
             return Exchange(tuple(prompt), result)
@@ -124,9 +124,10 @@ def _answered(
     prompt: Sequence[Message],
     seed: int | None,
     told: Callable[[str | AnswerSoFar], None],
+    others: Callable[[], int],
 ) -> ICDPOResult:
     """Does what `ICDPO.generate` does, and counts the candidates as they end."""
-    stages = Stages(lambda progress: told(stage_line(progress, icdpo.n)))
+    stages = Stages(lambda progress: told(stage_line(progress, icdpo.n, others())))
     ended = itertools.count(1)
 
     def count() -> None:
@@ -143,17 +144,23 @@ def _answered(
     return replace(result, timings=stages.timings())
 
 
-def stage_line(progress: Progress, n: int) -> str:
+def stage_line(progress: Progress, n: int, others: int = 0) -> str:
     """Returns the finding of a completed stage, and the name of the next stage.
 
     Args:
         progress: The completed stage.
         n: The number of candidates.
+        others: The number of other questions in the queue, which the model may have to finish first.
     """
     seconds = f"{progress.seconds:.1f} s"
     if progress.stage == "retrieved":
         found = counted(len(progress.demonstrations), "demonstration")
-        return f"Retrieved {found} in {seconds}. Sampling {counted(n, 'candidate')} ..."
+        candidates = counted(n, "candidate")
+        if others > 0:
+            doing = f"Sampling {candidates}, after or with {counted(others, 'other question')} ..."
+        else:
+            doing = f"Sampling {candidates} ..."
+        return f"Retrieved {found} in {seconds}. {doing}"
     if progress.stage == "sampled":
         return f"Sampled {counted(len(progress.answers), 'candidate')} in {seconds}. Scoring ..."
     return f"Scored in {seconds}."

@@ -235,6 +235,19 @@ async def test_an_answer_to_an_earlier_conversation_is_dropped(backend: Backend,
         await late()
 
 
+async def test_a_visitor_behind_others_is_told(slow: Backend, session: Session) -> None:
+    first = asyncio.ensure_future(asked(slow, session))
+    await until_sampling(slow)
+    other = Session()
+    async with aclosing(answering(slow, other, other.asked(EGG), bare=False)) as events:
+        await anext(events)
+        line = await anext(events)
+    assert "Sampling 3 candidates, after or with 1 other question ..." in line
+    end(slow)
+    *lines, _ = await first
+    assert any(line.endswith("Sampling 3 candidates ...") for line in lines)
+
+
 async def test_leaving_cancels_the_answer(slow: Backend, session: Session) -> None:
     async with aclosing(answering(slow, session, session.asked(EGG), bare=False)) as events:
         await anext(events)
