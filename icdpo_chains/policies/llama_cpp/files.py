@@ -7,7 +7,6 @@ import fnmatch
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 from icdpo_chains.errors import PolicyError
 from icdpo_chains.policies.llama_cpp.ollama import ollama_gguf
@@ -70,34 +69,31 @@ def _from_hub(
     def choose(files: list[str]) -> list[str]:
         return _chosen(files, pattern, name, quantization)
 
+    # The hub's library raises errors of its HTTP library, which differs between its versions. Without the hub,
+    # the files that were downloaded earlier serve.
+    held: Path | None = None
     try:
         try:
             files = choose(HfApi(token=token).list_repo_files(name, revision=revision))
-        except _hub_errors():
-            # Without the hub, the files that were downloaded earlier serve.
-            with contextlib.suppress(*_hub_errors()):
-                held = Path(snapshot_download(name, revision=revision, local_files_only=True))
-                return _whole(held / choose([str(file.relative_to(held)) for file in held.rglob("*")])[0])
+        except PolicyError:
             raise
+        except Exception:
+            with contextlib.suppress(Exception):
+                held = Path(snapshot_download(name, revision=revision, local_files_only=True))
+            if held is None:
+                raise
+            return _whole(held / choose([str(file.relative_to(held)) for file in held.rglob("*")])[0])
         paths = [hf_hub_download(name, file, revision=revision, token=token) for file in files]
-    except _hub_errors() as error:
+    except PolicyError:
+        raise
+    except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise PolicyError(
             f"the model {name!r} can't be fetched: {reason}. Give a GGUF file, its directory or a hub name; "
-            "without a network, only files that were downloaded earlier are found"
+            "without a network, only files that were downloaded earlier are found (HF_HUB_OFFLINE=1 spares the "
+            "attempts)"
         ) from error
     return Path(paths[0])
-
-
-def _hub_errors() -> tuple[type[Exception], ...]:
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    errors: list[Any] = [OSError, HfHubHTTPError, HFValidationError]
-    with contextlib.suppress(ImportError):  # the hub's library may use another one
-        import httpx
-
-        errors += [httpx.HTTPError, httpx.InvalidURL]
-    return tuple(errors)
 
 
 def _whole(path: Path) -> Path:
