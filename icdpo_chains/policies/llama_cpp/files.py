@@ -69,8 +69,8 @@ def _from_hub(
     def choose(files: list[str]) -> list[str]:
         return _chosen(files, pattern, name, quantization)
 
-    # The hub's library raises errors of its HTTP library, which differs between its versions. Without the hub,
-    # the files that were downloaded earlier serve.
+    # The hub's library raises errors of its HTTP library, which differs between its versions. Without the
+    # hub, the files that were downloaded earlier serve.
     held: Path | None = None
     try:
         try:
@@ -90,8 +90,8 @@ def _from_hub(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise PolicyError(
             f"the model {name!r} can't be fetched: {reason}. Give a GGUF file, its directory or a hub name; "
-            "without a network, only files that were downloaded earlier are found (HF_HUB_OFFLINE=1 spares the "
-            "attempts)"
+            "without a network, only files that were downloaded earlier are found (HF_HUB_OFFLINE=1 spares "
+            "the attempts)"
         ) from error
     return Path(paths[0])
 
