@@ -31,7 +31,7 @@ _HIGH = (
     *("fine_grained_score", "helpfulness", "quality"),
 )
 _PARALLEL_LOW = ("ranks", "rank", "ranking", "rankings")
-_PARALLEL_HIGH = ("scores", "ratings", "rewards", "score", "rating", "votes", "labels")
+_PARALLEL_HIGH = ("scores", "ratings", "rewards", "score", "rating", "votes", "upvotes", "likes", "labels")
 _POINTER = (
     *("best", "best_index", "chosen", "chosen_index", "choice", "selected", "label", "preferred"),
     *("best_response", "best_answer", "preferred_index", "winner", "winner_index"),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
 from icdpo_chains.demonstrations.files.shapes.row import Row
 from icdpo_chains.demonstrations.files.shapes.values import Prompt, is_message_list, prompt_from
 from icdpo_chains.errors import DemonstrationError
@@ -24,11 +25,12 @@ TURNS = (
 )
 _HISTORY = (
     *("history", "chat_history", "conversation_history", "dialogue_history", "message_history"),
-    *("previous_turns", "previous_messages", "previous_conversation"),
+    *("previous_turns", "previous_messages", "previous_conversation", "prior_messages", "prior_turns"),
+    *("past_messages", "conversation_so_far", "chat_log"),
 )
 _CONTEXT = (
     *("context", "contexts", "passage", "passages", "document", "documents", "background"),
-    *("retrieved_contexts", "retrieved_documents"),
+    *("retrieved_contexts", "retrieved_context", "retrieved_documents", "source_documents"),
 )
 _LAST = ("context", *_HISTORY, "post")
 """Next to another column, the context or the history of the question; alone, the question."""
@@ -49,7 +51,7 @@ _EXCHANGES: Mapping[frozenset[str], tuple[str, str]] = {
 """A question and its answer in one object of a history."""
 _SYSTEM = (
     *("system", "system_prompt", "system_message", "system_text", "system_instruction"),
-    *("system_instructions", "instructions", "sys", "sys_prompt"),
+    *("system_instructions", "instructions", "sys", "sys_prompt", "system_role", "preamble"),
 )
 
 AROUND = (*_HISTORY, *_CONTEXT, *_SYSTEM)
@@ -83,6 +85,8 @@ def prompt_of(row: Row) -> tuple[Prompt | None, bool]:
     if name == "instruction" and isinstance(prompt, str):
         more = row.take_text("input")
         prompt = f"{prompt}\n\n{more}" if more else prompt
+    if isinstance(prompt, str) and not marked and name in PROMPT:
+        prompt = _among_turns(prompt, row)
     before: tuple[Message, ...] = ()
     context: str | None = None
     if name not in _LAST:
@@ -125,6 +129,33 @@ def with_system(prompt: Prompt, row: Row, context: str | None = None) -> Prompt:
     if not parts or (has_system and not context):
         return prompt
     return (Message("system", "\n\n".join(parts)), *(turns[1:] if has_system else turns))
+
+
+def _among_turns(prompt: str, row: Row) -> Prompt:
+    """Returns a question with the turns before it, if another column has them.
+
+    Raises:
+        DemonstrationError: the other column's turns lack the question, and end with another one.
+    """
+    column = row.first(*TURNS) or ""
+    value = row.peek(column)
+    value = value_of(value) if isinstance(value, str) else value
+    if not isinstance(value, list) or not is_message_list(value):
+        return prompt
+    messages, _ = prompt_from(value, column)
+    if isinstance(messages, str):
+        return prompt
+    row.take(column)
+    wanted = ("user", prompt.strip())
+    asked = [i for i, turn in enumerate(messages) if (turn.role, turn.content.strip()) == wanted]
+    if asked:
+        return messages[: asked[-1] + 1] if asked[-1] else prompt
+    if messages[-1].role == "user":
+        raise DemonstrationError(
+            f"the messages in the column {column!r} lack the question {prompt!r:.40}, and end with another "
+            "one: name the column of the prompt by --columns prompt=..."
+        )
+    return (*messages, Message("user", prompt))
 
 
 def context_of(row: Row) -> str | None:

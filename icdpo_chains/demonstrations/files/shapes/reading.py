@@ -33,39 +33,13 @@ SHAPES: tuple[Shape, ...] = (TREE, TREE_MESSAGES, *LISTS[:1], *VERDICTS, *PAIRS,
 
 _NESTED = frozenset(
     (
-        *(
-            "answers",
-            "completions",
-            "responses",
-            "generations",
-            "candidates",
-            "outputs",
-            "options",
-            "summaries",
-        ),
-        *("ranks", "rankings", "scores", "ratings", "rewards", "metadata", "data", "annotations", "fields"),
-        *(
-            "inputs",
-            "feedback_stats",
-            "feedback",
-            "attributes",
-            "span_annotations",
-            "preference",
-            "pw",
-            "history",
-        ),
-        *(
-            "info",
-            "context",
-            "incorrect_answers",
-            "choose_best",
-            "contexts",
-            "documents",
-            "passages",
-            "system",
-            "chat_history",
-        ),
-        *("conversation_history", "message_history", "previous_turns", "previous_messages"),
+        *("answers", "completions", "responses", "generations", "candidates", "outputs", "options"),
+        *("summaries", "ranks", "rankings", "scores", "ratings", "rewards", "metadata", "data"),
+        *("annotations", "fields", "inputs", "feedback_stats", "feedback", "attributes"),
+        *("span_annotations", "preference", "pw", "history", "info", "context", "incorrect_answers"),
+        *("choose_best", "contexts", "documents", "passages", "system", "chat_history"),
+        *("conversation_history", "message_history", "previous_turns", "previous_messages", "pairwise"),
+        *("source_documents", "retrieved_contexts", "retrieved_context", "ranking"),
     )
 )
 """Columns that may contain lists or objects as text; in other columns, such text stays text."""

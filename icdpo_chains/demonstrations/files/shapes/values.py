@@ -28,6 +28,7 @@ _ROLES = {
     "gpt": "assistant",
     "chatgpt": "assistant",
     "bot": "assistant",
+    "chatbot": "assistant",
     "ai": "assistant",
     "model": "assistant",
     "function_call": "assistant",
@@ -47,6 +48,7 @@ _TEXTS = (
 _MESSAGE_KEYS = (
     *({"role", "content"}, {"from", "value"}),
     {"role", "parts"},  # Gemini
+    {"role", "message"},  # Cohere
     *({"type", "content"}, {"type", "data"}, {"kwargs"}),  # LangChain
 )
 
@@ -167,6 +169,8 @@ def joined(prompt: Prompt | None, before: Mapping[str, Turns]) -> Prompt:
 def single_text(value: Any) -> Any:
     """Returns the text in a list of one text; the list may be written as JSON (LMSYS)."""
     parsed = value_of(value) if isinstance(value, str) else value
+    if isinstance(parsed, list) and None in parsed:
+        raise DemonstrationError("a text of the row is null")
     if isinstance(parsed, list) and len(parsed) == 1 and isinstance(parsed[0], str):
         return parsed[0]
     if isinstance(parsed, list) and parsed and all(isinstance(text, str) for text in parsed):
@@ -217,7 +221,10 @@ def _message(item: object, what: str) -> Message:
     if given.get("from") is not None:
         role, content = given["from"], given.get("value")
     else:
-        role, content = given.get("role", given.get("type")), given.get("content", given.get("parts"))
+        role, content = (
+            given.get("role", given.get("type")),
+            given.get("content", given.get("parts", given.get("message"))),
+        )
     if isinstance(role, str):
         role = _ROLES.get(role.lower().replace("-", "_"), role.lower())
     if isinstance(content, Sequence) and not isinstance(content, str):

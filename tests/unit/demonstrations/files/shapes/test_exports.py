@@ -261,6 +261,41 @@ THUMBS: dict[str, tuple[Any, tuple[tuple[str, str], ...]]] = {
         lambda a, up: {"question": ASK, "answer": a, "satisfaction": "Excellent" if up else "Very poor"},
         (),
     ),
+    "cohere": (
+        lambda a, up: {
+            "message": ASK,
+            "chat_history": [
+                {"role": "USER", "message": "Hi"},
+                {"role": "CHATBOT", "message": "Hello"},
+            ],
+            "preamble": "Be brief.",
+            "response": a,
+            "label": up,
+        },
+        (SYSTEM, *EARLIER),
+    ),
+    "documents": (
+        lambda a, up: {
+            "question": ASK,
+            "source_documents": [{"page_content": "Be brief."}],
+            "answer": a,
+            "feedback": "up" if up else "down",
+        },
+        (SYSTEM,),
+    ),
+    "a question beside its messages": (
+        lambda a, up: {
+            "input": ASK,
+            "output": a,
+            "messages": chat(*EARLIER, ("user", ASK), ("assistant", a)),
+            "label": up,
+        },
+        EARLIER,
+    ),
+    "a question beside earlier messages": (
+        lambda a, up: {"question": ASK, "conversation": chat(*EARLIER), "answer": a, "label": up},
+        EARLIER,
+    ),
     "helpsteer's marks": (
         lambda a, up: {
             "prompt": f"Hi\n<extra_id_1>Assistant\nHello\n<extra_id_1>User\n{ASK}",
@@ -413,6 +448,15 @@ PAIRS: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         {"prompt": ASK, "answers": [{"text": BAD, "accepted": False}, {"text": GOOD, "accepted": True}]},
         (),
     ),
+    "a prompt beside its messages": (
+        {"prompt": ASK, "messages": chat(SYSTEM, ("user", ASK)), "chosen": GOOD, "rejected": BAD},
+        (SYSTEM,),
+    ),
+    "a verdict as an object in a cell": (
+        {"prompt": ASK, "answer1": BAD, "answer2": GOOD, "pairwise": json.dumps({"selected": "right"})},
+        (),
+    ),
+    "votes in a list": ({"question": ASK, "answers": [BAD, GOOD], "upvotes": [1, 9]}, ()),
     "messages as text": (
         {"messages": json.dumps(chat(("user", ASK), ("assistant", GOOD))), "rejected_response": BAD},
         (),
@@ -509,6 +553,14 @@ def test_one_of_several_opinions_is_not_picked(tmp_path: Path, name: str) -> Non
         ),
         ({"prompt": ASK, "winner": "x-1", "loser": "y-2"}, "look like names of answers"),
         ({"prompt": ASK, "chosen": "A", "rejected": "B"}, "look like names of answers"),
+        (
+            {"prompt": ASK, "messages": chat(("user", "Else?")), "chosen": GOOD, "rejected": BAD},
+            "lack the question",
+        ),
+        (
+            {"prompt": ASK, "response_a": "[null]", "response_b": BAD, "winner": "b"},
+            "is null",
+        ),
         ({"user": "u-17", "response": GOOD, "label": True}, "looks like a name"),
         ({"question": ASK, "result": "ok", "label": True}, "looks like a status"),
         (
