@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import html
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +17,7 @@ from icdpo_chains.demonstrations.files.shapes.exports import EXPORTS, unwrapped
 from icdpo_chains.demonstrations.files.shapes.lists import LISTS, AnswerList
 from icdpo_chains.demonstrations.files.shapes.outcome import Outcome
 from icdpo_chains.demonstrations.files.shapes.pairs import PAIRS, Pair
-from icdpo_chains.demonstrations.files.shapes.prompts import has_prompt, prompt_of
+from icdpo_chains.demonstrations.files.shapes.prompts import PROMPT, TURNS, has_prompt, prompt_of
 from icdpo_chains.demonstrations.files.shapes.row import Row, normal
 from icdpo_chains.demonstrations.files.shapes.thumbs import THUMBS, Thumbs
 from icdpo_chains.demonstrations.files.shapes.traces import TRACES
@@ -47,6 +48,7 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|[a-zA-Z]{2,8});")
 
 
 _EXPLICIT = next(shape for shape in PAIRS if shape.alone)
+_VERDICT = next(shape for shape in VERDICTS if shape.decide is None)
 
 
 @dataclass(frozen=True)
@@ -211,8 +213,9 @@ def _unknown(row: Mapping[str, Any]) -> str:
     advice = f"The nearest is {shape.name!r}: {shape.columns}"
     renamed = ", ".join(f"{new}={old}" for new, old in renames.items())
     if renamed:
-        advice += f". Rename the columns, for instance by --columns {renamed.replace(', ', ',')}"
-    else:
+        columns = shlex.quote(renamed.replace(", ", ","))
+        advice += f". Rename the columns, for instance by --columns {columns}"
+    if not renamed or "..." in renames.values():
         advice += (
             ". Name the columns by --columns prompt=...,chosen=...,rejected=... (pairs) or "
             "prompt=...,answer=...,label=... (thumbs)"
@@ -228,17 +231,21 @@ def _unknown(row: Mapping[str, Any]) -> str:
 def _nearest(names: list[str]) -> tuple[Shape, dict[str, str]]:
     """Returns the shape nearest to the columns, and the columns to rename."""
     given = {normal(name): name for name in names}
-    row = Row(dict.fromkeys(names))
     renames: dict[str, str] = {}
     for wanted in ("prompt", "chosen", "rejected"):
         if wanted not in given:
             near = difflib.get_close_matches(wanted, list(given), n=1, cutoff=0.7)
             if near:
                 renames[wanted] = given[near[0]]
-    if (
-        not renames
-        and has_prompt(row)
-        and any(n in given for n in ("answer", "response", "completion", "output"))
-    ):
-        return THUMBS[0], {}
-    return _EXPLICIT, renames
+    if renames:
+        return _EXPLICIT, renames
+    asked = next((given[name] for name in (*PROMPT, *TURNS) if name in given), None)
+    two = next(((one, other) for one, other in _VERDICT.answers if one in given and other in given), None)
+    if two is not None:
+        answers = {"response_a": given[two[0]], "response_b": given[two[1]]}
+        return _VERDICT, {"prompt": asked or "...", **answers, "preference": "..."}
+    opinion = next((given[name] for shape in THUMBS for name in shape.label if name in given), None)
+    said = next((given[n] for n in ("answer", "response", "completion", "output") if n in given), None)
+    if asked is not None and (opinion or said) is not None:
+        return THUMBS[0], {"prompt": asked, "completion": said or "...", "label": opinion or "..."}
+    return _EXPLICIT, {}

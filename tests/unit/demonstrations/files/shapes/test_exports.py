@@ -585,6 +585,31 @@ def test_what_is_not_understood_costs_the_row(tmp_path: Path, row: dict[str, Any
     assert [reason in one.reason for one in refused] == [True]
 
 
+@pytest.mark.parametrize(
+    ("row", "advice"),
+    [
+        (
+            {"question": ASK, "text": GOOD, "feedback": "up"},
+            "'thumbs'.*--columns prompt=question,completion=...,label=feedback",
+        ),
+        (
+            {"Question": ASK, "Answer": GOOD, "Was it fine?": "yes"},
+            "'thumbs'.*--columns prompt=Question,completion=Answer,label=...",
+        ),
+        (
+            {"Question": ASK, "Answer A": GOOD, "Answer B": BAD, "Which one?": "A"},
+            "'two answers and a verdict'.*--columns "
+            "'prompt=Question,response_a=Answer A,response_b=Answer B,preference=...'",
+        ),
+    ],
+)
+def test_the_nearest_shape_is_named_with_the_columns(
+    tmp_path: Path, row: dict[str, Any], advice: str
+) -> None:
+    with pytest.raises(UnknownFormatError, match=advice):
+        read(tmp_path / "x.jsonl", [row])
+
+
 def test_letters_of_options_are_answers(tmp_path: Path) -> None:
     row = {"prompt": "Which is a fish?\nA) cod\nB) cow", "chosen": "A", "rejected": "B"}
     found, refused = read(tmp_path / "x.jsonl", [row])

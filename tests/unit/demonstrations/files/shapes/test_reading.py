@@ -257,10 +257,11 @@ def test_the_nearest_shape_says_what_to_rename() -> None:
     [
         (["prompt", "answer", "time"], "thumbs"),
         (["question", "reply_by_bot", "output"], "thumbs"),
-        (["question", "left", "right"], "explicit prompt (TRL)"),
+        (["question", "left", "right"], "two answers and a verdict"),
+        (["question", "north", "south"], "explicit prompt (TRL)"),
         (["Frage", "Antwort", "Daumen"], "explicit prompt (TRL)"),
     ],
-    ids=["answer", "output", "two-unknown", "all-unknown"],
+    ids=["answer", "output", "two-answers", "two-unknown", "all-unknown"],
 )
 def test_columns_without_a_near_name_are_named_as_pairs_or_as_thumbs(
     columns: list[str], nearest: str
