@@ -57,7 +57,7 @@ def gradio_chat(row: Row) -> Flat | None:
                 for role, text in zip(("user", "assistant"), pair, strict=True)
             ]
         flagged = messages[position]["content"] if position >= 0 else None
-    except (TypeError, ValueError, IndexError, KeyError):
+    except (TypeError, ValueError, OverflowError, IndexError, KeyError):
         raise DemonstrationError("the conversation has no message at the position in 'index'") from None
     value = row.peek("value")
     if isinstance(flagged, str) and isinstance(value, str) and flagged.strip() != value.strip():
@@ -91,7 +91,7 @@ def _path(messages: Mapping[str, Any], rated: Any) -> list[Any]:
     path: list[Any] = []
     seen: set[Any] = set()
     while rated is not None:
-        message = messages.get(rated)
+        message = messages.get(rated) if isinstance(rated, str) else None
         if not isinstance(message, Mapping) or rated in seen:
             return []
         seen.add(rated)

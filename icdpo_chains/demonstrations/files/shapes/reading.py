@@ -106,8 +106,10 @@ def read_row(row: object, *, all_pairs: bool = False, verdict: tuple[str, str] |
             outcomes = shape.read(flat, verdict=verdict)
         else:
             outcomes = shape.read(flat)
-    except (InvalidInputError, TypeError) as error:
+    except InvalidInputError as error:
         raise DemonstrationError(str(error)) from None
+    except (TypeError, OverflowError) as error:
+        raise DemonstrationError(f"a value of the row has an unexpected type: {error}") from None
     except RecursionError:
         raise DemonstrationError("the row is nested too deeply") from None
     return Reading(f"{tool}: {shape.name}" if tool else shape.name, tuple(outcomes), notes)
@@ -135,7 +137,8 @@ def recognized(row: Mapping[str, Any]) -> bool:
         return True
     try:
         return unwrapped(Row(row))[0] is not None
-    except (DemonstrationError, UnknownFormatError):  # a tool's row with an invalid value
+    # A tool's row with an invalid value.
+    except (DemonstrationError, UnknownFormatError, TypeError, OverflowError, RecursionError):
         return True
 
 
@@ -164,7 +167,7 @@ def prompt_row(row: Mapping[str, Any]) -> Demonstration | None:
     try:
         prompt, _ = prompt_of(flat)
         return None if prompt is None else Demonstration(prompt, "any", None, flat.metadata())
-    except (InvalidInputError, TypeError) as error:
+    except (InvalidInputError, TypeError, OverflowError) as error:
         raise DemonstrationError(str(error)) from None
     except RecursionError:
         raise DemonstrationError("the row is nested too deeply") from None
