@@ -36,7 +36,8 @@ def hub_problem(error: BaseException) -> str | None:
             "first, or leave offline mode"
         )
     if has(errors.LocalEntryNotFoundError, ConnectionError, TimeoutError):
-        reason = next((str(cause) for cause in causes[::-1] if str(cause)), "no reason is given")
+        told = (str(cause).strip() for cause in causes[::-1])
+        reason = next((text.splitlines()[0] for text in told if text), "no reason is given")
         return (
             f"the hub can't be reached ({reason:.120}), and the cache does not have it: check the "
             "connection; the name may be right"

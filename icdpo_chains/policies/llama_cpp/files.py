@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from icdpo_chains.errors import PolicyError
+from icdpo_chains.foundation.hub_errors import hub_problem
 from icdpo_chains.policies.llama_cpp.ollama import ollama_gguf
 
 __all__ = ["find_gguf"]
@@ -87,7 +88,8 @@ def _from_hub(
     except PolicyError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        told = str(error).strip() or type(error).__name__
+        reason = hub_problem(error) or told.splitlines()[0].rstrip(".")
         raise PolicyError(
             f"the model {name!r} can't be fetched: {reason}. Give a GGUF file, its directory or a hub name; "
             "without a network, only files that were downloaded earlier are found (HF_HUB_OFFLINE=1 spares "

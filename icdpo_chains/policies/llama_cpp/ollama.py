@@ -13,7 +13,8 @@ __all__ = ["ollama_gguf"]
 
 _WEIGHTS = "application/vnd.ollama.image.model"
 _ADAPTER = "application/vnd.ollama.image.adapter"
-_OWN_HOST = "registry.ollama.ai"
+_OWN_HOST = re.compile(r"registry\.[\w.-]+/")
+"""The host of Ollama's own library, which Ollama leaves out of the names that it shows."""
 _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 _PLACES = ("~/.ollama/models", "/usr/share/ollama/.ollama/models", "/var/lib/ollama/models")
 _MOST_LISTED = 30
@@ -31,7 +32,7 @@ def ollama_gguf(name: str) -> Path:
     """
     found = {known: manifest for place in _places() for known, manifest in _manifests(place)}
     wanted = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
-    manifest = found.get(wanted.removeprefix(f"{_OWN_HOST}/").removeprefix("library/"))
+    manifest = found.get(_shown(wanted))
     if manifest is None:
         listed = ", ".join(sorted(found)[:_MOST_LISTED]) or "no model at all"
         raise PolicyError(
@@ -52,11 +53,15 @@ def _manifests(place: Path) -> list[tuple[str, Path]]:
     try:
         for path in sorted((place / "manifests").glob("*/*/*/*")):
             host, namespace, model, tag = path.parts[-4:]
-            full = f"{host}/{namespace}/{model}:{tag}"
-            found.append((full.removeprefix(f"{_OWN_HOST}/").removeprefix("library/"), path))
+            found.append((_shown(f"{host}/{namespace}/{model}:{tag}"), path))
     except OSError:  # a directory of another user
         return found
     return found
+
+
+def _shown(name: str) -> str:
+    own = _OWN_HOST.match(name)
+    return name[own.end() if own else 0 :].removeprefix("library/")
 
 
 def _weights(manifest: Path, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -172,21 +173,23 @@ class LlamaCppPolicy(ProcessLocal):
         def find_tokenizer() -> Any:
             if tokenizer is not None:
                 return tokenizer
-            return catalog.resolve(name) if packaged else cached_tokenizer(file or find_file())
+            return catalog.resolve(name) if packaged else cached_tokenizer(find_file())
 
+        @functools.cache
         def find_file() -> Path:
             return find_gguf(name, gguf_file, revision=revision, token=token)
 
         with LOADING, paused_garbage_collection():
             # Downloads and conversions come first, in this thread: Ctrl-C ends them, and two threads must not
             # import transformers or huggingface_hub at the same time.
-            file = None if packaged and catalog.is_cached(name, gguf=True) else find_file()
+            if not (packaged and catalog.is_cached(name, gguf=True)):
+                find_file()
             if packaged and tokenizer is None and not catalog.is_cached(name):
                 catalog.resolve(name)
             # The hashes of the cached files are compared, and the model is loaded, during the import of torch
             # and transformers, which takes two to three seconds.
             with ThreadPoolExecutor(2) as aside:
-                loading = aside.submit(lambda: GGUFModel(file or find_file(), n_gpu_layers, repack))
+                loading = aside.submit(lambda: GGUFModel(find_file(), n_gpu_layers, repack))
                 checking = aside.submit(find_tokenizer)
                 try:
                     import torch  # noqa: F401
@@ -195,7 +198,7 @@ class LlamaCppPolicy(ProcessLocal):
                     import icdpo_chains.policies.llama_cpp.engine  # noqa: F401
 
                     found = checking.result()
-                    own = found if given else load_tokenizer(found, file or find_file())
+                    own = found if given else load_tokenizer(found, find_file())
                 except Exception:
                     loading.result().close()  # the fault of a broken file comes before that of its tokenizer
                     raise

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from icdpo_chains.demonstrations.files.shapes.dialogue import value_of
-from icdpo_chains.demonstrations.files.shapes.opinions import thumb_of
+from icdpo_chains.demonstrations.files.shapes.opinions import is_opinion
 from icdpo_chains.errors import DemonstrationError, UnknownFormatError
 
 __all__ = ["opinion_of", "together"]
@@ -56,7 +56,7 @@ def opinion_of(feedback: Any) -> Any:
     people = people or [s for s in scores if s.human is None and _names_users(s.name)]
     pool = people or scores
     if len({score.name for score in pool}) > 1:
-        pool = [score for score in pool if _is_opinion(score.value)]
+        pool = [score for score in pool if is_opinion(score.value)]
     if len({score.name for score in pool}) > 1:
         names = ", ".join(repr(name) for name in dict.fromkeys(score.name for score in pool[:5]))
         raise UnknownFormatError(
@@ -119,11 +119,3 @@ def _score(name: str, item: Any) -> list[_Score]:
 
 def _names_users(name: str) -> bool:
     return any(word in name.lower() for word in _OF_USERS)
-
-
-def _is_opinion(value: Any) -> bool:
-    """Whether a value is a thumb or a number; a comment is not."""
-    try:
-        return thumb_of(value, "") is not None
-    except DemonstrationError:
-        return False

@@ -9,7 +9,7 @@ from typing import Any
 
 from icdpo_chains.errors import DemonstrationError
 
-__all__ = ["stars_of", "thumb_of"]
+__all__ = ["is_opinion", "stars_of", "thumb_of"]
 
 _UP = frozenset(
     (
@@ -97,6 +97,14 @@ def thumb_of(value: Any, column: str) -> bool | float | None:
         f"{value!r:.40} in the column {column!r} is neither up nor down: use true and false, 'up' and "
         "'down', or a number"
     )
+
+
+def is_opinion(value: Any, column: str = "") -> bool:
+    """Returns whether a value is a thumb or a rating; neutral feedback and a comment are not."""
+    try:
+        return thumb_of(value, column) is not None
+    except DemonstrationError:
+        return False
 
 
 def _common(values: list[Any], column: str) -> bool | float | None:

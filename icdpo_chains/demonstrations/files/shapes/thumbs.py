@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from icdpo_chains.demonstrations.files.shapes.opinions import stars_of, thumb_of
+from icdpo_chains.demonstrations.files.shapes.opinions import is_opinion, stars_of, thumb_of
 from icdpo_chains.demonstrations.files.shapes.outcome import Outcome, Skipped, Vote
 from icdpo_chains.demonstrations.files.shapes.prompts import PROMPT, TURNS, context_of, prompt_of, with_system
 from icdpo_chains.demonstrations.files.shapes.row import Row
@@ -123,7 +123,7 @@ class Thumbs:
         for other in self.label:
             if other in (column, "sentiment") or row.peek(other) is None:  # sentiment may be the question's
                 continue
-            stated = thumb_of(row.peek(other), other) if _states(row.peek(other), other) else None
+            stated = thumb_of(row.peek(other), other) if is_opinion(row.peek(other), other) else None
             if stated in (True, False) and bool(stated) != bool(value):
                 raise DemonstrationError(
                     f"the columns {column!r} and {other!r} contradict each other: name the one that "
@@ -132,22 +132,15 @@ class Thumbs:
 
     def _states(self, row: Row) -> bool:
         """Whether a label is a thumb."""
-        return any(_states(row.peek(name), name) for name in self.label)
+        return any(is_opinion(row.peek(name), name) for name in self.label)
 
     def _column(self, row: Row) -> str | None:
         """The first label that is a thumb; a topic may stand in another one."""
-        stated = next((name for name in self.label if _states(row.peek(name), name)), None)
+        stated = next((name for name in self.label if is_opinion(row.peek(name), name)), None)
         return stated or row.first(*self.label)
 
     def _label(self, row: Row, has: Any) -> bool:
         return bool(has(*self.label))
-
-
-def _states(value: Any, column: str) -> bool:
-    try:
-        return thumb_of(value, column) is not None
-    except DemonstrationError:
-        return False
 
 
 def _amount(value: Any, column: str) -> float:

@@ -113,7 +113,19 @@ def unreachable(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", refuse)
 
 
-@pytest.mark.parametrize("kind", [ConnectionError, httpx.ConnectError, OtherLibraryError])
+@pytest.mark.parametrize(
+    ("said", "shown"), [("no route\nbut a line", "no route"), ("", "no reason is given")]
+)
+def test_a_hub_that_is_not_reached_is_told_as_by_the_other_engine(
+    monkeypatch: pytest.MonkeyPatch, said: str, shown: str
+):
+    unreachable(monkeypatch, ConnectionError(said))
+    reason = rf"the hub can't be reached \({shown}\), and the cache does not have it.*\. Give a GGUF"
+    with pytest.raises(PolicyError, match=rf"'some/model-of-nobody' can't be fetched: {reason}"):
+        find("some/model-of-nobody:Q4_K_M")
+
+
+@pytest.mark.parametrize("kind", [httpx.ConnectError, OtherLibraryError])
 @pytest.mark.parametrize(("said", "shown"), [("no route\nbut a line", "no route"), ("", "[A-Z][A-Za-z]+")])
 def test_a_hub_that_is_not_reached(
     monkeypatch: pytest.MonkeyPatch, kind: type[Exception], said: str, shown: str

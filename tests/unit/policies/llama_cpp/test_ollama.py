@@ -24,7 +24,7 @@ def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def pull(models: Path, name: str, digest: str = f"sha256:{DIGEST}", host: str = "registry.ollama.ai") -> Path:
+def pull(models: Path, name: str, digest: str = f"sha256:{DIGEST}", host: str = "registry.example") -> Path:
     manifest = models / "manifests" / host / name
     manifest.parent.mkdir(parents=True)
     layers = [
@@ -42,7 +42,7 @@ def test_a_name_finds_its_file(models: Path, name: str):
 
 @pytest.mark.parametrize(
     "name",
-    ["hf.co/somebody/own-GGUF:Q4_K_M", "registry.ollama.ai/library/phi3", "registry.ollama.ai/somebody/own"],
+    ["hf.co/somebody/own-GGUF:Q4_K_M", "registry.example/library/phi3", "registry.example/somebody/own"],
 )
 def test_a_name_with_its_host(models: Path, name: str):
     pull(models, "somebody/own-GGUF/Q4_K_M", host="hf.co")
